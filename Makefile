@@ -1,0 +1,58 @@
+# Needs Python 3.10 or newer, with pip, and make; everything else goes into .venv directories here.
+# REDIS_URL=redis://… makes `test` and `demo` use that server instead of an embedded one.
+
+PYTHON ?= python3
+VENV := .venv
+BIN = $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help test lint format demo test-lowest clean
+
+help:  ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+test: lint  ## Check the code, then run the tests
+	$(BIN)/pytest -q
+
+lint: $(VENV)/test.stamp  ## Check style, format and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy --strict langgraph_redis_json
+
+format: $(VENV)/test.stamp  ## Put the code into its standard format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+demo: $(VENV)/demo.stamp  ## Run the quickstart on a real Redis
+	$(BIN)/python examples/quickstart.py
+
+test-lowest: VENV := .venv-lowest
+test-lowest: .venv-lowest/lowest.stamp  ## Run the tests on the oldest versions of our dependencies
+	$(BIN)/pytest -q
+
+clean:  ## Remove the environments and caches
+	rm -rf .venv .venv-lowest dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Debian's Python has no ensurepip unless python3-venv is installed, but its pip can install into
+# an environment that has none.
+%/pip.stamp:
+	$(PYTHON) -m venv --clear --without-pip $*
+	$*/bin/python -m ensurepip >$*/ensurepip.log 2>&1 || \
+		$(PYTHON) -m pip --python $*/bin/python install --quiet pip
+	touch $@
+
+%/test.stamp: %/pip.stamp pyproject.toml
+	$*/bin/python -m pip install --quiet --editable '.[test,lint]'
+	touch $@
+
+%/demo.stamp: %/pip.stamp pyproject.toml
+	$*/bin/python -m pip install --quiet --editable '.[demo]'
+	touch $@
+
+%/lowest.stamp: %/pip.stamp pyproject.toml
+	$*/bin/python -m pip install --quiet uv
+	$*/bin/uv pip install --python $*/bin/python --quiet --resolution lowest-direct --editable '.[test]'
+	touch $@
+
+.PRECIOUS: %/pip.stamp
