@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from redis import Redis
+from redis import Redis, ResponseError
 
 import langgraph_redis_json.embedded as embedded
 from langgraph_redis_json.embedded import EmbeddedRedis, EmbeddedRedisError
@@ -80,11 +80,15 @@ def test_data_dir_keeps_data_between_runs(tmp_path):
         assert client.execute_command("FT._LIST") == ["idx"]
 
 
-def test_data_dir_is_refused_to_a_second_server(tmp_path):
-    with EmbeddedRedis(tmp_path) as first, connect(first) as client:
-        with pytest.raises(EmbeddedRedisError, match=f"uses {tmp_path}"):
-            EmbeddedRedis(tmp_path).start()
+def test_data_dir_is_refused_to_a_second_server(tmp_path, monkeypatch):
+    data, temporary = tmp_path / "data", tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    with EmbeddedRedis(data) as first, connect(first) as client:
+        with pytest.raises(EmbeddedRedisError, match=f"uses {data}"):
+            EmbeddedRedis(data).start()
         assert client.ping()
+    assert list(temporary.iterdir()) == []
 
 
 def test_data_dir_stays_locked_while_a_server_writes_there(tmp_path):
@@ -111,7 +115,7 @@ server = EmbeddedRedis(json.loads(sys.argv[1])).start()
 with Redis.from_url(server.url) as client:
     client.set("written", "yes")
     print(client.info("server")["process_id"], flush=True)
-time.sleep(600)
+time.sleep(60)
 """
     argument = json.dumps(None if data_dir is None else str(data_dir))
     parent = subprocess.Popen([sys.executable, "-c", script, argument], stdout=subprocess.PIPE)
@@ -174,8 +178,10 @@ def test_cluster_mode():
 
 def test_search_has_the_result_cap_of_redis_stack():
     with EmbeddedRedis() as server, connect(server) as client:
-        config = client.execute_command("FT.CONFIG", "GET", "MAXSEARCHRESULTS")
-        assert "10000" in str(config)
+        client.execute_command("FT.CREATE", "idx", "SCHEMA", "a", "TAG")
+        client.execute_command("FT.SEARCH", "idx", "*", "LIMIT", "0", "10000")
+        with pytest.raises(ResponseError, match="10000"):
+            client.execute_command("FT.SEARCH", "idx", "*", "LIMIT", "0", "10001")
 
 
 def test_locale_that_the_system_does_not_have(monkeypatch):
