@@ -1,11 +1,42 @@
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+from uuid import uuid4
 
 import pytest
+import redis
+import redis.asyncio
 
+from langgraph_redis_json import AsyncRedisSaver, RedisSaver, indexes
 from langgraph_redis_json.embedded import EmbeddedRedis
+
+Saver = RedisSaver | AsyncRedisSaver
+
+
+class Client(NamedTuple):
+    """One way to talk to Redis."""
+
+    saver: type[Saver]
+    protocol: int
+    decode_responses: bool
+
+    def options(self) -> dict[str, Any]:
+        return {"protocol": self.protocol, "decode_responses": self.decode_responses}
+
+
+CLIENTS = [
+    pytest.param(
+        Client(saver, protocol, decode),
+        id=f"{saver.__name__}-RESP{protocol}{'-decoded' if decode else ''}",
+    )
+    for saver in (RedisSaver, AsyncRedisSaver)
+    for protocol in (2, 3)
+    for decode in (False, True)
+]
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +47,100 @@ def redis_url() -> Iterator[str]:
     else:
         with EmbeddedRedis() as server:
             yield server.url
+
+
+@pytest.fixture(scope="session")
+def event_loop_thread() -> Iterator[asyncio.AbstractEventLoop]:
+    """An event loop that runs in another thread than the tests."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield loop
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+@pytest.fixture
+def redis_client(redis_url: str) -> Iterator[redis.Redis]:
+    """A plain client, to look at what the savers store."""
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+def key_prefix(redis_client: redis.Redis) -> Iterator[str]:
+    """A part of the server that is this test's own, and is empty again afterwards."""
+    prefix = f"test-{uuid4().hex[:12]}"
+    yield prefix
+    for which in indexes.SCHEMAS:
+        try:
+            redis_client.execute_command("FT.DROPINDEX", indexes.name(prefix, which))
+        except redis.ResponseError as error:
+            if not indexes.is_missing(error):
+                raise
+    for keys in _batches(redis_client, f"{prefix}:*"):
+        redis_client.unlink(*keys)
+
+
+def _batches(client: redis.Redis, pattern: str) -> Iterator[list[str]]:
+    cursor = 0
+    while True:
+        cursor, keys = client.scan(cursor, match=pattern, count=1000)
+        if keys:
+            yield keys
+        if cursor == 0:
+            return
+
+
+MakeSaver = Callable[..., Saver]
+
+
+@pytest.fixture
+def make_saver(
+    redis_url: str, key_prefix: str, event_loop_thread: asyncio.AbstractEventLoop
+) -> Iterator[MakeSaver]:
+    """Makes savers on the test's own part of the server. `AsyncRedisSaver` is called as
+    `RedisSaver` is, from another thread than its event loop's."""
+    closing: list[Callable[[], None]] = []
+
+    def make(client: Client, *, setup: bool = True, **options: Any) -> Saver:
+        options = {"key_prefix": key_prefix, **options}
+        if client.saver is RedisSaver:
+            connection = redis.Redis.from_url(redis_url, **client.options())
+            closing.append(connection.close)
+            saver = RedisSaver(connection, **options)
+            if setup:
+                saver.setup()
+            return saver
+
+        def on_loop(coroutine: Any) -> Any:
+            return asyncio.run_coroutine_threadsafe(coroutine, event_loop_thread).result()
+
+        async def make_there() -> AsyncRedisSaver:
+            connection = redis.asyncio.Redis.from_url(redis_url, **client.options())
+            closing.append(lambda: on_loop(connection.aclose()))
+            saver = AsyncRedisSaver(connection, **options)
+            if setup:
+                await saver.setup()
+            else:
+                await saver.aget_tuple({"configurable": {"thread_id": "names the loop"}})
+            return saver
+
+        return on_loop(make_there())
+
+    yield make
+    for close in closing:
+        close()
+
+
+@pytest.fixture(params=CLIENTS)
+def client(request: pytest.FixtureRequest) -> Client:
+    """Every way to talk to Redis, one after another."""
+    return request.param
+
+
+@pytest.fixture
+def saver(make_saver: MakeSaver, client: Client) -> Saver:
+    """Each saver, over each kind of client, after setup."""
+    return make_saver(client)

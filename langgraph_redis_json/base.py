@@ -1,0 +1,26 @@
+"""What both savers share."""
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from langgraph_redis_json.documents import next_version
+from langgraph_redis_json.plans import Plans
+
+
+class BaseRedisSaver(BaseCheckpointSaver[str]):
+    """A saver's settings. A clone by ``with_allowlist`` shares the client, and nothing else
+    that changes."""
+
+    def __init__(self, *, key_prefix: str, serde: SerializerProtocol | None) -> None:
+        super().__init__(serde=serde)
+        self.key_prefix = key_prefix
+
+    @property
+    def _plans(self) -> Plans:
+        # Made for each call: a clone has another serializer, and users may set one.
+        return Plans(self.key_prefix, self.serde)
+
+    def get_next_version(self, current: str | int | None, channel: None) -> str:
+        """The version of a channel after `current`: text that sorts as it counts, with a
+        random second part, so that two forks of a thread never share one."""
+        return next_version(current)

@@ -1,0 +1,80 @@
+"""Commands as plans spell them, and what Redis answers.
+
+The one place that knows how replies differ: with RESP2 and RESP3, with and without
+``decode_responses``.
+"""
+
+from collections.abc import Iterable
+from functools import cache
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any
+
+from langgraph_redis_json.keys import ThreadKeys
+
+Argument = str | bytes | int
+Command = tuple[Argument, ...]
+"""A command as Redis spells it, ready for ``client.execute_command(*command)``."""
+
+
+# ---- scripts
+
+
+@cache
+def _source(name: str) -> str:
+    folder = files("langgraph_redis_json") / "scripts"
+    return "\n".join(
+        (folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("common", name)
+    )
+
+
+@cache
+def _digest(name: str) -> str:
+    digest = sha1(_source(name).encode(), usedforsecurity=False).hexdigest()
+    _names[digest] = name
+    return digest
+
+
+_names: dict[str, str] = {}
+
+
+def script(name: str, thread: ThreadKeys, *arguments: Argument) -> Command:
+    """Call scripts/``name``.lua on a thread, by its digest."""
+    return ("EVALSHA", _digest(name), 1, thread.contents, thread.prefix, thread.tag, *arguments)
+
+
+def with_source(command: Command) -> Command:
+    """The same call for a server that does not know the script yet."""
+    _, digest, *rest = command
+    return ("EVAL", _source(_names[str(digest)]), *rest)
+
+
+# ---- replies
+
+
+def text(reply: Any) -> str:
+    """A string reply as text."""
+    return reply.decode() if isinstance(reply, bytes) else str(reply)
+
+
+def pairs(reply: Iterable[Any]) -> Iterable[tuple[Any, Any]]:
+    """``[a, 1, b, 2]`` as ``(a, 1), (b, 2)``."""
+    items = iter(reply)
+    return zip(items, items, strict=True)
+
+
+def mapping(reply: Any) -> dict[str, Any]:
+    """A map reply, which RESP2 sends as a flat list."""
+    members = reply.items() if isinstance(reply, dict) else pairs(reply)
+    return {text(key): value for key, value in members}
+
+
+def search_page(reply: Any) -> tuple[list[dict[str, str]], int]:
+    """One page of ``FT.AGGREGATE … WITHCURSOR``: the fields of each row, and the cursor to
+    read on from, 0 after the last page."""
+    page, cursor = reply
+    if isinstance(page, dict):
+        rows = [mapping(row)["extra_attributes"] for row in mapping(page)["results"]]
+    else:
+        rows = page[1:]
+    return [{key: text(value) for key, value in mapping(row).items()} for row in rows], cursor

@@ -1,0 +1,35 @@
+"""What can go wrong here and nowhere else. The docstring of a class is its message.
+
+Redis's own errors (a lost connection, a full server) and the serializer's come
+through unchanged.
+"""
+
+from inspect import cleandoc
+from typing import Any
+
+
+class CheckpointError(Exception):
+    """Something is wrong with the checkpoints kept in Redis."""
+
+    def __init__(self, **facts: Any) -> None:
+        super().__init__(cleandoc(type(self).__doc__ or "").format(**facts))
+
+
+class IndexMissingError(CheckpointError):
+    """The search index "{index}" is not on this server: call setup() once (on the
+    asynchronous saver: await saver.setup()) before you filter or list across threads."""
+
+
+class UnsuitableServerError(CheckpointError):
+    """This Redis cannot keep checkpoints: {why}. {remedy}"""
+
+
+class DamagedDocumentError(CheckpointError):
+    """The document at key {key} cannot be read: {why}. Nothing was changed. Restore the
+    document from a backup, or delete its thread with delete_thread()."""
+
+
+class MissingDocumentError(CheckpointError):
+    """The checkpoint at key {key} needs the document at key {missing}, which is gone
+    (deleted by hand or evicted?). Nothing was changed. Restore it from a backup, or go
+    on from an older checkpoint of the thread."""

@@ -1,0 +1,126 @@
+"""The names of keys and of the entries in a thread's table of contents.
+
+Every key of a thread has the hash tag ``{thread}``, so that the whole thread lives in
+one slot of a cluster. The table of contents, a sorted set, names every other key of its
+thread by an *entry*: a letter for the kind, then what follows the thread in the key.
+
+    entry                  key
+    c:ns:id                checkpoint:{thread}:ns:id
+    w:ns:id:task           checkpoint_write:{thread}:ns:id:task
+    b:ns:channel:version   checkpoint_blob:{thread}:ns:channel:version
+    l:ns:channel:n         checkpoint_log:{thread}:ns:channel:n
+    t                      checkpoint_thread:{thread}
+
+Task ids and channel versions are shortened to a digest: a sorted set whose entries have
+at most 64 bytes is one compact block of memory. The documents hold them in full.
+"""
+
+from base64 import urlsafe_b64encode
+from hashlib import blake2b
+from typing import NamedTuple
+
+KINDS = {
+    "c": "checkpoint",
+    "w": "checkpoint_write",
+    "b": "checkpoint_blob",
+    "l": "checkpoint_log",
+    "t": "checkpoint_thread",
+}
+"""The kind of key that each letter of the table of contents stands for."""
+
+LAST = b"\xff"
+"""Sorts after every entry: no UTF-8 text has this byte."""
+
+# Percent-encoding would not sort as the text does ("a:b" > "a1", but "a%3Ab" < "a1"), and
+# names are ranged over by checkpoint id. So each reserved character is spelled with its
+# neighbour in the alphabet, which is itself spelled twice.
+_SPELLING = str.maketrans({":": ";.", ";": ";;", "{": "|(", "|": "||", "}": "~)", "~": "~~"})
+_CHARACTERS = {v: chr(k) for k, v in _SPELLING.items()}
+
+
+def escape(part: str) -> str:
+    """Spell one part of a name without ``:``, ``{`` or ``}``; sorts as the part itself does."""
+    return part.translate(_SPELLING)
+
+
+def unescape(part: str) -> str:
+    """The part that `escape` spelled."""
+    if not (";" in part or "|" in part or "~" in part):
+        return part
+    text, at = [], 0
+    while at < len(part):
+        width = 2 if part[at] in ";|~" else 1
+        spelled = part[at : at + width]
+        text.append(_CHARACTERS.get(spelled, spelled))
+        at += width
+    return "".join(text)
+
+
+def digest(text: str) -> str:
+    """16 characters (96 bits) that stand for a text of any length."""
+    return urlsafe_b64encode(blake2b(text.encode(), digest_size=12).digest()).decode()
+
+
+class CheckpointName(NamedTuple):
+    """What tells one checkpoint from every other."""
+
+    thread_id: str
+    checkpoint_ns: str
+    checkpoint_id: str
+
+
+class ThreadKeys(NamedTuple):
+    """The keys and entries of one thread.
+
+    Attributes:
+        prefix: the saver's key prefix with its ``:``, or "".
+        tag: the thread as it stands in keys, with its braces.
+    """
+
+    prefix: str
+    tag: str
+
+    @property
+    def contents(self) -> str:
+        """The key of the table of contents."""
+        return f"{self.prefix}checkpoint_keys:{self.tag}"
+
+    def key(self, entry: str) -> str:
+        """The key that an entry of the table of contents names."""
+        kind, colon, rest = entry.partition(":")
+        return f"{self.prefix}{KINDS[kind]}:{self.tag}{colon}{rest}"
+
+
+def thread_keys(prefix: str, thread_id: str) -> ThreadKeys:
+    """The keys of a thread under a key prefix ("" for none)."""
+    # A hash tag must not be empty: Redis Cluster would hash the whole key instead.
+    tag = escape(thread_id) or "~"
+    return ThreadKeys(f"{escape(prefix)}:" if prefix else "", "{" + tag + "}")
+
+
+def checkpoint_entry(checkpoint_ns: str, checkpoint_id: str) -> str:
+    return f"c:{escape(checkpoint_ns)}:{escape(checkpoint_id)}"
+
+
+def write_entry(checkpoint_ns: str, checkpoint_id: str, task_id: str) -> str:
+    return f"w:{escape(checkpoint_ns)}:{escape(checkpoint_id)}:{digest(task_id)}"
+
+
+def blob_entry(checkpoint_ns: str, channel: str, version: str | int | float) -> str:
+    # 1, 1.0 and "1" are different versions.
+    return f"b:{escape(checkpoint_ns)}:{escape(channel)}:{digest(f'{version!r}')}"
+
+
+def checkpoint_of_entry(thread_id: str, entry: str) -> CheckpointName:
+    """The checkpoint that an entry ``c:ns:id`` names."""
+    _, checkpoint_ns, checkpoint_id = entry.split(":")
+    return CheckpointName(thread_id, unescape(checkpoint_ns), unescape(checkpoint_id))
+
+
+def checkpoint_of_key(key: str) -> CheckpointName:
+    """The checkpoint that a key ``[prefix:]checkpoint:{thread}:ns:id`` names."""
+    head, checkpoint_ns, checkpoint_id = key.rsplit(":", 2)
+    tag = head[head.index("{") + 1 : -1]
+    return CheckpointName(
+        "" if tag == "~" else unescape(tag), unescape(checkpoint_ns), unescape(checkpoint_id)
+    )

@@ -1,0 +1,342 @@
+"""RedisSaver: the checkpointer for graphs that are invoked."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, TypeVar
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    DeltaChannelHistory,
+)
+from langgraph.checkpoint.serde.base import SerializerProtocol
+from redis import ConnectionPool, Redis
+from redis.cluster import RedisCluster
+from redis.exceptions import NoScriptError, RedisError
+from typing_extensions import Self
+
+from langgraph_redis_json.bridges import AsyncInThreads
+from langgraph_redis_json.commands import Command, with_source
+from langgraph_redis_json.plans import Listing, Plan, Replies
+
+T = TypeVar("T")
+
+
+class RedisSaver(AsyncInThreads):
+    """Keeps LangGraph checkpoints in Redis, as RedisJSON documents.
+
+    Call `setup` once for a server, then compile graphs with it. It may be shared by threads.
+    Its ``a*`` methods run the others in threads, for a graph that is now and then awaited;
+    where all are, take `AsyncRedisSaver`.
+
+    Args:
+        redis: a URL, a client (of a single server, Sentinel-made or of a cluster) or a
+            connection pool. Only what a URL opened is closed by `close`.
+        key_prefix: stands in front of every key and index name, so that applications can
+            share a server.
+        serde: the serializer; LangGraph's JsonPlusSerializer if None.
+
+    Example:
+        ```python
+        with RedisSaver.from_conn_string("redis://localhost:6379") as saver:
+            saver.setup()
+            graph = builder.compile(checkpointer=saver)
+        ```
+    """
+
+    def __init__(
+        self,
+        redis: str | Redis | RedisCluster | ConnectionPool,
+        *,
+        key_prefix: str = "",
+        serde: SerializerProtocol | None = None,
+    ) -> None:
+        super().__init__(key_prefix=key_prefix, serde=serde)
+        self._owns_redis = isinstance(redis, str)
+        self._redis: Redis | RedisCluster
+        if isinstance(redis, str):
+            self._redis = Redis.from_url(redis)
+        elif isinstance(redis, ConnectionPool):
+            self._redis = Redis(connection_pool=redis)
+        elif isinstance(redis, (Redis, RedisCluster)):
+            self._redis = redis
+        else:
+            raise TypeError(
+                "RedisSaver takes a URL, or a client or connection pool of redis, "
+                f"not {type(redis).__module__}.{type(redis).__name__}"
+            )
+
+    @classmethod
+    def from_conn_string(
+        cls,
+        url: str | None = None,
+        *,
+        redis_client: Redis | RedisCluster | None = None,
+        key_prefix: str = "",
+        serde: SerializerProtocol | None = None,
+    ) -> Self:
+        """A saver on a server's URL, or on a client of yours; use it in a ``with`` block.
+
+        Args:
+            url: ``redis://``, ``rediss://`` or ``unix://``, as redis-py reads them.
+            redis_client: instead of a URL; it stays open after the block.
+            key_prefix, serde: as for the class.
+
+        Raises:
+            ValueError: unless there is either a URL or a client.
+        """
+        if (url is None) == (redis_client is None):
+            raise ValueError("pass either a URL or redis_client=")
+        return cls(url or redis_client, key_prefix=key_prefix, serde=serde)  # type: ignore[arg-type]
+
+    @classmethod
+    def from_conn_info(
+        cls,
+        *,
+        host: str = "localhost",
+        port: int = 6379,
+        db: int = 0,
+        key_prefix: str = "",
+        serde: SerializerProtocol | None = None,
+        **connection: Any,
+    ) -> Self:
+        """A saver on a server's address; use it in a ``with`` block.
+
+        Args:
+            host, port: the server's address.
+            db: the database; Redis indexes only 0, and `setup` refuses others.
+            key_prefix, serde: as for the class.
+            connection: further arguments of redis-py's client: username, password, ssl …
+        """
+        saver = cls(
+            Redis(host=host, port=port, db=db, **connection), key_prefix=key_prefix, serde=serde
+        )
+        saver._owns_redis = True
+        return saver
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections that the saver opened itself."""
+        if self._owns_redis:
+            self._redis.close()
+
+    def setup(self) -> None:
+        """Check the server and create the search indexes; do so once before use.
+
+        Doing it again, from several processes at once too, changes nothing. Where documents
+        are there already it returns when they are indexed.
+
+        Raises:
+            UnsuitableServerError: if the server lacks Search or JSON, if the client is on
+                another database than 0, or if its user may not run what the saver needs.
+        """
+        self._run(self._plans.setup())
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """The checkpoint that a config names, with its pending writes. One round trip.
+
+        Args:
+            config: ``configurable`` has ``thread_id``; ``checkpoint_ns`` ("" if absent, the
+                root graph); ``checkpoint_id`` (the newest if absent).
+
+        Returns:
+            None if there is none. Pending writes are in the order of ``writes_sort_key``.
+
+        Raises:
+            ValueError, TypeError: for a config without a thread, or with ids of wrong types.
+            MissingDocumentError, DamagedDocumentError: if a document was lost or altered.
+        """
+        return self._run(self._plans.get_tuple(config))
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        """Checkpoints, newest first, read in pages while they are iterated.
+
+        Args:
+            config: the thread; and the namespace, where ``checkpoint_ns`` is present ("" is
+                the root graph alone); and the ``checkpoint_id``. None for all threads.
+            filter: metadata keys and the JSON values they must have.
+            before: only checkpoints whose id sorts before this config's ``checkpoint_id``.
+            limit: at most so many; 0 is none, None all.
+
+        Raises:
+            IndexMissingError: if a filter, or None for all threads, needs the index that
+                `setup` makes.
+            ValueError, TypeError, MissingDocumentError, DamagedDocumentError: as `get_tuple`.
+        """
+        yield from self._iterate(self._plans.list_checkpoints(config, filter, before, limit))
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Store a checkpoint, whole or not at all. One round trip.
+
+        Args:
+            config: the thread and namespace; its ``checkpoint_id`` is the parent's.
+            checkpoint: the state. All its channel values are stored that are not yet.
+            metadata: source, step, and whatever else `list` shall filter by.
+            new_versions: the versions of the channels that changed.
+
+        Returns:
+            The config that names the stored checkpoint.
+
+        Raises:
+            ValueError, TypeError: for a config without a thread, or with ids of wrong types.
+            Exception: the serializer's own for a value that it does not take, and Redis's.
+        """
+        return self._run(self._plans.put(config, checkpoint, metadata, new_versions))
+
+    def put_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        """Store a task's writes beside a checkpoint, which may come later. One round trip.
+
+        An ordinary write that is there already stays as it is; one to a special channel
+        (error, interrupt, resume, scheduled) is replaced.
+
+        Args:
+            config: the checkpoint.
+            writes: pairs of channel and value.
+            task_id: the task that wrote.
+            task_path: its path, by which pending writes are sorted.
+
+        Raises:
+            ValueError, TypeError: for a config without thread or checkpoint.
+            Exception: the serializer's own for a value that it does not take, and Redis's.
+        """
+        self._run(self._plans.put_writes(config, writes, task_id, task_path))
+
+    def delete_thread(self, thread_id: str) -> None:
+        """Delete everything of a thread. One round trip for each 1,000 keys."""
+        self._run(self._plans.delete_thread(thread_id))
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Delete the checkpoints of runs, in all threads, with their pending writes.
+
+        A checkpoint from which a surviving one rebuilds a ``DeltaChannel`` is kept.
+
+        Args:
+            run_ids: values of the metadata key ``run_id``.
+
+        Raises:
+            IndexMissingError: if `setup` was not called.
+        """
+        self._run(self._plans.delete_for_runs(run_ids))
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy everything of a thread to another; what the other has under the same ids is
+        replaced.
+
+        Raises:
+            ValueError: if they are the same thread.
+        """
+        self._run(self._plans.copy_thread(source_thread_id, target_thread_id))
+
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Delete what threads no longer need.
+
+        Args:
+            thread_ids: the threads.
+            strategy: ``"keep_latest"`` keeps the newest checkpoint of each namespace, and the
+                ancestors from which it rebuilds a ``DeltaChannel``; ``"delete"`` keeps nothing.
+
+        Raises:
+            ValueError: for another strategy.
+        """
+        self._run(self._plans.prune(thread_ids, strategy))
+
+    def get_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """What ``DeltaChannel`` state is rebuilt from. One round trip for each page of ancestors.
+
+        Args:
+            config: the checkpoint; the newest one without ``checkpoint_id``.
+            channels: the channels to look for.
+
+        Returns:
+            For each channel its ``writes`` in the ancestors, oldest first, back to the nearest
+            ancestor that has a value, which is the ``seed`` (absent if none has).
+        """
+        return self._run(self._plans.get_delta_channel_history(config, channels))
+
+    def _run(self, plan: Plan[T]) -> T:
+        try:
+            commands = next(plan)
+            while True:
+                try:
+                    replies = self._execute(commands)
+                except RedisError as error:
+                    commands = plan.throw(error)
+                else:
+                    commands = plan.send(replies)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+
+    def _iterate(self, listing: Listing) -> Iterator[CheckpointTuple]:
+        try:
+            step = next(listing)
+            while True:
+                if isinstance(step, CheckpointTuple):
+                    yield step
+                    step = next(listing)
+                    continue
+                try:
+                    replies = self._execute(step)
+                except RedisError as error:
+                    step = listing.throw(error)
+                else:
+                    step = listing.send(replies)
+        except StopIteration:
+            return
+
+    def _execute(self, commands: Sequence[Command]) -> Replies:
+        """One network round trip, and another where a script is new to the server."""
+        replies: Replies
+        if len(commands) == 1:
+            call: Any = self._redis.execute_command
+            try:
+                return [call(*commands[0])]
+            except NoScriptError:
+                return [call(*with_source(commands[0]))]
+        pipeline = self._redis.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        replies = pipeline.execute(raise_on_error=False)
+        if any(isinstance(reply, NoScriptError) for reply in replies):
+            pipeline = self._redis.pipeline(transaction=False)
+            for command in commands:
+                pipeline.execute_command(*with_source(command))
+            replies = pipeline.execute(raise_on_error=False)
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return replies

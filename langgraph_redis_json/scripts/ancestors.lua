@@ -1,0 +1,47 @@
+-- Walk from a checkpoint to its ancestors, newest first.
+-- ARGV[3] is the escaped namespace, ARGV[4] the checkpoint's entry or '' for the newest one,
+-- ARGV[5] 'after' to begin with its parent or 'from' to begin with itself, ARGV[6] how many
+-- ancestors at most; then come the channels: the walk ends where each has a value.
+-- Returns {{entry, document, {write, document, …}}, …}, {blob, document or nil, …} as
+-- read.lua does, and the entry to go on from, '' if the walk has ended.
+
+local namespace, entry = ARGV[3], ARGV[4]
+local open, count = {}, 0
+for i = 7, #ARGV do
+  open[ARGV[i]] = true
+  count = count + 1
+end
+
+local function parent_of(child)
+  local found = redis.call('JSON.GET', key_of(child), '$.parent_checkpoint_id')
+  local id = found and cjson.decode(found)[1]
+  return id and 'c:' .. namespace .. ':' .. escape(id) or ''
+end
+
+if entry == '' then entry = newest(namespace) or '' end
+if ARGV[5] == 'after' and entry ~= '' then entry = parent_of(entry) end
+
+local rows, blobs = {}, {}
+while entry ~= '' and count > 0 and #rows < tonumber(ARGV[6]) do
+  local document = documents({ entry })[1]
+  if not document then
+    entry = ''
+    break
+  end
+  rows[#rows + 1] = { entry, document, written(entry) }
+  for _, channel in ipairs(redis.call('JSON.OBJKEYS', key_of(entry), '.channel_values')) do
+    if open[channel] then
+      open[channel] = nil
+      count = count - 1
+      local start = 'b:' .. namespace .. ':' .. escape(channel) .. ':'
+      for _, blob in ipairs(blobs_of(entry)) do
+        if blob:sub(1, #start) == start then
+          blobs[#blobs + 1] = blob
+          blobs[#blobs + 1] = documents({ blob })[1]
+        end
+      end
+    end
+  end
+  entry = parent_of(entry)
+end
+return { rows, blobs, count > 0 and entry or '' }

@@ -1,0 +1,27 @@
+-- Run once each command that the scripts and plans use, and leave nothing behind.
+-- Returns {{command, error}, …} for those that failed.
+
+local probe = key_of('b:')
+local failures = {}
+local function try(...)
+  local reply = redis.pcall(...)
+  if type(reply) == 'table' and reply.err then
+    failures[#failures + 1] = { (select(1, ...)), reply.err }
+  end
+end
+
+try('JSON.SET', probe, '$', '{"a":{}}')
+try('JSON.GET', probe, '.')
+try('JSON.MGET', probe, '.')
+try('JSON.OBJKEYS', probe, '.a')
+try('JSON.TYPE', probe, '$.a')
+try('ZADD', contents, 0, 'b:')
+try('ZRANGEBYLEX', contents, '-', '+')
+try('ZREVRANGEBYLEX', contents, '+', '-')
+try('ZCARD', contents)
+try('ZREM', contents, 'b:')
+try('EXISTS', probe)
+try('TIME')
+try('UNLINK', probe, contents)
+try('FT._LIST')
+return failures

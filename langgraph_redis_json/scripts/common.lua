@@ -1,0 +1,111 @@
+-- Shared by every script; put in front of each. KEYS[1] is the thread's table of contents,
+-- ARGV[1] the saver's key prefix with its colon, ARGV[2] the thread with its braces.
+
+local contents = KEYS[1]
+local prefix, thread = ARGV[1], ARGV[2]
+local KINDS = {
+  c = 'checkpoint', w = 'checkpoint_write', b = 'checkpoint_blob', l = 'checkpoint_log',
+  t = 'checkpoint_thread',
+}
+local LAST = '\255'
+
+-- The key that an entry of the table of contents names.
+local function key_of(entry)
+  return prefix .. KINDS[entry:sub(1, 1)] .. ':' .. thread .. entry:sub(2)
+end
+
+-- One part of a name, as keys.escape spells it.
+local SPELLING = {
+  [':'] = ';.', [';'] = ';;', ['{'] = '|(', ['|'] = '||', ['}'] = '~)', ['~'] = '~~',
+}
+local function escape(part) return (part:gsub('[:;{|}~]', SPELLING)) end
+
+-- The entries that begin with a text, in order.
+local function entries(start)
+  return redis.call('ZRANGEBYLEX', contents, '[' .. start, '(' .. start .. LAST)
+end
+
+-- The newest checkpoint's entry in an escaped namespace, or nil.
+local function newest(namespace)
+  local start = 'c:' .. namespace .. ':'
+  return redis.call(
+    'ZREVRANGEBYLEX', contents, '(' .. start .. LAST, '[' .. start, 'LIMIT', 0, 1
+  )[1]
+end
+
+-- The documents of entries, false for those that are gone.
+local function documents(names)
+  local found = {}
+  for first = 1, #names, 1000 do
+    local keys = {}
+    for i = first, math.min(first + 999, #names) do keys[#keys + 1] = key_of(names[i]) end
+    keys[#keys + 1] = '.'
+    for _, document in ipairs(redis.call('JSON.MGET', unpack(keys))) do
+      found[#found + 1] = document
+    end
+  end
+  return found
+end
+
+-- The blobs that a checkpoint refers to.
+local function blobs_of(entry)
+  local found = redis.call('JSON.GET', key_of(entry), '$.channel_values.*.blob')
+  if not found or found == '[]' then return {} end
+  return cjson.decode(found)
+end
+
+-- The pending writes of a checkpoint.
+local function writes_of(entry) return entries('w' .. entry:sub(2) .. ':') end
+
+-- The same with their documents: {entry, document, …}.
+local function written(entry)
+  local found = {}
+  local names = writes_of(entry)
+  if #names == 0 then return found end
+  for i, document in ipairs(documents(names)) do
+    if document then
+      found[#found + 1] = names[i]
+      found[#found + 1] = document
+    end
+  end
+  return found
+end
+
+local function forget(entry)
+  redis.call('UNLINK', key_of(entry))
+  redis.call('ZREM', contents, entry)
+end
+
+local function has_write(names, index)
+  for _, name in ipairs(names) do
+    local found = redis.call('JSON.TYPE', key_of(name), '$.writes["' .. index .. '"]')
+    if found and found[1] then return true end
+  end
+  return false
+end
+
+-- Write the thread's document anew from its newest root checkpoint and that one's writes,
+-- so that it is right in whatever order they arrived.
+local function refresh_thread()
+  local entry = newest('')
+  local key = entry and key_of(entry)
+  if not entry or redis.call('EXISTS', key) == 0 then return forget('t') end
+  local writes = writes_of(entry)
+  local status = 'idle'
+  if has_write(writes, -1) then status = 'error' end
+  if has_write(writes, -3) then status = 'interrupted' end
+  local now = redis.call('TIME')
+  local fields = {
+    '"status":"' .. status .. '"',
+    '"updated_at":' .. now[1] .. ('%03d'):format(math.floor(now[2] / 1000)),
+  }
+  for _, name in ipairs({
+    'format', 'thread_id', 'checkpoint_id', 'created_at', 'source', 'step', 'run_id',
+    'metadata', 'tokens',
+  }) do
+    local found = redis.call('JSON.GET', key, '$.' .. name)
+    if found ~= '[]' then fields[#fields + 1] = '"' .. name .. '":' .. found:sub(2, -2) end
+  end
+  redis.call('ZADD', contents, 0, 't')
+  redis.call('JSON.SET', key_of('t'), '$', '{' .. table.concat(fields, ',') .. '}')
+end

@@ -1,0 +1,13 @@
+-- Delete up to ARGV[3] of a thread's keys; returns how many are left.
+-- Checkpoints go first, so that a reader never meets one whose blobs are gone.
+
+local left = tonumber(ARGV[3])
+for _, start in ipairs({ 'c:', '' }) do
+  local names = redis.call(
+    'ZRANGEBYLEX', contents, '[' .. start, '(' .. start .. LAST, 'LIMIT', 0, left
+  )
+  for _, entry in ipairs(names) do forget(entry) end
+  left = left - #names
+  if left == 0 then break end
+end
+return redis.call('ZCARD', contents)

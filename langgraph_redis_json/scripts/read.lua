@@ -1,0 +1,34 @@
+-- Checkpoints with their pending writes and their blobs, each blob once.
+-- ARGV[3] is the escaped namespace whose newest checkpoint is wanted, or '-' and then come
+-- the entries of the wanted ones.
+-- Returns {{entry, document or nil, {write, document, …}}, …}, {blob, document or nil, …}.
+
+local wanted = {}
+if ARGV[3] == '-' then
+  for i = 4, #ARGV do wanted[#wanted + 1] = ARGV[i] end
+else
+  wanted[1] = newest(ARGV[3])
+end
+
+local rows, names, seen = {}, {}, {}
+local found = #wanted > 0 and documents(wanted) or {}
+for i, entry in ipairs(wanted) do
+  if found[i] then
+    for _, name in ipairs(blobs_of(entry)) do
+      if not seen[name] then
+        seen[name] = true
+        names[#names + 1] = name
+      end
+    end
+  end
+  rows[i] = { entry, found[i], written(entry) }
+end
+
+local blobs = {}
+if #names > 0 then
+  for i, document in ipairs(documents(names)) do
+    blobs[#blobs + 1] = names[i]
+    blobs[#blobs + 1] = document
+  end
+end
+return { rows, blobs }

@@ -1,0 +1,275 @@
+"""What a serializer wrote <-> JSON that people can read, bit for bit.
+
+`encode` takes the two results of ``serde.dumps_typed`` and gives the JSON text of a
+*stored value*, an object with the serializer's ``type`` and one of:
+
+- ``json``: the value itself; every object and array in it is the user's own.
+- ``tagged``: the same with *tags*, objects whose first key begins with ``$``, where the
+  value holds something that JSON has no word for.
+- ``base64``: the serializer's bytes, where neither of these is exact.
+
+A readable form is used only after `decode`'s own steps have given the serializer's bytes
+back. Objects are never built here: `decode` gives bytes, for the serializer to load.
+
+The tags:
+
+    {"$class": "module.Name", "arg"|"args"|"kwargs"|"fields"|"fields_v1": …}
+    {"$class": "module.Name", "method": "name", "arg": …}
+    {"$ext": code, "data": …}      any other msgpack extension
+    {"$bytes": "base64"}           {"$float": "0.1234567890123456789"}
+    {"$map": [[key, value], …]}    an object with keys that are not text
+    {"$dict": {…}}                 an object of the user's that looks like a tag
+    {"$msgpack": "base64"}         a long list of numbers that JSON would alter
+
+A tag's content is searched for further tags only if the tag says ``"tagged": true``.
+"""
+
+from collections.abc import Callable
+from math import isfinite
+from typing import Any, Literal, NamedTuple
+
+import orjson
+import ormsgpack
+from pybase64 import b64decode, b64encode
+
+Form = Literal["json", "tagged", "base64"]
+
+DEEPEST = 100
+"""Levels of nesting that are still stored as JSON. RedisJSON refuses more than 127, of
+which the document around a value takes a few."""
+
+_PACKING = ormsgpack.OPT_NON_STR_KEYS
+
+
+class Encoded(NamedTuple):
+    """A stored value: the serializer's type, the form, and the JSON text of the content."""
+
+    type: str
+    form: Form
+    content: bytes
+
+    def text(self) -> bytes:
+        """The stored value as the JSON text of one object."""
+        return b'{"type":%s,"%s":%s}' % (
+            orjson.dumps(self.type),
+            self.form.encode(),
+            self.content,
+        )
+
+
+def encode(type_: str, data: bytes) -> Encoded:
+    """Turn what ``serde.dumps_typed`` gave into JSON.
+
+    Args:
+        type_: the serializer's name for the type of the data.
+        data: the serializer's bytes.
+    """
+    if type_ == "msgpack":
+        try:
+            return Encoded(type_, *_readable(data))
+        except _NotReadable:
+            pass
+    elif type_ == "null" and not data:
+        return Encoded(type_, "json", b"null")
+    return Encoded(type_, "base64", b'"%s"' % b64encode(data))
+
+
+def decode(stored: Any) -> tuple[str, bytes]:
+    """Turn a stored value back into what ``serde.loads_typed`` takes.
+
+    Args:
+        stored: the parsed JSON of `Encoded.text`.
+
+    Raises:
+        ValueError: if this is no stored value (altered by hand, or from a later version).
+    """
+    try:
+        type_ = stored["type"]
+        if "base64" in stored:
+            return type_, b64decode(stored["base64"], validate=True)
+        if type_ == "null":
+            return type_, {None: b""}[stored["json"]]
+        tree = unmark(stored["tagged"]) if "tagged" in stored else stored["json"]
+        return type_, ormsgpack.packb(tree, option=_PACKING)
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"it is not a stored value ({type(error).__name__}: {error})") from error
+
+
+# ---- msgpack -> JSON
+
+
+class _NotReadable(Exception):
+    """The value has no exact JSON form."""
+
+
+class _Tag(dict[str, Any]):
+    """A tag, as opposed to a dict of the user's, and how deep it is nested."""
+
+    __slots__ = ("depth",)
+    depth: int
+
+
+def _readable(data: bytes) -> tuple[Form, bytes]:
+    try:
+        for thorough in (False, True):
+            tree, tagged = _transcode(data, thorough)
+            try:
+                text = orjson.dumps(tree)
+                break
+            except TypeError:  # a key that is no text, or bytes: not seen at first glance
+                if thorough:
+                    raise _NotReadable from None
+        proof = ormsgpack.packb(unmark(tree) if tagged else tree, option=_PACKING)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise _NotReadable from error
+    if proof != data or _depth(tree) > DEEPEST:
+        raise _NotReadable
+    return ("tagged" if tagged else "json"), text
+
+
+# Bytes that begin msgpack's byte strings and floats. They occur in text too, and then cost
+# a closer look; a value without them needs none, which is what makes chat messages cheap.
+_SUSPECTS = (b"\xcb", b"\xc4", b"\xca", b"\xc5", b"\xc6")
+
+
+def _transcode(data: bytes, thorough: bool) -> tuple[Any, bool]:
+    """msgpack -> a tree of what JSON knows, and whether it has tags."""
+    tagged = thorough
+
+    def extension(code: int, payload: bytes) -> _Tag:
+        nonlocal tagged
+        tagged = True
+        return _tag_of_extension(code, payload, thorough)
+
+    tree = ormsgpack.unpackb(data, ext_hook=extension, option=_PACKING)
+    if tagged or any(byte in data for byte in _SUSPECTS):
+        marked = mark(tree)
+        return marked, tagged or marked is not tree
+    return tree, False
+
+
+_HOW = {0: "arg", 1: "args", 2: "kwargs", 4: "fields_v1", 5: "fields"}
+_VALIDATE = "model_validate_json"
+_CODES = {how: code for code, how in _HOW.items()}
+
+
+def _tag_of_extension(code: int, payload: bytes, thorough: bool) -> _Tag:
+    """One of the serializer's extension types (codes of JsonPlusSerializer) as a tag."""
+    parts, nested = _transcode(payload, thorough)
+    match code, parts:
+        case ((0 | 1 | 2 | 4), [str(module), str(name), content]) if "." not in name:
+            tag = _Tag({"$class": f"{module}.{name}", _HOW[code]: content})
+        case 5, [str(module), str(name), content, method] if (
+            "." not in name and method == _VALIDATE
+        ):
+            tag = _Tag({"$class": f"{module}.{name}", "fields": content})
+        case 3, [str(module), str(name), content, str(method)] if "." not in name:
+            tag = _Tag({"$class": f"{module}.{name}", "method": method, "arg": content})
+        case _:
+            tag = _Tag({"$ext": code, "data": parts})
+    if nested:
+        tag["tagged"] = True
+    # Every object and array costs one byte of those below, so few bytes are few levels.
+    containers = len(payload.translate(None, _NO_CONTAINER))
+    tag.depth = 1 + (_depth(parts) if nested or containers > 30 else containers)
+    return tag
+
+
+_NO_CONTAINER = bytes(byte for byte in range(256) if not (0x80 <= byte <= 0x9F or byte >= 0xDC))
+
+
+def _depth(node: Any) -> int:
+    if isinstance(node, _Tag):
+        return node.depth
+    if isinstance(node, dict):
+        return 1 + max(map(_depth, node.values()), default=0)
+    if isinstance(node, list):
+        return 1 + max(map(_depth, node), default=0)
+    return 0
+
+
+def mark(node: Any) -> Any:
+    """Put tags in place of what JSON has no word for; the node itself if it has a word."""
+    kind = type(node)
+    if kind is dict:
+        if not all(type(key) is str for key in node):
+            return {"$map": [[mark(key), mark(value)] for key, value in node.items()]}
+        marked = {key: mark(value) for key, value in node.items()}
+        if next(iter(node), "").startswith("$"):
+            return {"$dict": marked}
+        return marked if any(marked[key] is not node[key] for key in node) else node
+    if kind is list:
+        items = [mark(item) for item in node]
+        if all(new is old for new, old in zip(items, node, strict=True)):
+            return node
+        if len(node) >= 16 and all(type(item) is float for item in node):
+            # An embedding: a tag for each number would cost ten times its bytes.
+            return {"$msgpack": b64encode(ormsgpack.packb(node)).decode()}
+        return items
+    if kind is tuple:  # msgpack's arrays, as keys
+        return [mark(item) for item in node]
+    if kind is float:
+        return node if is_kept(node) else {"$float": repr(node)}
+    if kind is bytes:
+        return {"$bytes": b64encode(node).decode()}
+    return node
+
+
+def is_kept(number: float) -> bool:
+    """Whether RedisJSON gives this float back unchanged.
+
+    It reads a decimal as an integer times or over a power of ten. Both are exact as floats
+    up to 2**53 and 10**22, and then so is the result; anything beyond may be off by a bit.
+    """
+    if not isfinite(number):
+        return False
+    digits, _, exponent = repr(number).partition("e")
+    whole, _, fraction = digits.partition(".")
+    return abs(int(whole + fraction)) <= 2**53 and -22 <= int(exponent or 0) - len(fraction) <= 22
+
+
+# ---- JSON -> msgpack
+
+
+def unmark(node: Any) -> Any:
+    """Put what `mark` replaced, and msgpack's extension types, in place of tags."""
+    if type(node) is list:
+        return [unmark(item) for item in node]
+    if isinstance(node, dict):
+        first = next(iter(node), "")
+        if first.startswith("$"):
+            return _UNMARK[first](node)
+        return {key: unmark(value) for key, value in node.items()}
+    return node
+
+
+def _unmark_class(tag: dict[str, Any]) -> ormsgpack.Ext:
+    module, _, name = tag["$class"].rpartition(".")
+    how = next(key for key in tag if key not in ("$class", "method", "tagged"))
+    content = unmark(tag[how]) if "tagged" in tag else tag[how]
+    parts: tuple[Any, ...] = (module, name, content)
+    if "method" in tag:
+        return ormsgpack.Ext(3, ormsgpack.packb((*parts, tag["method"]), option=_PACKING))
+    if how == "fields":
+        parts = (*parts, _VALIDATE)
+    return ormsgpack.Ext(_CODES[how], ormsgpack.packb(parts, option=_PACKING))
+
+
+def _unmark_extension(tag: dict[str, Any]) -> ormsgpack.Ext:
+    data = unmark(tag["data"]) if "tagged" in tag else tag["data"]
+    return ormsgpack.Ext(tag["$ext"], ormsgpack.packb(data, option=_PACKING))
+
+
+def _as_key(node: Any) -> Any:
+    return tuple(map(_as_key, node)) if isinstance(node, list) else node
+
+
+_UNMARK: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "$class": _unmark_class,
+    "$ext": _unmark_extension,
+    "$bytes": lambda tag: b64decode(tag["$bytes"], validate=True),
+    "$float": lambda tag: float(tag["$float"]),
+    "$map": lambda tag: {_as_key(unmark(key)): unmark(value) for key, value in tag["$map"]},
+    "$dict": lambda tag: {key: unmark(value) for key, value in tag["$dict"].items()},
+    "$msgpack": lambda tag: ormsgpack.unpackb(b64decode(tag["$msgpack"], validate=True)),
+}
