@@ -32,8 +32,8 @@ or put redis-stack-server, or the redis-server of a Redis 8 with its modules, on
 
 # The server must not outlive its parent, even one that dies by SIGKILL and can run no cleanup:
 # a shell waits for the end of a pipe which only the parent holds open. File descriptor 4 is the
-# locked file of the data directory; the server holds it, so that the lock lasts exactly as long
-# as there is someone who writes there.
+# locked file of the data directory; the server alone keeps it, so that the lock lasts exactly as
+# long as there is someone who writes there.
 _WATCHDOG = """
 temporary=$1; shift
 exec 3<&0 4>&1 >&2
@@ -46,6 +46,7 @@ server=$!
     kill -KILL "$server"
 } 4>&- &
 watcher=$!
+exec 4>&-
 wait "$server"
 status=$?
 kill "$watcher"
