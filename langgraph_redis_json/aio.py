@@ -1,5 +1,6 @@
 """AsyncRedisSaver: the checkpointer for graphs that are awaited."""
 
+from asyncio import sleep
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
@@ -144,6 +145,8 @@ class AsyncRedisSaver(SyncOnLoop):
                 another database than 0, or if its user may not run what the saver needs.
         """
         await self._run(self._plans.setup())
+        while await self._run(self._plans.indexes_are_building()):
+            await sleep(0.05)
 
     asetup = setup
 

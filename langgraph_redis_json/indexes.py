@@ -12,7 +12,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 from redisvl.schema import IndexSchema
 
 from langgraph_redis_json import keys
-from langgraph_redis_json.commands import Command, mapping, script, text
+from langgraph_redis_json.commands import Command, mapping, script, text, with_source
 from langgraph_redis_json.errors import UnsuitableServerError
 
 SCHEMAS = ("checkpoints", "writes", "threads")
@@ -53,7 +53,7 @@ def setup(key_prefix: str) -> Generator[list[Command], list[Any], None]:
         try:
             yield [_create(schema(key_prefix, which))]
         except NoPermissionError as error:
-            raise _forbidden("FT.CREATE") from error
+            raise _forbidden("FT.CREATE", error) from error
         except ResponseError as error:
             message = str(error).lower()
             if "db != 0" in message or "database 0" in message:
@@ -63,8 +63,13 @@ def setup(key_prefix: str) -> Generator[list[Command], list[Any], None]:
                 ) from error
             if "already exists" not in message:
                 raise
-    for which in SCHEMAS:
-        yield from _indexed(name(key_prefix, which))
+    yield from _check_search(name(key_prefix, SCHEMAS[0]))
+
+
+def are_building(key_prefix: str) -> Generator[list[Command], list[Any], bool]:
+    """Whether the server still indexes documents that were there before the indexes: a plan."""
+    replies = yield [("FT.INFO", name(key_prefix, which)) for which in SCHEMAS]
+    return any(int(mapping(reply)["indexing"]) for reply in replies)
 
 
 def _create(schema: IndexSchema) -> Command:
@@ -76,34 +81,44 @@ def _create(schema: IndexSchema) -> Command:
     )
 
 
-def _indexed(index: str) -> Generator[list[Command], list[Any], None]:
-    """Wait until the server has indexed the documents that were there before the index."""
-    while True:
-        [reply] = yield [("FT.INFO", index)]
-        if not int(mapping(reply)["indexing"]):
-            return
-
-
 def _check_commands(key_prefix: str) -> Generator[list[Command], list[Any], None]:
-    thread = keys.thread_keys(key_prefix, "langgraph_redis_json setup")
+    """See that the server knows, and lets this user run, all that plans and scripts run."""
+    check = script("check", keys.thread_keys(key_prefix, "langgraph_redis_json setup"))
     try:
-        [failures] = yield [script("check", thread)]
+        yield [with_source(check)]
     except NoPermissionError as error:
-        raise _forbidden("EVALSHA or EVAL") from error
+        raise _forbidden("EVAL", error) from error
+    try:
+        [failures] = yield [check]
+    except NoPermissionError as error:
+        raise _forbidden("EVALSHA", error) from error
     for command, message in (map(text, failure) for failure in failures):
-        if "unknown command" in message.lower() or "unknown redis command" in message.lower():
+        if "unknown" in message.lower():
             module = "Search" if command.startswith("FT.") else "JSON"
             raise UnsuitableServerError(
                 why=f"it does not know {command}, a command of Redis {module}",
                 remedy="Use Redis 8, Redis Stack, or a service that offers both Search and JSON",
             )
-        if "permission" in message.lower() or "can't run this command" in message.lower():
-            raise _forbidden(command)
-        raise UnsuitableServerError(why=f"{command} failed: {message}", remedy="")
+        raise _forbidden(command, message)
 
 
-def _forbidden(command: str) -> UnsuitableServerError:
+def _check_search(index: str) -> Generator[list[Command], list[Any], None]:
+    for command in (
+        ("FT.INFO", index),
+        ("FT.AGGREGATE", index, "*", "LIMIT", 0, 0),
+        ("FT.CURSOR", "DEL", index, 0),
+    ):
+        try:
+            yield [command]
+        except NoPermissionError as error:
+            raise _forbidden(command[0], error) from error
+        except ResponseError:
+            if command[0] != "FT.CURSOR":  # which says that there is no such cursor
+                raise
+
+
+def _forbidden(command: str, message: object) -> UnsuitableServerError:
     return UnsuitableServerError(
-        why=f"its ACL does not let this user run {command}",
-        remedy="Allow the user that command",
+        why=f"its user may not run {command} ({message})",
+        remedy="Let the user run it, with ACL SETUSER",
     )

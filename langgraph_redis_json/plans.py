@@ -61,6 +61,9 @@ class Plans:
     def setup(self) -> Plan[None]:
         return indexes.setup(self.key_prefix)
 
+    def indexes_are_building(self) -> Plan[bool]:
+        return indexes.are_building(self.key_prefix)
+
     # ---- one checkpoint
 
     def put(

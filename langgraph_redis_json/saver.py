@@ -1,6 +1,7 @@
 """RedisSaver: the checkpointer for graphs that are invoked."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from time import sleep
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -144,6 +145,8 @@ class RedisSaver(AsyncInThreads):
                 another database than 0, or if its user may not run what the saver needs.
         """
         self._run(self._plans.setup())
+        while self._run(self._plans.indexes_are_building()):
+            sleep(0.05)
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """The checkpoint that a config names, with its pending writes. One round trip.

@@ -24,7 +24,8 @@ The tags:
 A tag's content is searched for further tags only if the tag says ``"tagged": true``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import islice
 from math import isfinite
 from typing import Any, Literal, NamedTuple
 
@@ -112,7 +113,7 @@ class _Tag(dict[str, Any]):
 def _readable(data: bytes) -> tuple[Form, bytes]:
     try:
         for thorough in (False, True):
-            tree, tagged = _transcode(data, thorough)
+            tree, tagged, depth = _transcode(data, thorough)
             try:
                 text = orjson.dumps(tree)
                 break
@@ -122,18 +123,21 @@ def _readable(data: bytes) -> tuple[Form, bytes]:
         proof = ormsgpack.packb(unmark(tree) if tagged else tree, option=_PACKING)
     except (ValueError, TypeError, RecursionError) as error:
         raise _NotReadable from error
-    if proof != data or _depth(tree) > DEEPEST:
+    if proof != data or depth > DEEPEST:
         raise _NotReadable
     return ("tagged" if tagged else "json"), text
 
 
-# Bytes that begin msgpack's byte strings and floats. They occur in text too, and then cost
-# a closer look; a value without them needs none, which is what makes chat messages cheap.
-_SUSPECTS = (b"\xcb", b"\xc4", b"\xca", b"\xc5", b"\xc6")
-
-
-def _transcode(data: bytes, thorough: bool) -> tuple[Any, bool]:
-    """msgpack -> a tree of what JSON knows, and whether it has tags."""
+def _transcode(data: bytes, thorough: bool) -> tuple[Any, bool, int]:
+    """msgpack -> a tree of what JSON knows, whether it has tags, and how deep it is at most."""
+    if len(data) < _SHORT and not thorough:
+        special = data.translate(None, _HARMLESS)
+        # Every object and array costs one special byte, so few of them are few levels.
+        if len(special) <= DEEPEST // 2 and not special.translate(None, _CONTAINERS):
+            try:
+                return ormsgpack.unpackb(data, option=_PACKING), False, len(special)
+            except ValueError:  # it has extension types
+                pass
     tagged = thorough
 
     def extension(code: int, payload: bytes) -> _Tag:
@@ -142,50 +146,64 @@ def _transcode(data: bytes, thorough: bool) -> tuple[Any, bool]:
         return _tag_of_extension(code, payload, thorough)
 
     tree = ormsgpack.unpackb(data, ext_hook=extension, option=_PACKING)
-    if tagged or any(byte in data for byte in _SUSPECTS):
-        marked = mark(tree)
-        return marked, tagged or marked is not tree
-    return tree, False
+    marked = mark(tree)
+    return marked, tagged or marked is not tree, _depth(marked)
 
 
-_HOW = {0: "arg", 1: "args", 2: "kwargs", 4: "fields_v1", 5: "fields"}
-_VALIDATE = "model_validate_json"
-_CODES = {how: code for code, how in _HOW.items()}
-
-
-def _tag_of_extension(code: int, payload: bytes, thorough: bool) -> _Tag:
-    """One of the serializer's extension types (codes of JsonPlusSerializer) as a tag."""
-    parts, nested = _transcode(payload, thorough)
-    match code, parts:
-        case ((0 | 1 | 2 | 4), [str(module), str(name), content]) if "." not in name:
-            tag = _Tag({"$class": f"{module}.{name}", _HOW[code]: content})
-        case 5, [str(module), str(name), content, method] if (
-            "." not in name and method == _VALIDATE
-        ):
-            tag = _Tag({"$class": f"{module}.{name}", "fields": content})
-        case 3, [str(module), str(name), content, str(method)] if "." not in name:
-            tag = _Tag({"$class": f"{module}.{name}", "method": method, "arg": content})
-        case _:
-            tag = _Tag({"$ext": code, "data": parts})
-    if nested:
-        tag["tagged"] = True
-    # Every object and array costs one byte of those below, so few bytes are few levels.
-    containers = len(payload.translate(None, _NO_CONTAINER))
-    tag.depth = 1 + (_depth(parts) if nested or containers > 30 else containers)
-    return tag
-
-
-_NO_CONTAINER = bytes(byte for byte in range(256) if not (0x80 <= byte <= 0x9F or byte >= 0xDC))
+# Most extensions are short (a chat message), and most hold neither floats nor bytes: then no
+# walk is needed. The bytes that begin floats, byte strings, objects and arrays occur in text
+# too, which then is walked, as what is long and has few parts is walked sooner than scanned.
+_SHORT = 4000
+_CONTAINERS = bytes((*range(0x80, 0xA0), *range(0xDC, 0xE0)))
+_SPECIAL = {*_CONTAINERS, 0xC4, 0xC5, 0xC6, 0xCA, 0xCB}
+_HARMLESS = bytes(byte for byte in range(256) if byte not in _SPECIAL)
 
 
 def _depth(node: Any) -> int:
     if isinstance(node, _Tag):
         return node.depth
-    if isinstance(node, dict):
-        return 1 + max(map(_depth, node.values()), default=0)
-    if isinstance(node, list):
-        return 1 + max(map(_depth, node), default=0)
+    children: Iterable[Any] = node.values() if isinstance(node, dict) else node
+    if isinstance(node, (dict, list)):
+        nested = [child for child in children if isinstance(child, (dict, list))]
+        return 1 + max(map(_depth, nested), default=0)
     return 0
+
+
+_HOW = {0: "arg", 1: "args", 2: "kwargs", 4: "fields_v1", 5: "fields"}
+_CODES = {how: code for code, how in _HOW.items()}
+_METHOD = 3
+_VALIDATE = "model_validate_json"
+
+
+def _tag_of_extension(code: int, payload: bytes, thorough: bool) -> _Tag:
+    """One of the serializer's extension types (codes of JsonPlusSerializer) as a tag."""
+    parts, nested, depth = _transcode(payload, thorough)
+    tag = _Tag()
+    if _names_class(parts):
+        tag["$class"] = f"{parts[0]}.{parts[1]}"
+        if code == 5 and parts[3:] == [_VALIDATE]:
+            tag["fields"] = parts[2]
+        elif code == _METHOD and len(parts) == 4 and type(parts[3]) is str:
+            tag["method"] = parts[3]
+            tag["arg"] = parts[2]
+        elif code in _HOW and code != 5 and len(parts) == 3:
+            tag[_HOW[code]] = parts[2]
+    if len(tag) < 2:
+        tag = _Tag({"$ext": code, "data": parts})
+    if nested:
+        tag["tagged"] = True
+    tag.depth = 1 + depth
+    return tag
+
+
+def _names_class(parts: Any) -> bool:
+    return (
+        type(parts) is list
+        and len(parts) > 2
+        and type(parts[0]) is str
+        and type(parts[1]) is str
+        and "." not in parts[1]
+    )
 
 
 def mark(node: Any) -> Any:
@@ -245,14 +263,17 @@ def unmark(node: Any) -> Any:
 
 def _unmark_class(tag: dict[str, Any]) -> ormsgpack.Ext:
     module, _, name = tag["$class"].rpartition(".")
-    how = next(key for key in tag if key not in ("$class", "method", "tagged"))
+    method = tag.get("method")
+    how = "arg" if method else next(islice(tag, 1, None))
     content = unmark(tag[how]) if "tagged" in tag else tag[how]
-    parts: tuple[Any, ...] = (module, name, content)
-    if "method" in tag:
-        return ormsgpack.Ext(3, ormsgpack.packb((*parts, tag["method"]), option=_PACKING))
+    if method:
+        payload = ormsgpack.packb((module, name, content, method), option=_PACKING)
+        return ormsgpack.Ext(_METHOD, payload)
     if how == "fields":
-        parts = (*parts, _VALIDATE)
-    return ormsgpack.Ext(_CODES[how], ormsgpack.packb(parts, option=_PACKING))
+        payload = ormsgpack.packb((module, name, content, _VALIDATE), option=_PACKING)
+    else:
+        payload = ormsgpack.packb((module, name, content), option=_PACKING)
+    return ormsgpack.Ext(_CODES[how], payload)
 
 
 def _unmark_extension(tag: dict[str, Any]) -> ormsgpack.Ext:
