@@ -77,4 +77,7 @@ def search_page(reply: Any) -> tuple[list[dict[str, str]], int]:
         rows = [mapping(row)["extra_attributes"] for row in mapping(page)["results"]]
     else:
         rows = page[1:]
-    return [{key: text(value) for key, value in mapping(row).items()} for row in rows], cursor
+    # A document that was deleted a moment ago is a row without fields.
+    return [
+        {key: text(value) for key, value in mapping(row).items()} for row in rows if row
+    ], cursor

@@ -33,23 +33,36 @@ LAST = b"\xff"
 
 # Percent-encoding would not sort as the text does ("a:b" > "a1", but "a%3Ab" < "a1"), and
 # names are ranged over by checkpoint id. So each reserved character is spelled with its
-# neighbour in the alphabet, which is itself spelled twice.
-_SPELLING = str.maketrans({":": ";.", ";": ";;", "{": "|(", "|": "||", "}": "~)", "~": "~~"})
+# neighbour in the alphabet, which is itself spelled twice. NUL is one of them: RediSearch
+# reads the names of keys only up to a NUL.
+_SPELLING = str.maketrans(
+    {
+        ":": ";.",
+        ";": ";;",
+        "{": "|(",
+        "|": "||",
+        "}": "~)",
+        "~": "~~",
+        "\0": "\1\1",
+        "\1": "\1\2",
+    }
+)
 _CHARACTERS = {v: chr(k) for k, v in _SPELLING.items()}
+_FIRST = {spelled[0] for spelled in _CHARACTERS}
 
 
 def escape(part: str) -> str:
-    """Spell one part of a name without ``:``, ``{`` or ``}``; sorts as the part itself does."""
+    """Spell one part of a name without ``:``, ``{``, ``}`` and NUL; it sorts as the part does."""
     return part.translate(_SPELLING)
 
 
 def unescape(part: str) -> str:
     """The part that `escape` spelled."""
-    if not (";" in part or "|" in part or "~" in part):
+    if _FIRST.isdisjoint(part):
         return part
     text, at = [], 0
     while at < len(part):
-        width = 2 if part[at] in ";|~" else 1
+        width = 2 if part[at] in _FIRST else 1
         spelled = part[at : at + width]
         text.append(_CHARACTERS.get(spelled, spelled))
         at += width

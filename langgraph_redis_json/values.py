@@ -104,40 +104,61 @@ class _NotReadable(Exception):
 
 
 class _Tag(dict[str, Any]):
-    """A tag, as opposed to a dict of the user's, and how deep it is nested."""
-
-    __slots__ = ("depth",)
-    depth: int
+    """A tag, as opposed to a dict of the user's."""
 
 
 def _readable(data: bytes) -> tuple[Form, bytes]:
     try:
-        for thorough in (False, True):
-            tree, tagged, depth = _transcode(data, thorough)
-            try:
-                text = orjson.dumps(tree)
-                break
-            except TypeError:  # a key that is no text, or bytes: not seen at first glance
-                if thorough:
-                    raise _NotReadable from None
+        tree, tagged = _transcode(data, thorough=False)
+        try:
+            text = orjson.dumps(tree)
+        except TypeError:  # bytes, or a key that is no text
+            tree, tagged = _transcode(data, thorough=True)
+            text = orjson.dumps(tree)
         proof = ormsgpack.packb(unmark(tree) if tagged else tree, option=_PACKING)
     except (ValueError, TypeError, RecursionError) as error:
         raise _NotReadable from error
-    if proof != data or depth > DEEPEST:
+    if proof != data or _is_too_deep(tree, text):
         raise _NotReadable
     return ("tagged" if tagged else "json"), text
 
 
-def _transcode(data: bytes, thorough: bool) -> tuple[Any, bool, int]:
-    """msgpack -> a tree of what JSON knows, whether it has tags, and how deep it is at most."""
-    if len(data) < _SHORT and not thorough:
-        special = data.translate(None, _HARMLESS)
-        # Every object and array costs one special byte, so few of them are few levels.
-        if len(special) <= DEEPEST // 2 and not special.translate(None, _CONTAINERS):
-            try:
-                return ormsgpack.unpackb(data, option=_PACKING), False, len(special)
-            except ValueError:  # it has extension types
-                pass
+def _is_too_deep(tree: Any, text: bytes) -> bool:
+    if len(text) < 4000 and text.count(b"{") + text.count(b"[") <= DEEPEST:
+        return False
+    # orjson has a limit too, and finds out a hundred times as fast as a walk in Python.
+    for _ in range(_ORJSON_DEEPEST - DEEPEST):
+        tree = [tree]
+    try:
+        orjson.dumps(tree)
+    except TypeError:
+        return True
+    return False
+
+
+def _orjson_deepest() -> int:
+    nested: list[Any] = []
+    for depth in range(1, 10_000):
+        try:
+            orjson.dumps(nested)
+        except TypeError:
+            return depth - 1
+        nested = [nested]
+    raise AssertionError("orjson has no limit of nesting that _is_too_deep could use")
+
+
+_ORJSON_DEEPEST = _orjson_deepest()
+
+
+def _transcode(data: bytes, thorough: bool) -> tuple[Any, bool]:
+    """msgpack -> a tree of what JSON knows, and whether it has tags."""
+    # 0xCB begins a float; it occurs in text too, which then costs a closer look. Bytes and
+    # keys that are no text, orjson refuses: then all is looked at closely.
+    if not thorough and b"\xcb" not in data:
+        try:
+            return ormsgpack.unpackb(data, option=_PACKING), False
+        except ValueError:  # it has extension types
+            pass
     tagged = thorough
 
     def extension(code: int, payload: bytes) -> _Tag:
@@ -147,26 +168,7 @@ def _transcode(data: bytes, thorough: bool) -> tuple[Any, bool, int]:
 
     tree = ormsgpack.unpackb(data, ext_hook=extension, option=_PACKING)
     marked = mark(tree)
-    return marked, tagged or marked is not tree, _depth(marked)
-
-
-# Most extensions are short (a chat message), and most hold neither floats nor bytes: then no
-# walk is needed. The bytes that begin floats, byte strings, objects and arrays occur in text
-# too, which then is walked, as what is long and has few parts is walked sooner than scanned.
-_SHORT = 4000
-_CONTAINERS = bytes((*range(0x80, 0xA0), *range(0xDC, 0xE0)))
-_SPECIAL = {*_CONTAINERS, 0xC4, 0xC5, 0xC6, 0xCA, 0xCB}
-_HARMLESS = bytes(byte for byte in range(256) if byte not in _SPECIAL)
-
-
-def _depth(node: Any) -> int:
-    if isinstance(node, _Tag):
-        return node.depth
-    children: Iterable[Any] = node.values() if isinstance(node, dict) else node
-    if isinstance(node, (dict, list)):
-        nested = [child for child in children if isinstance(child, (dict, list))]
-        return 1 + max(map(_depth, nested), default=0)
-    return 0
+    return marked, tagged or marked is not tree
 
 
 _HOW = {0: "arg", 1: "args", 2: "kwargs", 4: "fields_v1", 5: "fields"}
@@ -177,33 +179,28 @@ _VALIDATE = "model_validate_json"
 
 def _tag_of_extension(code: int, payload: bytes, thorough: bool) -> _Tag:
     """One of the serializer's extension types (codes of JsonPlusSerializer) as a tag."""
-    parts, nested, depth = _transcode(payload, thorough)
-    tag = _Tag()
-    if _names_class(parts):
-        tag["$class"] = f"{parts[0]}.{parts[1]}"
-        if code == 5 and parts[3:] == [_VALIDATE]:
-            tag["fields"] = parts[2]
-        elif code == _METHOD and len(parts) == 4 and type(parts[3]) is str:
-            tag["method"] = parts[3]
-            tag["arg"] = parts[2]
-        elif code in _HOW and code != 5 and len(parts) == 3:
-            tag[_HOW[code]] = parts[2]
-    if len(tag) < 2:
-        tag = _Tag({"$ext": code, "data": parts})
+    parts, nested = _transcode(payload, thorough)
+    tag = _tag_of_class(code, parts) or _Tag({"$ext": code, "data": parts})
     if nested:
         tag["tagged"] = True
-    tag.depth = 1 + depth
     return tag
 
 
-def _names_class(parts: Any) -> bool:
-    return (
-        type(parts) is list
-        and len(parts) > 2
-        and type(parts[0]) is str
-        and type(parts[1]) is str
-        and "." not in parts[1]
-    )
+def _tag_of_class(code: int, parts: Any) -> _Tag | None:
+    if type(parts) is not list or len(parts) < 3:
+        return None
+    module, name, content, *method = parts
+    if type(module) is not str or type(name) is not str or "." in name:
+        return None
+    if code == 5:
+        if method == [_VALIDATE]:
+            return _Tag({"$class": f"{module}.{name}", "fields": content})
+    elif code == _METHOD:
+        if len(method) == 1 and type(method[0]) is str:
+            return _Tag({"$class": f"{module}.{name}", "method": method[0], "arg": content})
+    elif code in _HOW and not method:
+        return _Tag({"$class": f"{module}.{name}", _HOW[code]: content})
+    return None
 
 
 def mark(node: Any) -> Any:
@@ -254,26 +251,26 @@ def unmark(node: Any) -> Any:
     if type(node) is list:
         return [unmark(item) for item in node]
     if isinstance(node, dict):
-        first = next(iter(node), "")
-        if first.startswith("$"):
-            return _UNMARK[first](node)
+        for first in node:
+            if first[:1] == "$":
+                return _UNMARK[first](node)
+            break
         return {key: unmark(value) for key, value in node.items()}
     return node
 
 
 def _unmark_class(tag: dict[str, Any]) -> ormsgpack.Ext:
     module, _, name = tag["$class"].rpartition(".")
-    method = tag.get("method")
-    how = "arg" if method else next(islice(tag, 1, None))
-    content = unmark(tag[how]) if "tagged" in tag else tag[how]
-    if method:
-        payload = ormsgpack.packb((module, name, content, method), option=_PACKING)
-        return ormsgpack.Ext(_METHOD, payload)
-    if how == "fields":
-        payload = ormsgpack.packb((module, name, content, _VALIDATE), option=_PACKING)
+    if "fields" in tag:
+        code, parts = 5, [module, name, tag["fields"], _VALIDATE]
+    elif "method" in tag:
+        code, parts = _METHOD, [module, name, tag["arg"], tag["method"]]
     else:
-        payload = ormsgpack.packb((module, name, content), option=_PACKING)
-    return ormsgpack.Ext(_CODES[how], payload)
+        how = next(islice(tag, 1, None))
+        code, parts = _CODES[how], [module, name, tag[how]]
+    if "tagged" in tag:
+        parts[2] = unmark(parts[2])
+    return ormsgpack.Ext(code, ormsgpack.packb(parts, option=_PACKING))
 
 
 def _unmark_extension(tag: dict[str, Any]) -> ormsgpack.Ext:

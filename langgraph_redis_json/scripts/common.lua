@@ -17,8 +17,9 @@ end
 -- One part of a name, as keys.escape spells it.
 local SPELLING = {
   [':'] = ';.', [';'] = ';;', ['{'] = '|(', ['|'] = '||', ['}'] = '~)', ['~'] = '~~',
+  ['\0'] = '\1\1', ['\1'] = '\1\2',
 }
-local function escape(part) return (part:gsub('[:;{|}~]', SPELLING)) end
+local function escape(part) return (part:gsub('[:;{|}~%z\1]', SPELLING)) end
 
 -- The entries that begin with a text, in order.
 local function entries(start)
