@@ -145,7 +145,7 @@ class AsyncRedisSaver(SyncOnLoop):
                 another database than 0, or if its user may not run what the saver needs.
         """
         await self._run(self._plans.setup())
-        while await self._run(self._plans.indexes_are_building()):
+        while await self._run(self._plans.indexes_are_building()):  # noqa: ASYNC110 (the server sends no event)
             await sleep(0.05)
 
     asetup = setup

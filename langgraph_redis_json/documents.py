@@ -23,7 +23,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-from langgraph.checkpoint.serde.types import TASKS
+from langgraph.checkpoint.serde.types import TASKS, _DeltaSnapshot
 
 from langgraph_redis_json import filters, keys, values
 from langgraph_redis_json.errors import DamagedDocumentError, MissingDocumentError
@@ -54,11 +54,14 @@ class CheckpointDocument(NamedTuple):
         document: the JSON text of the checkpoint.
         new: the blobs that this checkpoint brings, entry -> JSON text.
         old: the blobs that an earlier checkpoint should have brought, likewise.
+        inherited: blobs that it refers to if an earlier checkpoint has brought them, entry ->
+            JSON member of its channel values.
     """
 
     document: bytes
     new: dict[str, bytes]
     old: dict[str, bytes]
+    inherited: dict[str, bytes]
 
 
 def build_checkpoint(
@@ -78,13 +81,26 @@ def build_checkpoint(
     stored_values: dict[str, orjson.Fragment] = {}
     for channel, value in channel_values.items():
         text = values.encode(*serde.dumps_typed(value)).text()
-        if len(text) > INLINE:
+        if len(text) > INLINE or isinstance(value, _DeltaSnapshot):
             version = versions.get(channel, name.checkpoint_id)
             entry = keys.blob_entry(name.checkpoint_ns, channel, version)
             blobs = new if channel in new_versions else old
             blobs[entry] = _build_blob(name, channel, version, text)
             text = orjson.dumps({"blob": entry})
         stored_values[channel] = orjson.Fragment(text)
+    # LangGraph gives a DeltaChannel's value only where it takes a snapshot, and expects it
+    # again wherever the channel has the same version.
+    counters = metadata.get("counters_since_delta_snapshot")
+    delta_channels = [
+        channel
+        for channel in (counters if isinstance(counters, Mapping) else ())
+        if channel in versions and channel not in channel_values
+    ]
+    inherited: dict[str, bytes] = {}
+    for channel in delta_channels:
+        if channel not in new_versions:
+            entry = keys.blob_entry(name.checkpoint_ns, channel, versions[channel])
+            inherited[entry] = orjson.dumps({channel: {"blob": entry}})[1:-1]
     # State that an old LangGraph kept beside the channels is as private as the channels.
     sends = body.pop("pending_sends", None)
     document: dict[str, Any] = {
@@ -94,12 +110,7 @@ def build_checkpoint(
         **_typed_metadata(metadata),
         "created_at": _milliseconds(checkpoint["ts"]),
         "metadata": orjson.Fragment(_members(metadata, serde)),
-        "delta_channels": sorted(
-            channel
-            for channel in metadata.get("counters_since_delta_snapshot") or ()
-            if channel in versions and channel not in channel_values
-        ),
-        "channel_values": stored_values,
+        "delta_channels": delta_channels,
         # Version maps are machinery that nobody searches: as text they take half the memory.
         "checkpoint": _members(body, serde).decode(),
         "pending_sends": (
@@ -110,9 +121,11 @@ def build_checkpoint(
             filters.namespace_token(name.checkpoint_ns),
             *filters.metadata_tokens(metadata),
         ],
+        # The last member: scripts/store.lua adds the inherited ones.
+        "channel_values": stored_values,
     }
     text = orjson.dumps({key: value for key, value in document.items() if value not in (None, [])})
-    return CheckpointDocument(text, new, old)
+    return CheckpointDocument(text, new, old, inherited)
 
 
 def _build_blob(name: CheckpointName, channel: str, version: Any, value: bytes) -> bytes:
@@ -249,15 +262,17 @@ class Row(NamedTuple):
         name: which checkpoint.
         thread: the keys of its thread.
         document: its document, None if there is none.
-        writes: its tasks' pending writes, entry -> document.
+        writes: its tasks' pending writes, entry -> document, None for one that is gone.
         blobs: its large channel values, entry -> document, None for one that is gone.
+        named: whether the thread's table of contents says that the checkpoint is there.
     """
 
     name: CheckpointName
     thread: ThreadKeys
     document: bytes | None
-    writes: Mapping[str, bytes]
+    writes: Mapping[str, bytes | None]
     blobs: Mapping[str, bytes | None]
+    named: bool
 
     @property
     def key(self) -> str:
@@ -268,6 +283,7 @@ class Row(NamedTuple):
 class DecodedCheckpoint(NamedTuple):
     """A checkpoint's document, read but for what only the serializer can load."""
 
+    v: int
     parent_checkpoint_id: str | None
     metadata: dict[str, Any]
     body: dict[str, Any]
@@ -285,8 +301,12 @@ def decode_checkpoint(row: Row, channels: Container[str] | None = None) -> Decod
     Raises:
         DamagedDocumentError, MissingDocumentError: see their messages.
     """
+    if row.document is None:
+        raise MissingDocumentError(key=row.key, missing=row.key)
     with _reading(row.key):
         fields = _parse(row.document)
+        body = _decode_members(orjson.loads(fields["checkpoint"]))
+        _ = body["channel_versions"]
         channel_values = {
             channel: _decode_channel(row, stored)
             for channel, stored in fields["channel_values"].items()
@@ -294,9 +314,10 @@ def decode_checkpoint(row: Row, channels: Container[str] | None = None) -> Decod
         }
         sends = fields.get("pending_sends")
         return DecodedCheckpoint(
+            int(body["v"]),
             fields.get("parent_checkpoint_id"),
             _decode_members(fields["metadata"]),
-            _decode_members(orjson.loads(fields["checkpoint"])),
+            body,
             channel_values,
             None if sends is None else Dumped(*values.decode(sends)),
         )
@@ -380,7 +401,10 @@ def load_writes(
     """
     found = []
     for entry, document in row.writes.items():
-        with _reading(row.thread.key(entry)):
+        key = row.thread.key(entry)
+        if document is None:
+            raise MissingDocumentError(key=row.key, missing=key)
+        with _reading(key):
             fields = _parse(document)
             task_id = fields["task_id"]
             for index, write in fields["writes"].items():
@@ -413,10 +437,11 @@ def lineage(key: str, document: bytes) -> Lineage:
     with _reading(key):
         fields = _parse(document)
         parent = fields.get("parent_checkpoint_id")
+        channels = fields["channel_values"].keys()
         return Lineage(
             keys.checkpoint_entry(fields["checkpoint_ns"], parent) if parent else None,
-            fields.get("delta_channels", ()),
-            fields["channel_values"].keys(),
+            [channel for channel in fields.get("delta_channels", ()) if channel not in channels],
+            channels,
             fields["metadata"].get("run_id"),
         )
 
@@ -450,9 +475,7 @@ def next_version(current: str | int | None) -> str:
     return f"{count + 1:032}.{random():016}"
 
 
-def _parse(document: bytes | None) -> dict[str, Any]:
-    if document is None:
-        raise ValueError("it is gone")
+def _parse(document: bytes) -> dict[str, Any]:
     fields: dict[str, Any] = orjson.loads(document)
     if fields["format"] != FORMAT:
         raise ValueError(

@@ -5,9 +5,10 @@ is sent their replies, and returns its result. A listing also yields what it has
 """
 
 from collections import defaultdict
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from langchain_core.runnables import RunnableConfig
@@ -26,7 +27,7 @@ from redis.exceptions import ResponseError
 from redisvl.query.filter import FilterExpression
 
 from langgraph_redis_json import configs, documents, filters, indexes, keys
-from langgraph_redis_json.commands import Command, pairs, script, search_page, text
+from langgraph_redis_json.commands import Argument, Command, pairs, script, search_page, text
 from langgraph_redis_json.documents import Row
 from langgraph_redis_json.errors import IndexMissingError
 from langgraph_redis_json.keys import CheckpointName, ThreadKeys
@@ -92,7 +93,9 @@ class Plans:
         sent, expected = dict(built.new), dict(built.old)
         while True:
             # The checkpoint comes last: whoever sees it finds all that it needs.
-            [missing] = yield [_store(thread, [*sent.items(), (entry, built.document)], expected)]
+            [missing] = yield [
+                _store(thread, [*sent.items(), (entry, built.document)], expected, built.inherited)
+            ]
             if not missing:
                 break
             for blob in map(text, missing):
@@ -136,7 +139,7 @@ class Plans:
             command = script("read", thread, "-", entry)
         [reply] = yield [command]
         for row in _rows(thread, target.thread_id, reply):
-            if row.document is not None:
+            if row.named:
                 return (yield from self._load(row, {}, target.given_thread_id))
         return None
 
@@ -150,7 +153,7 @@ class Plans:
             return None
         sends: list[Any] = []
         parent = decoded.parent_checkpoint_id
-        if decoded.body["v"] < 4 and parent is not None:
+        if decoded.v < 4 and parent is not None:
             # Before version 4 a checkpoint's tasks were kept among its parent's writes.
             entry = keys.checkpoint_entry(row.name.checkpoint_ns, parent)
             [reply] = yield [script("read", row.thread, "-", entry)]
@@ -181,7 +184,7 @@ class Plans:
             unseen = iter([name for name in names if name not in seen])
             while page := list(islice(unseen, PAGE if left is None else min(PAGE, left))):
                 for row in (yield from self._read(page)):
-                    if row.document is None:  # deleted meanwhile
+                    if not row.named:  # deleted meanwhile
                         continue
                     given = target.given_thread_id if target else row.name.thread_id
                     found = yield from self._load(row, filter, given)
@@ -422,23 +425,26 @@ class Plans:
 def _store(
     thread: ThreadKeys,
     stored: Iterable[tuple[str, bytes]],
-    expected: Iterable[str] = (),
+    expected: Collection[str] = (),
+    inherited: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Command:
-    expected = list(expected)
-    parts = [part for pair in stored for part in pair]
-    return script("store", thread, len(expected), *expected, *parts)
+    arguments: list[Argument] = [len(expected), *expected, len(inherited)]
+    for entry, document in [*inherited.items(), *stored]:
+        arguments += [entry, document]
+    return script("store", thread, *arguments)
 
 
 def _rows(thread: ThreadKeys, thread_id: str, reply: Any) -> Iterable[Row]:
     """What the scripts read and ancestors return."""
     blobs = {text(entry): document for entry, document in pairs(reply[1])}
-    for entry, document, writes in reply[0]:
+    for entry, document, writes, named in reply[0]:
         yield Row(
             keys.checkpoint_of_entry(thread_id, text(entry)),
             thread,
             document,
             {text(write): document for write, document in pairs(writes)},
             blobs,
+            bool(named),
         )
 
 

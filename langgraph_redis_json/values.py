@@ -24,8 +24,7 @@ The tags:
 A tag's content is searched for further tags only if the tag says ``"tagged": true``.
 """
 
-from collections.abc import Callable, Iterable
-from itertools import islice
+from collections.abc import Callable
 from math import isfinite
 from typing import Any, Literal, NamedTuple
 
@@ -86,6 +85,8 @@ def decode(stored: Any) -> tuple[str, bytes]:
     """
     try:
         type_ = stored["type"]
+        if not isinstance(type_, str):
+            raise TypeError("its type is no text")
         if "base64" in stored:
             return type_, b64decode(stored["base64"], validate=True)
         if type_ == "null":
@@ -266,7 +267,7 @@ def _unmark_class(tag: dict[str, Any]) -> ormsgpack.Ext:
     elif "method" in tag:
         code, parts = _METHOD, [module, name, tag["arg"], tag["method"]]
     else:
-        how = next(islice(tag, 1, None))
+        how = list(tag)[1]
         code, parts = _CODES[how], [module, name, tag[how]]
     if "tagged" in tag:
         parts[2] = unmark(parts[2])

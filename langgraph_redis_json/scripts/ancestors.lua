@@ -2,8 +2,7 @@
 -- ARGV[3] is the escaped namespace, ARGV[4] the checkpoint's entry or '' for the newest one,
 -- ARGV[5] 'after' to begin with its parent or 'from' to begin with itself, ARGV[6] how many
 -- ancestors at most; then come the channels: the walk ends where each has a value.
--- Returns {{entry, document, {write, document, …}}, …}, {blob, document or nil, …} as
--- read.lua does, and the entry to go on from, '' if the walk has ended.
+-- Returns what read.lua does, and the entry to go on from, '' if the walk has ended.
 
 local namespace, entry = ARGV[3], ARGV[4]
 local open, count = {}, 0
@@ -25,10 +24,12 @@ local rows, blobs = {}, {}
 while entry ~= '' and count > 0 and #rows < tonumber(ARGV[6]) do
   local document = documents({ entry })[1]
   if not document then
+    -- The thread begins here, or was pruned up to here, unless the contents say otherwise.
+    if redis.call('ZSCORE', contents, entry) then rows[#rows + 1] = { entry, false, {}, 1 } end
     entry = ''
     break
   end
-  rows[#rows + 1] = { entry, document, written(entry) }
+  rows[#rows + 1] = { entry, document, written(entry), 1 }
   for _, channel in ipairs(redis.call('JSON.OBJKEYS', key_of(entry), '.channel_values')) do
     if open[channel] then
       open[channel] = nil

@@ -58,16 +58,14 @@ end
 -- The pending writes of a checkpoint.
 local function writes_of(entry) return entries('w' .. entry:sub(2) .. ':') end
 
--- The same with their documents: {entry, document, …}.
+-- The same with their documents, false for one that is gone: {entry, document, …}.
 local function written(entry)
   local found = {}
   local names = writes_of(entry)
   if #names == 0 then return found end
   for i, document in ipairs(documents(names)) do
-    if document then
-      found[#found + 1] = names[i]
-      found[#found + 1] = document
-    end
+    found[#found + 1] = names[i]
+    found[#found + 1] = document
   end
   return found
 end

@@ -1,7 +1,9 @@
 -- Checkpoints with their pending writes and their blobs, each blob once.
 -- ARGV[3] is the escaped namespace whose newest checkpoint is wanted, or '-' and then come
 -- the entries of the wanted ones.
--- Returns {{entry, document or nil, {write, document, …}}, …}, {blob, document or nil, …}.
+-- Returns {{entry, document, {write, document, …}, named}, …}, {blob, document, …}.
+-- A document that is gone is nil; named is 1 if the table of contents says that the checkpoint
+-- is there.
 
 local wanted = {}
 if ARGV[3] == '-' then
@@ -21,7 +23,8 @@ for i, entry in ipairs(wanted) do
       end
     end
   end
-  rows[i] = { entry, found[i], written(entry) }
+  local named = (found[i] or redis.call('ZSCORE', contents, entry)) and 1 or 0
+  rows[i] = { entry, found[i], written(entry), named }
 end
 
 local blobs = {}
