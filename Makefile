@@ -6,7 +6,7 @@ VENV := .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint format demo test-lowest clean
+.PHONY: help test lint format demo test-lowest compare clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,8 +30,12 @@ test-lowest: VENV := .venv-lowest
 test-lowest: .venv-lowest/lowest.stamp  ## Run the tests on the oldest versions of our dependencies
 	$(BIN)/pytest -q
 
+compare: VENV := .venv-compare
+compare: .venv-compare/compare.stamp  ## Set this saver beside LangGraph's others, in docs/comparison.md
+	$(BIN)/python benchmarks/compare.py
+
 clean:  ## Remove the environments and caches
-	rm -rf .venv .venv-lowest dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-lowest .venv-compare dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Debian's Python has no ensurepip unless python3-venv is installed, but its pip can install into
@@ -48,6 +52,10 @@ clean:  ## Remove the environments and caches
 
 %/demo.stamp: %/pip.stamp pyproject.toml
 	$*/bin/python -m pip install --quiet --editable '.[demo]'
+	touch $@
+
+%/compare.stamp: %/pip.stamp pyproject.toml
+	$*/bin/python -m pip install --quiet --editable '.[compare]'
 	touch $@
 
 %/lowest.stamp: %/pip.stamp pyproject.toml
