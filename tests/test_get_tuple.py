@@ -244,7 +244,7 @@ def test_a_document_from_the_future_asks_for_an_upgrade(
     put(saver, "1")
     [key] = found_keys(redis_client, key_prefix, "checkpoint")
     redis_client.execute_command("JSON.SET", key, "$.format", 2)
-    with pytest.raises(DamagedDocumentError, match="its format is 2 .* upgrade the package"):
+    with pytest.raises(DamagedDocumentError, match=r"its format is 2 .* upgrade the package"):
         saver.get_tuple(config())
 
 
