@@ -69,6 +69,13 @@ def mapping(reply: Any) -> dict[str, Any]:
     return {text(key): value for key, value in members}
 
 
+def search_keys(reply: Any) -> list[str]:
+    """The keys that ``FT.SEARCH … NOCONTENT`` found."""
+    if isinstance(reply, dict):
+        return [text(mapping(row)["id"]) for row in mapping(reply)["results"]]
+    return list(map(text, reply[1:]))
+
+
 def search_page(reply: Any) -> tuple[list[dict[str, str]], int]:
     """One page of ``FT.AGGREGATE … WITHCURSOR``: the fields of each row, and the cursor to
     read on from, 0 after the last page."""

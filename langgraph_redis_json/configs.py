@@ -1,5 +1,6 @@
 """What callers pass, checked: LangGraph's configs and ids."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -50,6 +51,18 @@ def thread(thread_id: Any) -> str:
     if isinstance(thread_id, (int, UUID)) and not isinstance(thread_id, bool):
         return str(thread_id)
     return _name("thread_id", thread_id)
+
+
+def run(run_id: Any) -> str:
+    """A run id as text, as metadata has it."""
+    return _name("a run id", str(run_id) if isinstance(run_id, UUID) else run_id)
+
+
+def several(what: str, ids: Sequence[Any]) -> Sequence[Any]:
+    """Ids in a list, not one text that would be walked letter by letter."""
+    if isinstance(ids, (str, bytes)):
+        raise TypeError(f"{what} must be a list of ids, not {ids!r:.100}")
+    return ids
 
 
 def checkpoint_id(value: Any) -> str | None:

@@ -226,7 +226,7 @@ def _decode_members(members: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key: (
             Dumped(*values.decode(value["$stored"]))
-            if isinstance(value, dict) and "$stored" in value
+            if isinstance(value, dict) and next(iter(value), None) == "$stored"
             else value
         )
         for key, value in members.items()

@@ -105,6 +105,7 @@ def _check_commands(key_prefix: str) -> Generator[list[Command], list[Any], None
 def _check_search(index: str) -> Generator[list[Command], list[Any], None]:
     for command in (
         ("FT.INFO", index),
+        ("FT.SEARCH", index, "*", "LIMIT", 0, 0),
         ("FT.AGGREGATE", index, "*", "LIMIT", 0, 0),
         ("FT.CURSOR", "DEL", index, 0),
     ):

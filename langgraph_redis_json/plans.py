@@ -5,7 +5,8 @@ is sent their replies, and returns its result. A listing also yields what it has
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from types import MappingProxyType
@@ -27,7 +28,15 @@ from redis.exceptions import ResponseError
 from redisvl.query.filter import FilterExpression
 
 from langgraph_redis_json import configs, documents, filters, indexes, keys
-from langgraph_redis_json.commands import Argument, Command, pairs, script, search_page, text
+from langgraph_redis_json.commands import (
+    Argument,
+    Command,
+    pairs,
+    script,
+    search_keys,
+    search_page,
+    text,
+)
 from langgraph_redis_json.documents import Row
 from langgraph_redis_json.errors import IndexMissingError
 from langgraph_redis_json.keys import CheckpointName, ThreadKeys
@@ -45,6 +54,13 @@ CHUNK = 1000
 
 SEARCH_PAGE = 10_000
 """Names that one trip of a search brings."""
+
+
+NEWEST = 1000
+"""Names that a search is asked to sort, at most."""
+
+# No time limit: past one the server gives part of the answer for the whole.
+_WHOLE_ANSWER: Command = ("TIMEOUT", 0, "DIALECT", 2)
 
 
 @dataclass(frozen=True)
@@ -177,7 +193,8 @@ class Plans:
         left = limit
         seen: set[CheckpointName] = set()
         # First as many as are wanted; all, only if some of these turn out not to match.
-        for most in (limit, None) if limit is not None else (None,):
+        few = limit if _can_be_cut(target, filter, end, limit) else None
+        for most in (few, None) if few is not None else (None,):
             if left is not None and left <= 0:
                 return
             names = yield from self._names(target, filter, end, most)
@@ -210,15 +227,17 @@ class Plans:
             target: the thread, namespace and checkpoint that it is about; None for all.
             filter: metadata pairs.
             end: only checkpoints before this one.
-            most: the newest so many at least; all if None.
+            most: the newest so many; all if None.
         """
         if target is not None and not filter:
             names = yield from self._names_in_contents(target, end, most)
         else:
             wanted = target or configs.Target("", None, None, None)
             query = filters.expression(target and target.thread_id, wanted.checkpoint_ns, filter)
-            whole = end or wanted.checkpoint_id or not filters.is_exact(filter)
-            names = yield from self._search(query, None if whole else most)
+            if most is None:
+                names = yield from self._search(query)
+            else:
+                names = yield from self._newest(query, most)
         names = [
             name
             for name in names
@@ -238,7 +257,7 @@ class Plans:
         else:
             start = keys.checkpoint_entry(target.checkpoint_ns, "")
             stop_at = b"(" + start.encode() + (keys.escape(end).encode() if end else keys.LAST)
-            if most is not None and target.checkpoint_id is None:
+            if most is not None:
                 count = most
         [entries] = yield [
             (
@@ -248,26 +267,34 @@ class Plans:
         ]
         return [keys.checkpoint_of_entry(target.thread_id, text(entry)) for entry in entries]
 
-    def _search(self, query: FilterExpression, most: int | None) -> Plan[list[CheckpointName]]:
-        """The checkpoints that a query finds: all, or the newest so many."""
+    def _newest(self, query: FilterExpression, most: int) -> Plan[list[CheckpointName]]:
+        """The newest so many of the checkpoints that a query finds."""
         index = indexes.name(self.key_prefix, "checkpoints")
-        newest: Command = ()
-        if most is not None:
-            newest = ("SORTBY", 2, "@checkpoint_id", "DESC", "MAX", most)
         command: Command = (
-            *("FT.AGGREGATE", index, str(query), "LOAD", 1, "@__key", *newest),
-            *("WITHCURSOR", "COUNT", SEARCH_PAGE),
-            # No time limit: past one the server gives part of the answer for the whole.
-            *("TIMEOUT", 0, "DIALECT", 2),
+            *("FT.SEARCH", index, str(query), "NOCONTENT", "SORTBY", "checkpoint_id", "DESC"),
+            *("LIMIT", 0, most, *_WHOLE_ANSWER),
+        )
+        try:
+            with _needed(index):
+                [reply] = yield [command]
+        except ResponseError as error:
+            if "exceeds maximum" in str(error):  # of this server's MAXSEARCHRESULTS
+                return (yield from self._search(query))
+            raise
+        return [keys.checkpoint_of_key(key) for key in search_keys(reply)]
+
+    def _search(self, query: FilterExpression) -> Plan[list[CheckpointName]]:
+        """All checkpoints that a query finds, in no order."""
+        index = indexes.name(self.key_prefix, "checkpoints")
+        # A cursor without SORTBY is the one way to results that the server does not cap.
+        command: Command = (
+            *("FT.AGGREGATE", index, str(query), "LOAD", 1, "@__key"),
+            *("WITHCURSOR", "COUNT", SEARCH_PAGE, *_WHOLE_ANSWER),
         )
         found: list[CheckpointName] = []
         while True:
-            try:
+            with _needed(index):
                 [reply] = yield [command]
-            except ResponseError as error:
-                if indexes.is_missing(error):
-                    raise IndexMissingError(index=index) from error
-                raise
             rows, cursor = search_page(reply)
             found += [keys.checkpoint_of_key(row["__key"]) for row in rows]
             if not cursor:
@@ -358,7 +385,7 @@ class Plans:
             raise ValueError(
                 f'there is no pruning strategy {strategy!r}: use "keep_latest" or "delete"'
             )
-        for thread_id in thread_ids:
+        for thread_id in configs.several("thread_ids", thread_ids):
             if strategy == "delete":
                 yield from self.delete_thread(thread_id)
                 continue
@@ -369,14 +396,15 @@ class Plans:
             yield from self._delete_checkpoints(thread, entries, set(newest))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> Plan[None]:
-        if not run_ids:
+        runs = set(map(configs.run, configs.several("run_ids", run_ids)))
+        if not runs:
             return
-        names = yield from self._search(filters.runs_expression(run_ids), None)
+        names = yield from self._search(filters.runs_expression(runs))
         for thread_id in dict.fromkeys(name.thread_id for name in names):
             thread = self._thread(thread_id)
             entries = yield from self._entries(thread, "c")
             lineages = yield from self._lineages(thread, entries)
-            kept = {entry for entry in lineages if lineages[entry].run_id not in run_ids}
+            kept = {entry for entry in lineages if lineages[entry].run_id not in runs}
             yield from self._delete_checkpoints(thread, entries, kept, lineages)
 
     def _delete_checkpoints(
@@ -422,6 +450,16 @@ class Plans:
         return keys.thread_keys(self.key_prefix, thread_id)
 
 
+@contextmanager
+def _needed(index: str) -> Iterator[None]:
+    try:
+        yield
+    except ResponseError as error:
+        if indexes.is_missing(error):
+            raise IndexMissingError(index=index) from error
+        raise
+
+
 def _store(
     thread: ThreadKeys,
     stored: Iterable[tuple[str, bytes]],
@@ -446,6 +484,16 @@ def _rows(thread: ThreadKeys, thread_id: str, reply: Any) -> Iterable[Row]:
             blobs,
             bool(named),
         )
+
+
+def _can_be_cut(
+    target: configs.Target | None, filter: Mapping[str, Any], end: str | None, limit: int | None
+) -> bool:
+    """Whether Redis itself can tell which the newest so many of a listing are."""
+    if limit is None or limit > NEWEST or (target and target.checkpoint_id):
+        return False
+    in_contents = target is not None and not filter
+    return in_contents or (end is None and filters.is_exact(filter))
 
 
 def _age(name: CheckpointName) -> tuple[str, str, str]:

@@ -84,16 +84,22 @@ def decode(stored: Any) -> tuple[str, bytes]:
         ValueError: if this is no stored value (altered by hand, or from a later version).
     """
     try:
-        type_ = stored["type"]
-        if not isinstance(type_, str):
-            raise TypeError("its type is no text")
-        if "base64" in stored:
-            return type_, b64decode(stored["base64"], validate=True)
-        if type_ == "null":
-            return type_, {None: b""}[stored["json"]]
-        tree = unmark(stored["tagged"]) if "tagged" in stored else stored["json"]
-        return type_, ormsgpack.packb(tree, option=_PACKING)
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        type_, form = stored
+        if type_ != "type" or not isinstance(stored["type"], str):
+            raise ValueError("it has no type")
+        type_, content = stored["type"], stored[form]
+        match type_, form:
+            case _, "base64":
+                return type_, b64decode(content, validate=True)
+            case "null", "json" if content is None:
+                return type_, b""
+            case "msgpack", "json":
+                return type_, ormsgpack.packb(content, option=_PACKING)
+            case "msgpack", "tagged":
+                return type_, ormsgpack.packb(unmark(content), option=_PACKING)
+            case _:
+                raise ValueError(f"{type_!r} is not stored as {form!r}")
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise ValueError(f"it is not a stored value ({type(error).__name__}: {error})") from error
 
 
@@ -261,7 +267,9 @@ def unmark(node: Any) -> Any:
 
 
 def _unmark_class(tag: dict[str, Any]) -> ormsgpack.Ext:
-    module, _, name = tag["$class"].rpartition(".")
+    module, dot, name = tag["$class"].rpartition(".")
+    if not dot:
+        raise ValueError(f"{name!r} names no class")
     if "fields" in tag:
         code, parts = 5, [module, name, tag["fields"], _VALIDATE]
     elif "method" in tag:
