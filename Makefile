@@ -6,7 +6,7 @@ VENV := .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint format demo test-lowest compare clean
+.PHONY: help test lint format docs demo test-lowest compare clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -22,6 +22,9 @@ lint: $(VENV)/test.stamp  ## Check style, format and types
 format: $(VENV)/test.stamp  ## Put the code into its standard format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+docs: $(VENV)/test.stamp  ## Write the examples in docs/documents.md anew
+	$(BIN)/python docs/generate.py
 
 demo: $(VENV)/demo.stamp  ## Run the quickstart on a real Redis
 	$(BIN)/python examples/quickstart.py

@@ -55,7 +55,7 @@ def thread(thread_id: Any) -> str:
 
 def run(run_id: Any) -> str:
     """A run id as text, as metadata has it."""
-    return _name("a run id", str(run_id) if isinstance(run_id, UUID) else run_id)
+    return _name("run_id", str(run_id) if isinstance(run_id, UUID) else run_id)
 
 
 def several(what: str, ids: Sequence[Any]) -> Sequence[Any]:

@@ -104,6 +104,7 @@ class EmbeddedRedis:
         self._timeout = timeout
         self._url = ""
         self._log: IO[bytes] | None = None
+        self._ended_log = ""
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -121,7 +122,7 @@ class EmbeddedRedis:
     def log(self) -> str:
         """What the server has logged since its last start."""
         if self._log is None:
-            return ""
+            return self._ended_log
         # pread, since read would move the file position which the server shares and writes at.
         size = os.fstat(self._log.fileno()).st_size
         return os.pread(self._log.fileno(), size, 0).decode(errors="replace")
@@ -160,6 +161,10 @@ class EmbeddedRedis:
         assert process.stdin is not None
         process.stdin.close()
         process.wait()
+        assert self._log is not None
+        self._ended_log = self.log
+        self._log.close()
+        self._log = None
 
     def __enter__(self) -> EmbeddedRedis:
         return self.start()
@@ -192,8 +197,6 @@ class EmbeddedRedis:
             port = self._port or _free_port()
             command += ["--port", str(port), "--bind", "127.0.0.1"]
             self._url = f"redis://127.0.0.1:{port}"
-        if self._log is not None:
-            self._log.close()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - the log is read after the start
         with _lock(data_dir) as lock:
             self._process = subprocess.Popen(
