@@ -43,7 +43,7 @@ Customer.__module__ = Parcel.__module__ = "shop"
 
 def put_example(saver: RedisSaver) -> None:
     """A thread with one checkpoint that waits for a person."""
-    versions = {name: "2.0" for name in ("messages", "customer", "parcel", "due", "labels")}
+    versions = dict.fromkeys(("messages", "customer", "parcel", "due", "labels"), "2.0")
     checkpoint = Checkpoint(
         v=4,
         id=SECOND,

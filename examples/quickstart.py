@@ -19,11 +19,11 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langgraph.types import Command, StateSnapshot, interrupt
-from redis import Redis
+from redis import ConnectionError, Redis
 from rich.console import Console
 from rich.table import Table
 
-from langgraph_redis_json import RedisSaver
+from langgraph_redis_json import RedisSaver, UnsuitableServerError
 from langgraph_redis_json.embedded import EmbeddedRedis
 
 # ---- an agent like any other
@@ -88,6 +88,7 @@ def config_of(thread_id: str) -> Any:
 def main(url: str, key_prefix: str) -> None:
     with RedisSaver.from_conn_string(url, key_prefix=key_prefix) as saver:
         saver.setup()  # makes the search indexes; once per server
+        delete_trips(saver)  # those that an earlier run has kept
         agent = make_agent(saver)
 
         title("1. An agent compares two prices, and waits for a person's yes")
@@ -107,7 +108,8 @@ def main(url: str, key_prefix: str) -> None:
         [priced] = agent.get_state_history(trip, filter={"source": "loop", "step": 2})
         show_history([priced])
 
-        title("4. What if Porto were dearer? A fork from step 2", "agent.update_state(priced, …)")
+        title("4. What if Porto were dearer? A fork from step 2")
+        code('agent.update_state(priced.config, {"messages": [porto]}, as_node="tools")')
         porto = priced.values["messages"][-1].model_copy(update={"content": "Porto: 210 euros"})
         agent.update_state(priced.config, {"messages": [porto]}, as_node="tools")
         agent.invoke(None, trip)  # the fork is the newest checkpoint, so this goes on from there
@@ -159,22 +161,19 @@ def server() -> Iterator[tuple[str, str]]:
             yield embedded.url, ""
         console.print(f"\n[dim]That Redis is gone again. {KEEP}")
         return
-    clean_up(url, "quickstart")
-    try:
-        yield url, "quickstart"
-    finally:
-        if "--keep" not in sys.argv:
-            clean_up(url, "quickstart")
+    yield url, "quickstart"
+    if "--keep" not in sys.argv:
+        with RedisSaver.from_conn_string(url, key_prefix="quickstart") as saver:
+            delete_trips(saver)
+        with Redis.from_url(url, decode_responses=True) as client:
+            for index in client.execute_command("FT._LIST"):
+                if index.startswith("quickstart:"):
+                    client.execute_command("FT.DROPINDEX", index)
 
 
-def clean_up(url: str, key_prefix: str) -> None:
-    with RedisSaver.from_conn_string(url, key_prefix=key_prefix) as saver:
-        for thread_id in TRIPS:
-            saver.delete_thread(thread_id)
-    with Redis.from_url(url, decode_responses=True) as client:
-        for index in client.execute_command("FT._LIST"):
-            if index.startswith(f"{key_prefix}:"):
-                client.execute_command("FT.DROPINDEX", index)
+def delete_trips(saver: RedisSaver) -> None:
+    for thread_id in TRIPS:
+        saver.delete_thread(thread_id)
 
 
 # ---- how it prints
@@ -190,7 +189,7 @@ def title(text: str, call: str = "") -> None:
 
 
 def code(text: str) -> None:
-    console.print(f"[cyan]> {text}", soft_wrap=True)
+    console.print(f"> {text}", style="cyan", markup=False, soft_wrap=True)
 
 
 def last_said(state: StateSnapshot) -> str:
@@ -227,5 +226,8 @@ if __name__ == "__main__":
     if "--answer" in sys.argv:
         answer(*sys.argv[2:])
     else:
-        with server() as (url, key_prefix):
-            main(url, key_prefix)
+        try:
+            with server() as (url, key_prefix):
+                main(url, key_prefix)
+        except (ConnectionError, UnsuitableServerError) as error:
+            sys.exit(f"REDIS_URL: {error}")

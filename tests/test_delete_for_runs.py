@@ -93,7 +93,7 @@ def test_a_run_id_given_as_uuid(saver: Saver) -> None:
 def test_run_ids_that_are_none_are_refused(saver: Saver, run_ids: object) -> None:
     for checkpoint_id in "runs":
         put_run(saver, checkpoint_id, checkpoint_id)
-    with pytest.raises(TypeError, match="run_id"):
+    with pytest.raises(TypeError, match=r"run.id"):
         saver.delete_for_runs(run_ids)
     assert len(ids(saver.list(None))) == 4
 

@@ -43,17 +43,13 @@ LINES = {
 
 
 def run(example: str, *arguments: str, **environment: str) -> str:
-    """What an example prints, without the colours and widths of a terminal."""
+    """What an example prints, every run of blanks as one."""
     environment = {**os.environ, "COLUMNS": "80", **environment}
-    done = subprocess.run(
-        [sys.executable, EXAMPLES / example, *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return re.sub("[ ─]+", " ", done.stdout)
+    command = [sys.executable, EXAMPLES / example, *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        assert done.stderr == ""
+    return re.sub("[ ─]+", " ", done.stdout + done.stderr)
 
 
 def assert_complete(example: str, output: str) -> None:
@@ -96,3 +92,17 @@ def test_the_quickstart_on_a_server_of_its_own() -> None:
     assert shown["metadata"]["user_id"] == "ada"
     [message] = shown["channel_values"]["messages"]["tagged"]
     assert message["fields"]["content"].startswith("Fly me to Lisbon or Porto")
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [("{}/1", "database 0"), ("redis://127.0.0.1:1", "Connection refused")],
+    ids=["database", "port"],
+)
+def test_the_quickstart_says_what_is_wrong_with_a_server(
+    redis_url: str, url: str, why: str
+) -> None:
+    url = url.format(redis_url.removesuffix("/0"))
+    [line] = run("quickstart.py", REDIS_URL=url).splitlines()
+    assert line.startswith("REDIS_URL: ")
+    assert why in line

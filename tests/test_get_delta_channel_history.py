@@ -31,7 +31,7 @@ class Both:
         checkpoint_ns: str = "",
     ) -> None:
         values = values or {}
-        versions = {channel: f"{checkpoint_id}.0" for channel in ("a", "b", *values)}
+        versions = dict.fromkeys(("a", "b", *values), f"{checkpoint_id}.0")
         given = config("thread", checkpoint_ns, checkpoint_id)
         for each in (self.saver, self.memory):
             each.put(
@@ -121,7 +121,7 @@ def test_any_channel_and_id(both: Both) -> None:
     channels = ["a:b", "{a}", "$..*", "é\0", "'\"", "", "x" * 2_000]
     before = None
     for number, checkpoint_id in enumerate(["0:{", "1;}~", "2|é", "3"]):
-        values = {channel: f"{number}{BIG}" for channel in channels[number::4]}
+        values = dict.fromkeys(channels[number::4], f"{number}{BIG}")
         both.step(checkpoint_id, before, values, [(channel, number) for channel in channels])
         before = checkpoint_id
     for checkpoint_id in ("0:{", "1;}~", "2|é", "3"):

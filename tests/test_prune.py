@@ -136,7 +136,7 @@ def put_delta(
         saver,
         checkpoint_id,
         {channel: f"{channel} at {checkpoint_id} {BIG}" for channel in snapshots},
-        {channel: f"{checkpoint_id}.0" for channel in channels},
+        dict.fromkeys(channels, f"{checkpoint_id}.0"),
         parent=parent,
         metadata={"step": 1, "counters_since_delta_snapshot": dict.fromkeys(deltas, (1, 1))},
         **more,
