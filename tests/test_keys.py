@@ -1,0 +1,99 @@
+"""Names of keys: one-to-one, and in the order of what they name."""
+
+from __future__ import annotations
+
+import redis
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from langgraph_redis_json import keys
+
+# Surrogates cannot be written as UTF-8, and are refused before a name is made of them.
+anything = st.text(st.characters(exclude_categories=["Cs"]))
+reserved = st.text(":;.{|(}~)\0\1a")
+parts = anything | reserved
+
+
+@given(parts)
+def test_a_part_is_spelled_without_reserved_characters_and_back(part: str) -> None:
+    spelled = keys.escape(part)
+    assert not set(spelled) & set(":{}\0")
+    assert keys.unescape(spelled) == part
+
+
+@settings(max_examples=500)
+@given(parts, parts)
+@example("a:", "a;")
+@example("a:b", "a1")
+@example("{", "|")
+@example("}", "~")
+def test_spelled_parts_sort_as_the_parts_do(left: str, right: str) -> None:
+    spelled_left, spelled_right = keys.escape(left).encode(), keys.escape(right).encode()
+    assert (left < right) == (spelled_left < spelled_right)
+    assert (left == right) == (spelled_left == spelled_right)
+
+
+@given(parts)
+def test_every_part_sorts_before_the_end_of_a_range(part: str) -> None:
+    assert keys.escape(part).encode() < keys.LAST
+
+
+@given(parts, parts, parts, parts)
+def test_a_checkpoint_is_read_off_its_key_and_its_entry(
+    prefix: str, thread_id: str, checkpoint_ns: str, checkpoint_id: str
+) -> None:
+    thread = keys.thread_keys(prefix, thread_id)
+    entry = keys.checkpoint_entry(checkpoint_ns, checkpoint_id)
+    name = keys.CheckpointName(thread_id, checkpoint_ns, checkpoint_id)
+    assert keys.checkpoint_of_entry(thread_id, entry) == name
+    assert keys.checkpoint_of_key(thread.key(entry)) == name
+
+
+names = st.tuples(parts, parts, parts, parts)
+
+
+@given(names, names)
+def test_different_things_have_different_keys(left: tuple, right: tuple) -> None:
+    assume(left != right)
+
+    def all_keys(prefix: str, thread_id: str, first: str, second: str) -> list[str]:
+        thread = keys.thread_keys(prefix, thread_id)
+        return [
+            thread.key(keys.checkpoint_entry(first, second)),
+            thread.key(keys.write_entry(first, second, "task")),
+            thread.key(keys.blob_entry(first, second, 1)),
+        ]
+
+    assert not set(all_keys(*left)) & set(all_keys(*right))
+    if left[:2] != right[:2]:
+        assert keys.thread_keys(*left[:2]).contents != keys.thread_keys(*right[:2]).contents
+
+
+@given(parts)
+def test_a_thread_lives_in_one_slot(thread_id: str) -> None:
+    # Redis Cluster hashes what stands between the first { and the next }, unless that is empty.
+    thread = keys.thread_keys("pre{fix}", thread_id)
+    tags = set()
+    for key in (thread.contents, thread.key("t"), thread.key(keys.checkpoint_entry("{", "}"))):
+        tags.add(key[key.index("{") + 1 : key.index("}")])
+    assert len(tags) == 1
+    assert tags != {""}
+
+
+def test_versions_and_tasks_have_keys_of_their_own() -> None:
+    versions = [1, 1.0, "1", "1.0", 2, True, "True"]
+    assert len({keys.blob_entry("", "channel", version) for version in versions}) == len(versions)
+    tasks = ["", "a", "A", "a:b", "x" * 2_000, "x" * 2_001, "é", "e\u0301"]
+    assert len({keys.write_entry("", "1", task) for task in tasks}) == len(tasks)
+
+
+def test_an_entry_of_usual_ids_fits_the_compact_block(redis_client: redis.Redis) -> None:
+    # A sorted set turns into a skip list, at five times the memory, for one longer member.
+    longest = int(redis_client.config_get("zset-max-listpack-value")["zset-max-listpack-value"])
+    checkpoint_id, task_id = "1efc53ba-7b6a-6d2a-8001-2b5a0e6f7c1d", "x" * 200
+    for entry in (
+        keys.checkpoint_entry("", checkpoint_id),
+        keys.write_entry("", checkpoint_id, task_id),
+        keys.blob_entry("", "a_channel_of_a_usual_length", f"{1:032}.{0.5:016}"),
+    ):
+        assert len(entry.encode()) <= longest

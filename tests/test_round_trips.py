@@ -1,0 +1,260 @@
+"""How often each operation waits for the network."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+from checkpoints import BIG, checkpoint, config, each_saver, found_keys, ids, put
+from conftest import Client, MakeSaver, Saver
+from langgraph.checkpoint.serde.types import TASKS
+
+from langgraph_redis_json import plans
+
+
+class CountingProxy:
+    """Passes on what client and server say, and counts how often the client speaks anew."""
+
+    def __init__(self, *server: Any) -> None:
+        self.server = server
+        self.trips = 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:  # closed
+                return
+            threading.Thread(target=self._pass_on, args=(client,), daemon=True).start()
+
+    def _pass_on(self, client: socket.socket) -> None:
+        server = socket.create_connection(self.server)
+        # One large message may come in many parts: it is one trip until an answer comes.
+        answered = [True]
+
+        def answers() -> None:
+            while data := server.recv(1 << 20):
+                answered[0] = True
+                client.sendall(data)
+
+        answering = threading.Thread(target=answers, daemon=True)
+        answering.start()
+        with server, client:
+            while data := client.recv(1 << 20):
+                if answered[0]:
+                    answered[0] = False
+                    self.trips += 1
+                server.sendall(data)
+            server.shutdown(socket.SHUT_WR)
+            answering.join()
+
+    def count(self, call: Callable[[], Any]) -> int:
+        before = self.trips
+        call()
+        return self.trips - before
+
+
+_proxies: dict[str, CountingProxy] = {}
+
+
+@pytest.fixture(scope="module")
+def redis_url(redis_url: str) -> Iterator[str]:
+    """The server through a proxy, for everything here."""
+    address = urlsplit(redis_url)
+    proxy = CountingProxy(address.hostname or "127.0.0.1", address.port or 6379)
+    login, at, _ = address.netloc.rpartition("@")
+    url = address._replace(netloc=f"{login}{at}127.0.0.1:{proxy.port}").geturl()
+    _proxies[url] = proxy
+    yield url
+    proxy.listener.close()
+
+
+@pytest.fixture
+def proxy(redis_url: str) -> CountingProxy:
+    return _proxies[redis_url]
+
+
+@pytest.fixture
+def saver(make_saver: MakeSaver, client: Client) -> Saver:
+    """A saver that has its connection, on a server that has its scripts."""
+    made = make_saver(client)
+    put(made, "1", thread_id="warm")
+    made.put_writes(config("warm", "", "1"), [("channel", 1)], "task")
+    list(made.list(None))
+    made.get_delta_channel_history(config=config("warm"), channels=["channel"])
+    made.copy_thread("warm", "hot")
+    put(made, "2", thread_id="warm")
+    made.prune(["warm"])
+    made.delete_thread("warm")
+    made.delete_thread("hot")
+    return made
+
+
+def test_the_proxy_counts_trips(proxy: CountingProxy) -> None:
+    with redis.Redis(port=proxy.port) as client:
+        client.ping()
+        assert proxy.count(client.ping) == 1
+        assert proxy.count(lambda: [client.ping(), client.ping()]) == 2
+        assert proxy.count(lambda: client.execute_command("ECHO", "x" * 5_000_000)) == 1
+        pipeline = client.pipeline(transaction=False)
+        for _ in range(10):
+            pipeline.ping()
+        assert proxy.count(pipeline.execute) == 1
+
+
+@each_saver
+def test_put(saver: Saver, proxy: CountingProxy) -> None:
+    assert proxy.count(lambda: put(saver, "1", {"small": 1})) == 1
+    assert proxy.count(lambda: put(saver, "2", {"big": BIG, "huge": "x" * 3_000_000})) == 1
+
+
+@each_saver
+def test_put_of_large_values_that_are_there(
+    saver: Saver, proxy: CountingProxy, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    def put_with_new(checkpoint_id: str, *new: str) -> Callable[[], Any]:
+        made = checkpoint(checkpoint_id, {"big": BIG, "big 2": BIG, "small": 1})
+        return lambda: saver.put(config(), made, {}, dict.fromkeys(new, 1))
+
+    assert proxy.count(put_with_new("1", "big", "big 2", "small")) == 1
+    assert proxy.count(put_with_new("2", "small")) == 1
+    for blob in found_keys(redis_client, key_prefix, "checkpoint_blob"):
+        redis_client.delete(blob)
+    assert proxy.count(put_with_new("3", "small")) == 2
+    assert proxy.count(put_with_new("4", "small")) == 1
+
+
+@each_saver
+def test_put_writes(saver: Saver, proxy: CountingProxy) -> None:
+    for _ in range(2):
+        written = config(checkpoint_id="1")
+        writes = [(f"channel {number}", BIG) for number in range(20)]
+        assert proxy.count(lambda: saver.put_writes(written, writes, "task")) == 1  # noqa: B023
+    assert proxy.count(lambda: saver.put_writes(written, [], "task")) == 0
+
+
+@each_saver
+def test_get_tuple(saver: Saver, proxy: CountingProxy) -> None:
+    assert proxy.count(lambda: saver.get_tuple(config())) == 1
+    values = {f"channel {number}": BIG for number in range(20)}
+    for number in range(30):
+        saver.put_writes(put(saver, "1", values), [("channel", BIG)], f"task {number}")
+    assert proxy.count(lambda: saver.get_tuple(config())) == 1
+    assert proxy.count(lambda: saver.get_tuple(config(checkpoint_id="1"))) == 1
+    assert proxy.count(lambda: saver.get_tuple(config(checkpoint_id="2"))) == 1
+
+
+@each_saver
+def test_get_tuple_of_an_old_version(saver: Saver, proxy: CountingProxy) -> None:
+    saver.put_writes(put(saver, "1"), [(TASKS, 1)], "task")
+    saver.put(config(checkpoint_id="1"), checkpoint("2", v=1), {}, {})
+    assert proxy.count(lambda: saver.get_tuple(config())) == 2
+
+
+@each_saver
+@pytest.mark.parametrize("count", [0, 1, plans.PAGE, plans.PAGE + 1, 3 * plans.PAGE])
+def test_list_within_a_thread(saver: Saver, proxy: CountingProxy, count: int) -> None:
+    for number in range(count):
+        put(saver, f"{number:04}", {"big": BIG})
+        saver.put_writes(config(checkpoint_id=f"{number:04}"), [("channel", BIG)], "task")
+    pages = -(-count // plans.PAGE)
+    # One trip for the names and one for each page; the filter's search is one for the names.
+    for given, more in [
+        (config(), {}),
+        (config(checkpoint_ns=None), {}),
+        (config(), {"filter": {"step": 1}}),
+        (None, {"filter": {"step": 1}}),
+        (None, {}),
+    ]:
+        found: list[Any] = []
+        trips = proxy.count(lambda: found.extend(saver.list(given, **more)))  # noqa: B023
+        assert len(found) == count
+        assert trips == 1 + pages, (given, more)
+    assert proxy.count(lambda: list(saver.list(config(), limit=0))) == 0
+
+
+@each_saver
+def test_a_listing_costs_what_is_taken_of_it(saver: Saver, proxy: CountingProxy) -> None:
+    for number in range(3 * plans.PAGE):
+        put(saver, f"{number:04}", {"big": BIG}, metadata={"step": number % 2})
+    for given, more in [
+        (config(), {}),
+        (None, {}),
+        (config(), {"filter": {"step": 1}}),
+        (None, {"filter": {"step": 1}}),
+        (config(), {"before": config(checkpoint_id="0060")}),
+        (config(checkpoint_ns=None), {}),
+    ]:
+        assert proxy.count(lambda: list(saver.list(given, limit=10, **more))) == 2  # noqa: B023
+        assert proxy.count(lambda: next(iter(saver.list(given, **more)))) == 2  # noqa: B023
+
+
+@each_saver
+def test_list_over_threads(saver: Saver, proxy: CountingProxy) -> None:
+    for number in range(2 * plans.PAGE):
+        put(saver, f"{number:04}", {"big": BIG}, thread_id=f"{number % 17}")
+    found: list[Any] = []
+    assert proxy.count(lambda: found.extend(saver.list(None))) == 3
+    assert ids(found) == [f"{number:04}" for number in range(2 * plans.PAGE - 1, -1, -1)]
+
+
+@each_saver
+def test_get_delta_channel_history(saver: Saver, proxy: CountingProxy) -> None:
+    count = 3 * plans.PAGE  # pages of ancestors grow: one, then two, then four times as many
+    put(saver, "0000", {"seed": BIG})
+    for number in range(1, count + 1):
+        put(saver, f"{number:04}", parent=f"{number - 1:04}")
+        saver.put_writes(config(checkpoint_id=f"{number:04}"), [("seed", number)], "task")
+
+    def history(checkpoint_id: str | None, *channels: str) -> Callable[[], Any]:
+        return lambda: saver.get_delta_channel_history(
+            config=config(checkpoint_id=checkpoint_id), channels=channels
+        )
+
+    assert proxy.count(history(f"{plans.PAGE:04}", "seed")) == 1
+    assert proxy.count(history(f"{plans.PAGE + 1:04}", "seed")) == 2
+    assert proxy.count(history(None, "seed")) == 2
+    assert proxy.count(history("0001", "seed", "none")) == 1
+    assert proxy.count(history(None)) == 0
+
+
+@each_saver
+def test_delete_thread(saver: Saver, proxy: CountingProxy) -> None:
+    assert proxy.count(lambda: saver.delete_thread("thread")) == 1
+    for number in range(10):
+        saver.put_writes(put(saver, f"{number}", {"big": BIG}), [("channel", 1)], "task")
+    assert proxy.count(lambda: saver.delete_thread("thread")) == 1
+    for number in range(plans.CHUNK + 1):
+        saver.put_writes(config(checkpoint_id="1"), [("channel", 1)], f"{number}")
+    assert proxy.count(lambda: saver.delete_thread("thread")) == 2
+
+
+@each_saver
+def test_prune_and_delete_for_runs(saver: Saver, proxy: CountingProxy) -> None:
+    # Names, lineages, deletion; and for runs a search first.
+    for number in range(20):
+        put(saver, f"{number:02}", {"big": BIG}, metadata={"run_id": f"{number // 10}"})
+    assert proxy.count(lambda: saver.delete_for_runs(["0"])) == 4
+    assert proxy.count(lambda: saver.prune(["thread"])) == 3
+    assert ids(saver.list(config())) == ["19"]
+
+
+@each_saver
+def test_a_script_that_is_new_to_the_server_costs_one_trip_more(
+    saver: Saver, proxy: CountingProxy, redis_client: redis.Redis
+) -> None:
+    redis_client.script_flush()
+    assert proxy.count(lambda: put(saver, "1")) == 2
+    assert proxy.count(lambda: put(saver, "2")) == 1
+    redis_client.script_flush()
+    put(saver, "1", thread_id="another")
+    redis_client.script_flush()
+    assert proxy.count(lambda: list(saver.list(None))) == 3
