@@ -124,7 +124,7 @@ floats = st.one_of(
 )
 
 
-def _is_text(text: str) -> bool:
+def is_text(text: str) -> bool:
     return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
@@ -201,7 +201,7 @@ keys = st.one_of(
 def _nested(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.one_of(
         st.lists(inner, max_size=3),
-        st.dictionaries(texts.filter(_is_text), inner, max_size=3),
+        st.dictionaries(texts.filter(is_text), inner, max_size=3),
         st.dictionaries(st.sampled_from(OURS), inner, min_size=1, max_size=3),
         st.dictionaries(keys, inner, max_size=2),
         st.lists(inner, max_size=3).map(tuple),
@@ -241,11 +241,11 @@ values = st.recursive(st.one_of(plain, scalars), _nested, max_leaves=8)
 """Any nested value that JsonPlusSerializer takes."""
 
 json_values = st.recursive(
-    st.one_of(st.none(), st.booleans(), integers, floats, texts.filter(_is_text)),
+    st.one_of(st.none(), st.booleans(), integers, floats, texts.filter(is_text)),
     lambda inner: st.one_of(
         st.lists(inner, max_size=3),
         st.dictionaries(st.sampled_from(OURS), inner, max_size=3),
-        st.dictionaries(texts.filter(_is_text), inner, max_size=3),
+        st.dictionaries(texts.filter(is_text), inner, max_size=3),
     ),
     max_leaves=8,
 )
