@@ -13,7 +13,7 @@ from checkpoints import BIG, STRANGE, config, each_saver, ids, names, put
 from conftest import Client, MakeSaver, Saver
 from langchain_core.messages import HumanMessage
 
-from langgraph_redis_json import IndexMissingError, RedisSaver, plans
+from langgraph_redis_json import AsyncRedisSaver, IndexMissingError, RedisSaver, plans
 from langgraph_redis_json.embedded import EmbeddedRedis
 
 
@@ -159,6 +159,21 @@ def test_a_listing_is_lazy_and_survives_deletion(saver: Saver) -> None:
     saver.delete_thread("thread")
     assert len(list(listing)) < plans.PAGE
     assert list(saver.list(config(checkpoint_ns=None))) == []
+
+
+def test_a_listing_where_no_loop_runs(
+    make_saver: MakeSaver, redis_url: str, key_prefix: str
+) -> None:
+    writer = make_saver(Client(RedisSaver, 3, False))
+    count = plans.PAGE + 5
+    for number in range(count):
+        put(writer, f"{number:04}")
+    saver = AsyncRedisSaver(redis_url, key_prefix=key_prefix)
+    for _ in range(2):
+        assert list(saver.list(config())) == list(writer.list(config()))
+        assert len(list(saver.list(None))) == count
+        assert len(list(saver.list(None, filter={"step": 1}, limit=7))) == 7
+        assert next(saver.list(config())).checkpoint["id"] == f"{count - 1:04}"
 
 
 # ---- filters
