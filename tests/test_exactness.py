@@ -93,23 +93,25 @@ def both(make_saver: MakeSaver) -> list[Saver]:
 
 
 @examples(1000)
-@given(st.lists(values, min_size=BATCH, max_size=BATCH))
-def test_any_value(both: list[Saver], drawn: list[Any]) -> None:
+@given(st.sampled_from([0, 1]), st.lists(values, min_size=BATCH, max_size=BATCH))
+def test_any_value(both: list[Saver], which: int, drawn: list[Any]) -> None:
     """As channel value, as write and as metadata."""
+    saver = both[which]
     by_name = {f"c{index}": value for index, value in enumerate(drawn)}
     dumped = {name: ANY.dumps_typed(value) for name, value in by_name.items()}
     expected = {name: ANY.loads_typed(dump) for name, dump in dumped.items()}
     written = Counter((type_, bytes(data)) for type_, data in dumped.values())
-    for saver in both:
-        saver.serde.read.clear()
-        found = put(saver, by_name, by_name)
-        assert same(found.checkpoint["channel_values"], expected)
-        assert same(found.pending_writes, [("task", *pair) for pair in expected.items()])
-        assert not (written + written) - saver.serde.read, "the bytes are not the serializer's"
-        for name, value in by_name.items():
-            # LangGraph itself drops NULs from the text in metadata.
-            value = value.replace("\0", "") if isinstance(value, str) else value
-            assert same(found.metadata[name], alone(ANY, value))
+    saver.serde.read.clear()
+    found = put(saver, by_name, by_name)
+    assert same(found.checkpoint["channel_values"], expected)
+    assert same(found.pending_writes, [("task", *pair) for pair in expected.items()])
+    assert not (written + written) - saver.serde.read, "the bytes are not the serializer's"
+    assert same(found.metadata, {name: alone(ANY, _kept(by_name[name])) for name in by_name})
+
+
+def _kept(value: Any) -> Any:
+    # LangGraph itself drops NULs from the text in metadata.
+    return value.replace("\0", "") if isinstance(value, str) else value
 
 
 @examples(100)
@@ -118,10 +120,7 @@ def test_any_metadata_key(both: list[Saver], metadata: dict[str, Any]) -> None:
     metadata.pop("writes", None)  # LangGraph drops it
     for saver in both:
         found = put(saver, {}, metadata).metadata
-        assert list(found) == list(metadata)
-        for name, value in metadata.items():
-            value = value.replace("\0", "") if isinstance(value, str) else value
-            assert same(found[name], alone(ANY, value))
+        assert same(found, {name: alone(ANY, _kept(metadata[name])) for name in metadata})
 
 
 _stored = {"$stored": {"type": "bytes", "base64": "YQ=="}}
@@ -182,7 +181,6 @@ def test_versions_that_are_equal_but_not_the_same(both: list[Saver]) -> None:
             checkpoint: Any = {**empty_checkpoint(), "v": 4, "id": id_}
             checkpoint |= {"channel_values": {"c": id_ + BULK}, "channel_versions": {"c": version}}
             config = saver.put(config, checkpoint, {}, {"c": version})
-        found = {t.checkpoint["id"]: t.checkpoint["channel_values"] for t in saver.list(config)}
         del config["configurable"]["checkpoint_id"]
         found = {t.checkpoint["id"]: t.checkpoint["channel_values"] for t in saver.list(config)}
         assert found == {id_: {"c": id_ + BULK} for id_ in some}
@@ -319,59 +317,45 @@ import json, sys
 import langgraph_redis_json
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-saver, url, prefix, allowed, data = json.loads(sys.argv[1])
-serde = None
-if allowed is not None:
-    names = allowed.get("allowed_msgpack_modules")
-    if isinstance(names, list):
-        allowed = {"allowed_msgpack_modules": list(map(tuple, names))}
-    serde = JsonPlusSerializer(**allowed)
-saver = getattr(langgraph_redis_json, saver)(url, key_prefix=prefix, serde=serde)
+url, prefix, data, cases = json.loads(sys.argv[1])
 thread = {"configurable": {"thread_id": "t"}}
+for saver, allowed in cases:
+    if isinstance(allowed, list):
+        allowed = list(map(tuple, allowed))
+    serde = None if allowed == "default" else JsonPlusSerializer(allowed_msgpack_modules=allowed)
+    saver = getattr(langgraph_redis_json, saver)(url, key_prefix=prefix, serde=serde)
 
-# Moving documents about loads no value from them.
-saver.copy_thread("t", "copy")
-saver.prune(["copy"], strategy="keep_latest")
-saver.delete_for_runs(["run"])
-moved = "canary" in sys.modules
+    # Moving documents about loads no value from them.
+    saver.copy_thread("t", "copy")
+    saver.prune(["copy"], strategy="keep_latest")
+    saver.delete_for_runs(["run"])
+    moved = "canary" in sys.modules
 
-found = saver.get_tuple(thread)
-[listed] = saver.list(thread)
-values = [
-    *found.checkpoint["channel_values"].values(),
-    *[value for _, _, value in found.pending_writes],
-    found.metadata["m"],
-    *listed.checkpoint["channel_values"].values(),
-    *[value for _, _, value in listed.pending_writes],
-    listed.metadata["m"],
-]
-read = "canary" in sys.modules
-alone = saver.serde.loads_typed(("msgpack", bytes.fromhex(data)))
-print(json.dumps([moved, read, list(map(repr, values)), repr(alone)]))
+    values = []
+    for found in (saver.get_tuple(thread), *saver.list(thread)):
+        values += found.checkpoint["channel_values"].values()
+        values += [value for _, _, value in found.pending_writes]
+        values.append(found.metadata["m"])
+    read = "canary" in sys.modules
+    alone = saver.serde.loads_typed(("msgpack", bytes.fromhex(data)))
+    print(json.dumps([moved, read, list(map(repr, values)), repr(alone)]))
 """
 
 
+@pytest.mark.parametrize("strict", ["true", "false"])
 @pytest.mark.parametrize(
-    ("strict", "allowed", "built"),
-    [
-        ("true", None, False),
-        ("true", {}, False),
-        ("false", {"allowed_msgpack_modules": None}, False),
-        ("false", {"allowed_msgpack_modules": [["other", "Name"]]}, False),
-        ("false", None, True),
-        ("true", {"allowed_msgpack_modules": True}, True),
-    ],
+    "allowed",
+    [None, [["other", "Name"]], "default", True],
+    ids=["none", "others", "default", "all"],
 )
 def test_reading_builds_what_the_serializer_would(
     make_saver: MakeSaver,
-    kind: Client,
     redis_url: str,
     key_prefix: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     strict: str,
-    allowed: dict[str, Any] | None,
-    built: bool,
+    allowed: Any,
 ) -> None:
     """What is not allowed is neither built nor imported; what is, is built as elsewhere."""
     (tmp_path / "canary.py").write_text(CANARY)
@@ -380,7 +364,7 @@ def test_reading_builds_what_the_serializer_would(
     from canary import Canary  # type: ignore[import-not-found]
 
     canary = Canary("x")
-    saver = make_saver(kind)
+    saver = make_saver(KINDS[0])
     config: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
     checkpoint: Any = {**empty_checkpoint(), "v": 4}
     checkpoint |= {"channel_values": {"small": canary, "large": [canary, BULK]}}
@@ -389,20 +373,23 @@ def test_reading_builds_what_the_serializer_would(
     saver.put_writes(stored, [("c", canary), (INTERRUPT, [canary])], "task")
 
     data = saver.serde.dumps_typed(canary)[1].hex()
-    arguments = json.dumps([kind.saver.__name__, redis_url, key_prefix, allowed, data])
+    cases = [[kind.saver.__name__, allowed] for kind in KINDS]
     done = subprocess.run(
-        [sys.executable, "-c", READ, arguments],
+        [sys.executable, "-c", READ, json.dumps([redis_url, key_prefix, data, cases])],
         env={**os.environ, "LANGGRAPH_STRICT_MSGPACK": strict, "PYTHONPATH": os.fspath(tmp_path)},
         capture_output=True,
         text=True,
         check=True,
     )
-    moved, read, found, alone = json.loads(done.stdout)
-    assert not moved
-    assert read is built
-    assert alone == ("Canary(value='x')" if built else "{'value': 'x'}")
-    one = [alone, f"[{alone}, {BULK!r}]", alone, f"[{alone}]", alone]
-    assert sorted(found) == sorted(one + one)
+    built = allowed is True or (allowed, strict) == ("default", "false")
+    expected = "Canary(value='x')" if built else "{'value': 'x'}"
+    one = [expected, f"[{expected}, {BULK!r}]", expected, f"[{expected}]", expected]
+    first, second = map(json.loads, done.stdout.splitlines())
+    for _, read, found, alone in (first, second):
+        assert read is built
+        assert alone == expected
+        assert sorted(found) == sorted(one + one)
+    assert not first[0], "imported by moving documents"
 
 
 def test_with_allowlist(make_saver: MakeSaver, kind: Client) -> None:
