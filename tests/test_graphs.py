@@ -163,6 +163,8 @@ def plain(value: Any) -> Any:
         return [type(value).__name__, plain(value._asdict())]
     if isinstance(value, (list, tuple)):
         return [type(value).__name__, *map(plain, value)]
+    if isinstance(value, (set, frozenset)):
+        return [type(value).__name__, *sorted(map(plain, value), key=repr)]
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, Exception):
@@ -219,7 +221,10 @@ def history_of_messages(stage: Stage) -> None:
     assert found(before=before) == list(range(6, 15))
     assert found(filter={"source": "input"}) == [2, 5, 8, 11, 14]
     assert found(filter={"p": 0.1, "new": True}) == [12, 13, 14]
-    assert found(filter={"source": "loop", "turn": 1}, before=before, limit=1) == [9]
+    of_turn = {"source": "loop", "turn": 1}
+    assert found(filter=of_turn) == [9, 10]
+    assert found(filter=of_turn, limit=1) == [9]
+    assert found(filter=of_turn, before=everything[9].config) == [10]
     assert found(filter={"turn": "1"}) == []
 
 
