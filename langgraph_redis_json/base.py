@@ -3,8 +3,8 @@
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from langgraph_redis_json.documents import next_version
 from langgraph_redis_json.plans import Plans
+from langgraph_redis_json.versions import next_version
 
 
 class BaseRedisSaver(BaseCheckpointSaver[str]):

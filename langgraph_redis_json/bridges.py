@@ -101,6 +101,9 @@ class SyncOnLoop(BaseRedisSaver):
         self._loop = asyncio.get_running_loop()
         return super()._plans
 
+    def _has_loop(self) -> bool:
+        return self._loop is not None and self._loop.is_running()
+
     def _wait(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
         try:
             asyncio.get_running_loop()
@@ -111,7 +114,7 @@ class SyncOnLoop(BaseRedisSaver):
                 "this call would block the event loop that it runs on: await the method of "
                 "the same name with an a in front (aget_tuple, aput, alist …), or use RedisSaver"
             )
-        if self._loop is not None and self._loop.is_running():
+        if self._loop is not None and self._has_loop():
             return asyncio.run_coroutine_threadsafe(call(), self._loop).result()
 
         async def alone() -> T:
@@ -142,8 +145,14 @@ class SyncOnLoop(BaseRedisSaver):
         async def following() -> CheckpointTuple | None:
             return await anext(found, None)
 
-        while (item := self._wait(following)) is not None:
-            yield item
+        async def everything() -> Sequence[CheckpointTuple]:
+            return [item async for item in found]
+
+        if self._has_loop():
+            while (item := self._wait(following)) is not None:
+                yield item
+        else:  # a loop of one's own would end the listing with each call
+            yield from self._wait(everything)
 
     def put(
         self,

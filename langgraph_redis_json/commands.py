@@ -4,17 +4,27 @@ The one place that knows how replies differ: with RESP2 and RESP3, with and with
 ``decode_responses``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Generator, Iterable, Mapping
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from langgraph.checkpoint.base import CheckpointTuple
 
 from langgraph_redis_json.keys import ThreadKeys
 
 Argument = str | bytes | int
 Command = tuple[Argument, ...]
 """A command as Redis spells it, ready for ``client.execute_command(*command)``."""
+
+T = TypeVar("T")
+Replies = list[Any]
+Plan = Generator[list[Command], Replies, T]
+"""The steps of an operation: yields a batch of commands, is sent their replies, returns T."""
+Listing = Generator[list[Command] | CheckpointTuple, Replies, None]
+"""A plan that also yields what it has found."""
 
 
 # ---- scripts
@@ -47,6 +57,26 @@ def with_source(command: Command) -> Command:
     """The same call for a server that does not know the script yet."""
     _, digest, *rest = command
     return ("EVAL", _source(_names[str(digest)]), *rest)
+
+
+def store(
+    thread: ThreadKeys,
+    stored: Iterable[tuple[str, bytes]],
+    expected: Collection[str] = (),
+    inherited: Mapping[str, bytes] = MappingProxyType({}),
+) -> Command:
+    """Call scripts/store.lua.
+
+    Args:
+        thread: whose documents they are.
+        stored: entries and documents.
+        expected: entries that must be there already.
+        inherited: blob entry -> JSON member that the last document gets if the blob is there.
+    """
+    arguments: list[Argument] = [len(expected), *expected, len(inherited)]
+    for entry, document in [*inherited.items(), *stored]:
+        arguments += [entry, document]
+    return script("store", thread, *arguments)
 
 
 # ---- replies

@@ -3,16 +3,14 @@
 Fields are declared in ``schemas/*.yaml`` and nowhere else.
 """
 
-from collections.abc import Generator
 from functools import cache
 from importlib.resources import as_file, files
-from typing import Any
 
 from redis.exceptions import NoPermissionError, ResponseError
 from redisvl.schema import IndexSchema
 
 from langgraph_redis_json import keys
-from langgraph_redis_json.commands import Command, mapping, script, text, with_source
+from langgraph_redis_json.commands import Command, Plan, mapping, script, text, with_source
 from langgraph_redis_json.errors import UnsuitableServerError
 
 SCHEMAS = ("checkpoints", "writes", "threads")
@@ -42,7 +40,7 @@ def is_missing(error: ResponseError) -> bool:
     return "no such index" in message or "unknown index name" in message
 
 
-def setup(key_prefix: str) -> Generator[list[Command], list[Any], None]:
+def setup(key_prefix: str) -> Plan[None]:
     """Check the server and make the indexes that are not there: a plan.
 
     Raises:
@@ -66,7 +64,7 @@ def setup(key_prefix: str) -> Generator[list[Command], list[Any], None]:
     yield from _check_search(name(key_prefix, SCHEMAS[0]))
 
 
-def are_building(key_prefix: str) -> Generator[list[Command], list[Any], bool]:
+def are_building(key_prefix: str) -> Plan[bool]:
     """Whether the server still indexes documents that were there before the indexes: a plan."""
     replies = yield [("FT.INFO", name(key_prefix, which)) for which in SCHEMAS]
     return any(int(mapping(reply)["indexing"]) for reply in replies)
@@ -81,7 +79,7 @@ def _create(schema: IndexSchema) -> Command:
     )
 
 
-def _check_commands(key_prefix: str) -> Generator[list[Command], list[Any], None]:
+def _check_commands(key_prefix: str) -> Plan[None]:
     """See that the server knows, and lets this user run, all that plans and scripts run."""
     check = script("check", keys.thread_keys(key_prefix, "langgraph_redis_json setup"))
     try:
@@ -102,7 +100,7 @@ def _check_commands(key_prefix: str) -> Generator[list[Command], list[Any], None
         raise _forbidden(command, message)
 
 
-def _check_search(index: str) -> Generator[list[Command], list[Any], None]:
+def _check_search(index: str) -> Plan[None]:
     for command in (
         ("FT.INFO", index),
         ("FT.SEARCH", index, "*", "LIMIT", 0, 0),

@@ -20,8 +20,7 @@ from redis.exceptions import NoScriptError, RedisError
 from typing_extensions import Self
 
 from langgraph_redis_json.bridges import AsyncInThreads
-from langgraph_redis_json.commands import Command, with_source
-from langgraph_redis_json.plans import Listing, Plan, Replies
+from langgraph_redis_json.commands import Command, Listing, Plan, Replies, with_source
 
 T = TypeVar("T")
 

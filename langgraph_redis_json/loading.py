@@ -1,0 +1,246 @@
+"""Documents -> LangGraph's types. What writes them is in `documents.py`."""
+
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from operator import itemgetter
+from typing import Any, NamedTuple, cast
+
+import orjson
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    PendingWrite,
+    writes_sort_key,
+)
+from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.checkpoint.serde.types import TASKS
+
+from langgraph_redis_json import keys, values
+from langgraph_redis_json.commands import pairs, text
+from langgraph_redis_json.documents import FORMAT, readable_serde
+from langgraph_redis_json.errors import DamagedDocumentError, MissingDocumentError
+from langgraph_redis_json.keys import CheckpointName, ThreadKeys
+from langgraph_redis_json.versions import next_version
+
+
+class Row(NamedTuple):
+    """A checkpoint as the server holds it.
+
+    Attributes:
+        name: which checkpoint.
+        thread: the keys of its thread.
+        document: its document, None if there is none.
+        writes: its tasks' pending writes, entry -> document, None for one that is gone.
+        blobs: its large channel values, entry -> document, None for one that is gone.
+        named: whether the thread's table of contents says that the checkpoint is there.
+    """
+
+    name: CheckpointName
+    thread: ThreadKeys
+    document: bytes | None
+    writes: Mapping[str, bytes | None]
+    blobs: Mapping[str, bytes | None]
+    named: bool
+
+    @property
+    def key(self) -> str:
+        entry = keys.checkpoint_entry(self.name.checkpoint_ns, self.name.checkpoint_id)
+        return self.thread.key(entry)
+
+
+def rows(thread: ThreadKeys, thread_id: str, reply: Any) -> Iterable[Row]:
+    """What the scripts read and ancestors return."""
+    blobs = {text(entry): document for entry, document in pairs(reply[1])}
+    for entry, document, writes, named in reply[0]:
+        yield Row(
+            keys.checkpoint_of_entry(thread_id, text(entry)),
+            thread,
+            document,
+            {text(write): document for write, document in pairs(writes)},
+            blobs,
+            bool(named),
+        )
+
+
+class Dumped(NamedTuple):
+    """What a serializer wrote: ``loads_typed`` takes it."""
+
+    type: str
+    data: bytes
+
+
+class DecodedCheckpoint(NamedTuple):
+    """A checkpoint's document, read but for what only the serializer can load."""
+
+    v: int
+    parent_checkpoint_id: str | None
+    metadata: dict[str, Any]
+    body: dict[str, Any]
+    channel_values: dict[str, Dumped]
+    pending_sends: Dumped | None
+
+
+def decode_checkpoint(row: Row, channels: Container[str] | None = None) -> DecodedCheckpoint:
+    """Read a row's document.
+
+    Args:
+        row: the checkpoint as the server holds it.
+        channels: only the values of these; all if None.
+
+    Raises:
+        DamagedDocumentError, MissingDocumentError: see their messages.
+    """
+    if row.document is None:
+        raise MissingDocumentError(key=row.key, missing=row.key)
+    with reading(row.key):
+        fields = parse(row.document)
+        body = _decode_members(orjson.loads(fields["checkpoint"]))
+        _ = body["channel_versions"]
+        channel_values = {
+            channel: _decode_channel(row, stored)
+            for channel, stored in fields["channel_values"].items()
+            if channels is None or channel in channels
+        }
+        sends = fields.get("pending_sends")
+        return DecodedCheckpoint(
+            int(body["v"]),
+            fields.get("parent_checkpoint_id"),
+            _decode_members(fields["metadata"]),
+            body,
+            channel_values,
+            None if sends is None else Dumped(*values.decode(sends)),
+        )
+
+
+def _decode_channel(row: Row, stored: dict[str, Any]) -> Dumped:
+    entry = stored.get("blob")
+    if entry is None:
+        return Dumped(*values.decode(stored))
+    blob = row.blobs.get(entry)
+    key = row.thread.key(entry)
+    if blob is None:
+        raise MissingDocumentError(key=row.key, missing=key)
+    with reading(key):
+        return Dumped(*values.decode(parse(blob)["value"]))
+
+
+def load_metadata(decoded: DecodedCheckpoint, serde: SerializerProtocol) -> CheckpointMetadata:
+    return cast(CheckpointMetadata, _load_members(decoded.metadata, serde))
+
+
+def load_checkpoint(
+    row: Row,
+    decoded: DecodedCheckpoint,
+    metadata: CheckpointMetadata,
+    old_sends: Sequence[Any],
+    serde: SerializerProtocol,
+    thread_id: Any,
+) -> CheckpointTuple:
+    """A row as LangGraph's type.
+
+    Args:
+        row: the checkpoint as the server holds it.
+        decoded: what `decode_checkpoint` read from it.
+        metadata: what `load_metadata` gave.
+        old_sends: the sends that a checkpoint of a format before 4 finds among its parent's
+            writes; they are its tasks channel, as the Postgres saver has it.
+        serde: the saver's serializer.
+        thread_id: the thread as the caller spells it, for the configs.
+    """
+    _, checkpoint_ns, checkpoint_id = row.name
+
+    def config(checkpoint_id: str) -> RunnableConfig:
+        return {
+            "configurable": {
+                "thread_id": thread_id,
+                "checkpoint_ns": checkpoint_ns,
+                "checkpoint_id": checkpoint_id,
+            }
+        }
+
+    checkpoint = _load_members(decoded.body, serde)
+    checkpoint["channel_values"] = {
+        channel: serde.loads_typed(dumped) for channel, dumped in decoded.channel_values.items()
+    }
+    if decoded.pending_sends is not None:
+        checkpoint["pending_sends"] = serde.loads_typed(decoded.pending_sends)
+    if old_sends:
+        versions = checkpoint["channel_versions"]
+        checkpoint["channel_values"][TASKS] = list(old_sends)
+        versions[TASKS] = max(versions.values()) if versions else next_version(None)
+    parent = decoded.parent_checkpoint_id
+    return CheckpointTuple(
+        config=config(checkpoint_id),
+        checkpoint=cast(Checkpoint, checkpoint),
+        metadata=metadata,
+        parent_config=config(parent) if parent else None,
+        pending_writes=load_writes(row, serde),
+    )
+
+
+def load_writes(
+    row: Row, serde: SerializerProtocol, channels: Container[str] | None = None
+) -> list[PendingWrite]:
+    """A row's pending writes, in the order in which a superstep applies them.
+
+    Args:
+        row: the checkpoint as the server holds it.
+        serde: the saver's serializer.
+        channels: only the writes to these; all if None.
+    """
+    found = []
+    for entry, document in row.writes.items():
+        key = row.thread.key(entry)
+        if document is None:
+            raise MissingDocumentError(key=row.key, missing=key)
+        with reading(key):
+            fields = parse(document)
+            task_id = fields["task_id"]
+            for index, write in fields["writes"].items():
+                order = writes_sort_key(write["task_path"], task_id, int(index))
+                if channels is None or write["channel"] in channels:
+                    dumped = Dumped(*values.decode(write["value"]))
+                    found.append((order, task_id, write["channel"], dumped))
+    found.sort(key=itemgetter(0))
+    return [(task_id, channel, serde.loads_typed(dumped)) for _, task_id, channel, dumped in found]
+
+
+def _decode_members(members: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: (
+            Dumped(*values.decode(value["$stored"]))
+            if isinstance(value, dict) and next(iter(value), None) == "$stored"
+            else value
+        )
+        for key, value in members.items()
+    }
+
+
+def _load_members(members: Mapping[str, Any], serde: SerializerProtocol) -> dict[str, Any]:
+    serde = readable_serde(serde)
+    return {
+        key: serde.loads_typed(value) if isinstance(value, Dumped) else value
+        for key, value in members.items()
+    }
+
+
+def parse(document: bytes) -> dict[str, Any]:
+    fields: dict[str, Any] = orjson.loads(document)
+    if fields["format"] != FORMAT:
+        raise ValueError(
+            f"its format is {fields['format']!r} and this version of langgraph-redis-json "
+            f"reads format {FORMAT}; upgrade the package"
+        )
+    return fields
+
+
+@contextmanager
+def reading(key: str) -> Iterator[None]:
+    """What goes wrong inside is the fault of the document at this key."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        why = str(error) if isinstance(error, ValueError) else f"{type(error).__name__} {error}"
+        raise DamagedDocumentError(key=key, why=why) from error
