@@ -14,7 +14,7 @@ from checkpoints import BIG, checkpoint, config, each_saver, found_keys, ids, pu
 from conftest import Client, MakeSaver, Saver
 from langgraph.checkpoint.serde.types import TASKS
 
-from langgraph_redis_json import plans
+from langgraph_redis_json import plans, threads
 
 
 class CountingProxy:
@@ -232,7 +232,7 @@ def test_delete_thread(saver: Saver, proxy: CountingProxy) -> None:
     for number in range(10):
         saver.put_writes(put(saver, f"{number}", {"big": BIG}), [("channel", 1)], "task")
     assert proxy.count(lambda: saver.delete_thread("thread")) == 1
-    for number in range(plans.CHUNK + 1):
+    for number in range(threads.CHUNK + 1):
         saver.put_writes(config(checkpoint_id="1"), [("channel", 1)], f"{number}")
     assert proxy.count(lambda: saver.delete_thread("thread")) == 2
 
