@@ -36,14 +36,13 @@ def test_the_order_is_that_of_path_task_and_index(saver: Saver) -> None:
     paths = ["", "~__pregel_pull, b", "~__pregel_pull, a", "~__pregel_push, 10", "é"]
     expected = []
     for number, (path, task) in enumerate(itertools.product(paths, ["b", "a", "c:"])):
-        task_id = f"{task}{number % 4}"
+        task_id = f"{99 - number}{task}"
         writes = [(f"channel {n}", [path, task_id, n]) for n in range(11)]
         writes[number % 11] = (SPECIAL[number % 4], [path, task_id, "special"])
-        saver.put_writes(config(checkpoint_id="1"), writes, f"{path}{task_id}", path)
+        saver.put_writes(config(checkpoint_id="1"), writes, task_id, path)
         for index, (channel, value) in enumerate(writes):
-            place = WRITES_IDX_MAP.get(channel, index)
-            order = writes_sort_key(path, f"{path}{task_id}", place)
-            expected.append((order, (f"{path}{task_id}", channel, value)))
+            order = writes_sort_key(path, task_id, WRITES_IDX_MAP.get(channel, index))
+            expected.append((order, (task_id, channel, value)))
     assert pending(saver) == [write for _, write in sorted(expected)]
 
 
