@@ -2,12 +2,12 @@
 
 import asyncio
 import dataclasses
+import json
 import operator
 import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
-from pprint import pformat
 from typing import Annotated, Any, Literal, NamedTuple
 
 import pytest
@@ -134,7 +134,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+\+00:00")
 def picture(*parts: Any) -> str:
     """A text that tells everything but what is random: ids are numbered as they appear."""
     ids: dict[str, str] = {}
-    text = pformat([plain(part) for part in parts], width=100)
+    text = json.dumps([plain(part) for part in parts], indent=1, sort_keys=True)
     return UNIQUE.sub(lambda match: ids.setdefault(match[0], f"id-{len(ids)}"), text)
 
 
