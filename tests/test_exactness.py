@@ -227,6 +227,17 @@ class NotMsgpack(JsonText):
         return json.loads(zlib.decompress(data[1]))
 
 
+class Subclass(JsonPlusSerializer):
+    """LangGraph's own serializer, compressed."""
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        type_, data = super().dumps_typed(obj)
+        return f"{type_}.zlib", zlib.compress(data)
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        return super().loads_typed((data[0].removesuffix(".zlib"), zlib.decompress(data[1])))
+
+
 class Untyped:
     """A serializer from before they told the type of their data."""
 
@@ -248,6 +259,7 @@ PICKLED |= {"json": JSON, "order": Order({1: b""}), "none": None, "bytes": b"\0"
     [
         *((own, JSON) for own in (JsonText, OddType, EmptyType, NullType, NotMsgpack)),
         (Untyped, PICKLED),
+        (Subclass, {**JSON, "order": Order({1: b""}), "bytes": b"x"}),
         (lambda: JsonPlusSerializer(pickle_fallback=True), PICKLED),
         (lambda: EncryptedSerializer.from_pycryptodome_aes(key=b"k" * 16), {**JSON, "b": b"x"}),
         (
