@@ -10,7 +10,7 @@ from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.serde.types import INTERRUPT
 
-from langgraph_redis_json import indexes, plans
+from langgraph_redis_json import indexes, threads
 
 
 def renamed(found: CheckpointTuple, thread_id: str) -> CheckpointTuple:
@@ -123,7 +123,7 @@ def test_a_copy_onto_itself_is_refused(
 @each_saver
 def test_a_long_thread_is_copied_whole(make_saver: MakeSaver, client: Client) -> None:
     saver = make_saver(client)
-    count = 4 * plans.PAGE + 1
+    count = 4 * threads.PAGE + 1
     for number in range(count):
         put(saver, f"{number:04}", {"big": f"{number}{BIG}"}, {"big": number})
     saver.copy_thread("thread", "copy")

@@ -41,60 +41,58 @@ def three_threads(saver: Saver) -> Saver:
 BEFORE_5 = {"configurable": {"checkpoint_id": "5"}}
 
 
-@pytest.mark.parametrize(
-    ("given", "more", "expected"),
-    [
-        (None, {}, "987654321"),
-        (None, {"limit": 4}, "9876"),
-        (None, {"limit": 0}, ""),
-        (None, {"limit": 99}, "987654321"),
-        (None, {"before": BEFORE_5}, "4321"),
-        (None, {"before": BEFORE_5, "limit": 2}, "43"),
-        (None, {"filter": {"even": True}}, "8642"),
-        (None, {"filter": {"even": True}, "limit": 3}, "864"),
-        (None, {"filter": {"even": True}, "before": BEFORE_5}, "42"),
-        (None, {"filter": {"even": True}, "before": BEFORE_5, "limit": 1}, "4"),
-        (None, {"filter": {"even": True, "step": 6}}, "6"),
-        (None, {"filter": {"even": True, "step": 5}}, ""),
-        (None, {"filter": {}}, "987654321"),
-        (config("b", None), {}, "741"),
-        (config("b", ""), {}, "41"),
-        (config("b", "sub"), {}, "7"),
-        (config("b", "other"), {}, ""),
-        (config("d", None), {}, ""),
-        (config("b", None), {"limit": 2}, "74"),
-        (config("b", None), {"limit": 0}, ""),
-        (config("b", ""), {"limit": 1}, "4"),
-        (config("b", None), {"before": config("b", "", "4")}, "1"),
-        (config("b", ""), {"before": BEFORE_5, "limit": 1}, "4"),
-        (config("b", ""), {"before": BEFORE_5}, "41"),
-        (config("b", None), {"before": {"configurable": {}}}, "741"),
-        (config("b", None), {"filter": {"even": False}}, "71"),
-        (config("b", ""), {"filter": {"even": False}}, "1"),
-        (config("b", "sub"), {"filter": {"even": False}, "limit": 5}, "7"),
-        (config("b", None), {"filter": {"even": False}, "before": BEFORE_5}, "1"),
-        (config("b", "", "4"), {}, "4"),
-        (config("b", None, "4"), {}, "4"),
-        (config("b", "sub", "4"), {}, ""),
-        (config("b", "", "4"), {"before": BEFORE_5, "limit": 1}, "4"),
-        (config("b", "", "4"), {"before": config("b", "", "4")}, ""),
-        (config("b", "", "1"), {"limit": 1}, "1"),
-        (config("b", "", "1"), {"filter": {"even": False}, "limit": 1}, "1"),
-        (config("b", "", "4"), {"filter": {"even": False}}, ""),
-        (config("a", "", "4"), {}, ""),
-    ],
-)
-def test_what_is_asked_for(
-    three_threads: Saver, given: Any, more: dict[str, Any], expected: str
-) -> None:
-    found = list(three_threads.list(given, **more))
-    assert "".join(ids(found)) == expected
-    for item in found:
-        number = int(item.checkpoint["id"])
-        assert item == three_threads.get_tuple(item.config)
-        assert item.checkpoint["channel_values"] == {"big": BIG, "number": number}
-        assert item.pending_writes == [("task", "channel", number)]
-        assert item.config["configurable"]["thread_id"] == "abc"[number % 3]
+CASES: list[tuple[Any, dict[str, Any], str]] = [
+    (None, {}, "987654321"),
+    (None, {"limit": 4}, "9876"),
+    (None, {"limit": 0}, ""),
+    (None, {"limit": 99}, "987654321"),
+    (None, {"before": BEFORE_5}, "4321"),
+    (None, {"before": BEFORE_5, "limit": 2}, "43"),
+    (None, {"filter": {"even": True}}, "8642"),
+    (None, {"filter": {"even": True}, "limit": 3}, "864"),
+    (None, {"filter": {"even": True}, "before": BEFORE_5}, "42"),
+    (None, {"filter": {"even": True}, "before": BEFORE_5, "limit": 1}, "4"),
+    (None, {"filter": {"even": True, "step": 6}}, "6"),
+    (None, {"filter": {"even": True, "step": 5}}, ""),
+    (None, {"filter": {}}, "987654321"),
+    (config("b", None), {}, "741"),
+    (config("b", ""), {}, "41"),
+    (config("b", "sub"), {}, "7"),
+    (config("b", "other"), {}, ""),
+    (config("d", None), {}, ""),
+    (config("b", None), {"limit": 2}, "74"),
+    (config("b", None), {"limit": 0}, ""),
+    (config("b", ""), {"limit": 1}, "4"),
+    (config("b", None), {"before": config("b", "", "4")}, "1"),
+    (config("b", ""), {"before": BEFORE_5, "limit": 1}, "4"),
+    (config("b", ""), {"before": BEFORE_5}, "41"),
+    (config("b", None), {"before": {"configurable": {}}}, "741"),
+    (config("b", None), {"filter": {"even": False}}, "71"),
+    (config("b", ""), {"filter": {"even": False}}, "1"),
+    (config("b", "sub"), {"filter": {"even": False}, "limit": 5}, "7"),
+    (config("b", None), {"filter": {"even": False}, "before": BEFORE_5}, "1"),
+    (config("b", "", "4"), {}, "4"),
+    (config("b", None, "4"), {}, "4"),
+    (config("b", "sub", "4"), {}, ""),
+    (config("b", "", "4"), {"before": BEFORE_5, "limit": 1}, "4"),
+    (config("b", "", "4"), {"before": config("b", "", "4")}, ""),
+    (config("b", "", "1"), {"limit": 1}, "1"),
+    (config("b", "", "1"), {"filter": {"even": False}, "limit": 1}, "1"),
+    (config("b", "", "4"), {"filter": {"even": False}}, ""),
+    (config("a", "", "4"), {}, ""),
+]
+
+
+def test_what_is_asked_for(three_threads: Saver) -> None:
+    for given, more, expected in CASES:
+        found = list(three_threads.list(given, **more))
+        assert "".join(ids(found)) == expected, (given, more)
+        for item in found:
+            number = int(item.checkpoint["id"])
+            assert item == three_threads.get_tuple(item.config)
+            assert item.checkpoint["channel_values"] == {"big": BIG, "number": number}
+            assert item.pending_writes == [("task", "channel", number)]
+            assert item.config["configurable"]["thread_id"] == "abc"[number % 3]
 
 
 @each_saver

@@ -21,8 +21,8 @@ from langgraph_redis_json import (
     RedisSaver,
     UnsuitableServerError,
     embedded,
+    finding,
     indexes,
-    plans,
 )
 from langgraph_redis_json.embedded import EmbeddedRedis
 
@@ -245,7 +245,7 @@ def test_the_commands_are_all_that_the_savers_run(
     server: EmbeddedRedis, admin: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Few names are many then, and come in pages.
-    monkeypatch.setattr(plans, "SEARCH_PAGE", 2)
+    monkeypatch.setattr(finding, "SEARCH_PAGE", 2)
     admin.script_flush()
     with RedisSaver.from_conn_string(server.url) as saver:
         admin.config_resetstat()
