@@ -213,6 +213,9 @@ class NotMsgpack:
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
         return "msgpack", b"\xc1" + pickle.dumps(obj)
 
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        return pickle.loads(data[1][1:])
+
 
 @each_saver
 @pytest.mark.parametrize("large", ["", "x" * 600], ids=["small", "large"])
