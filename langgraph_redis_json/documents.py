@@ -149,9 +149,8 @@ def build_writes(
     return WritesDocument(head[:-1], by_index)
 
 
-def retarget(document: bytes, thread_id: str) -> bytes:
+def retarget(fields: dict[str, Any], thread_id: str) -> bytes:
     """The same document, of any kind, for another thread."""
-    fields = orjson.loads(document)
     if "tokens" in fields:
         old = filters.thread_token(fields["thread_id"])
         new = filters.thread_token(thread_id)
@@ -198,11 +197,13 @@ def _members(mapping: Mapping[str, Any], serde: SerializerProtocol) -> bytes:
 
 
 def readable_serde(serde: SerializerProtocol) -> SerializerProtocol:
-    """What writes metadata: never a cipher or a format of the user's own, for metadata is
-    there to be searched; with the user's own list of allowed types if there is one."""
+    """What writes metadata: LangGraph's own serializer, never a cipher or a format of the
+    user's, for metadata is there to be searched; with the user's rules for types if possible."""
     if isinstance(serde, EncryptedSerializer):
         serde = serde.serde
-    return serde if isinstance(serde, JsonPlusSerializer) else _PLAIN
-
-
-_PLAIN = JsonPlusSerializer()
+    if type(serde) is JsonPlusSerializer:
+        return serde
+    plain = JsonPlusSerializer()
+    if isinstance(serde, JsonPlusSerializer):
+        plain.__dict__.update(serde.__dict__)
+    return plain

@@ -103,21 +103,26 @@ def decode_checkpoint(row: Row, channels: Container[str] | None = None) -> Decod
             for channel, stored in fields["channel_values"].items()
             if channels is None or channel in channels
         }
-        sends = fields.get("pending_sends")
         return DecodedCheckpoint(
             int(body["v"]),
-            fields.get("parent_checkpoint_id"),
+            _text(fields, "parent_checkpoint_id") if "parent_checkpoint_id" in fields else None,
             _decode_members(fields["metadata"]),
             body,
             channel_values,
-            None if sends is None else Dumped(*values.decode(sends)),
+            (
+                Dumped(*values.decode(fields["pending_sends"]))
+                if "pending_sends" in fields
+                else None
+            ),
         )
 
 
 def _decode_channel(row: Row, stored: dict[str, Any]) -> Dumped:
-    entry = stored.get("blob")
-    if entry is None:
+    if "blob" not in stored:
         return Dumped(*values.decode(stored))
+    entry = _text(stored, "blob")
+    if not entry.startswith("b:"):
+        raise ValueError(f"{entry!r} is no blob")
     blob = row.blobs.get(entry)
     key = row.thread.key(entry)
     if blob is None:
@@ -197,12 +202,13 @@ def load_writes(
             raise MissingDocumentError(key=row.key, missing=key)
         with reading(key):
             fields = parse(document)
-            task_id = fields["task_id"]
+            task_id = _text(fields, "task_id")
             for index, write in fields["writes"].items():
-                order = writes_sort_key(write["task_path"], task_id, int(index))
-                if channels is None or write["channel"] in channels:
+                order = writes_sort_key(_text(write, "task_path"), task_id, int(index))
+                channel = _text(write, "channel")
+                if channels is None or channel in channels:
                     dumped = Dumped(*values.decode(write["value"]))
-                    found.append((order, task_id, write["channel"], dumped))
+                    found.append((order, task_id, channel, dumped))
     found.sort(key=itemgetter(0))
     return [(task_id, channel, serde.loads_typed(dumped)) for _, task_id, channel, dumped in found]
 
@@ -234,6 +240,13 @@ def parse(document: bytes) -> dict[str, Any]:
             f"reads format {FORMAT}; upgrade the package"
         )
     return fields
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str:
+    value = fields[name]
+    if not isinstance(value, str):
+        raise ValueError(f"its {name} is {value!r:.100}, no text")
+    return value
 
 
 @contextmanager

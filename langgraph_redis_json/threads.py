@@ -91,11 +91,12 @@ class WholeThreads(Finding):
             entries = yield from self._entries(source, kind)
             for page in _pages(entries, PAGE):
                 texts = yield from self._documents(source, page)
-                copies = [
-                    (entry, documents.retarget(document, target_id))
-                    for entry, document in zip(page, texts, strict=True)
-                    if document is not None
-                ]
+                copies = []
+                for entry, document in zip(page, texts, strict=True):
+                    if document is not None:  # deleted meanwhile
+                        with reading(source.key(entry)):
+                            copy = documents.retarget(parse(document), target_id)
+                        copies.append((entry, copy))
                 yield [store(target, copies)]
 
     def prune(self, thread_ids: Sequence[Any], strategy: str) -> Plan[None]:

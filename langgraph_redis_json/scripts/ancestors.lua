@@ -14,7 +14,7 @@ end
 local function parent_of(child)
   local found = redis.call('JSON.GET', key_of(child), '$.parent_checkpoint_id')
   local id = found and cjson.decode(found)[1]
-  return id and 'c:' .. namespace .. ':' .. escape(id) or ''
+  return type(id) == 'string' and 'c:' .. namespace .. ':' .. escape(id) or ''
 end
 
 if entry == '' then entry = newest(namespace) or '' end
