@@ -99,11 +99,11 @@ def test_true_is_not_one() -> None:
 
 
 def test_keys_have_tokens_of_their_own() -> None:
-    keys = ["a", "b", "A", "", "a:1", 'a"', "a\0", "a,", "é", "thread_id"]
-    found = {token(value, key) for key in keys for value in (1, "1", None)}
+    keys = ["a", "a1", "b", "A", "", "a:1", 'a"', "a\0", "a,", "é", "thread_id"]
+    found = {token(value, key) for key in keys for value in (1, 11, "1", None)}
     found |= {filters.thread_token(key) for key in keys}
     found |= {filters.namespace_token(key) for key in keys}
-    assert len(found) == 5 * len(keys)
+    assert len(found) == 6 * len(keys)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,10 @@ from langgraph.checkpoint.base import (
     get_serializable_checkpoint_metadata,
 )
 from langgraph.checkpoint.base.id import uuid6
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+
+from langgraph_redis_json.commands import with_source
+from langgraph_redis_json.plans import Plans
 
 
 def thread_document(client: redis.Redis, key_prefix: str) -> dict | None:
@@ -149,6 +153,22 @@ def test_a_blob_that_was_lost_is_sent_again(
     redis_client.delete(*found_keys(redis_client, key_prefix, "checkpoint_blob"))
     saver.put(config(checkpoint_id="1"), checkpoint("2", {"big": BIG}), {}, {})
     assert saver.get_tuple(config()).checkpoint["channel_values"] == {"big": BIG}
+
+
+def test_nothing_is_stored_while_a_blob_is_missing(
+    redis_client: redis.Redis, key_prefix: str
+) -> None:
+    made = checkpoint("1", {"big": BIG, "new": BIG})
+    plan = Plans(key_prefix, JsonPlusSerializer()).put(config(), made, {}, {"new": 1})
+    [command] = next(plan)
+    missing = redis_client.execute_command(*with_source(command))
+    assert len(missing) == 1
+    assert found_keys(redis_client, key_prefix) == []
+    [command] = plan.send([missing])
+    assert redis_client.execute_command(*with_source(command)) == []
+    assert len(found_keys(redis_client, key_prefix, "checkpoint_blob")) == 2
+    with pytest.raises(StopIteration):
+        plan.send([[]])
 
 
 @each_saver
