@@ -15,6 +15,10 @@ from redisvl.query.filter import FilterExpression
 from langgraph_redis_json import filters
 from langgraph_redis_json.filters import expression, matches, metadata_tokens, same
 
+# No time limit for an example: the machine may be busy.
+quick = settings(max_examples=100, deadline=None)
+thorough = settings(max_examples=500, deadline=None)
+
 numbers = (
     st.integers(-(2**63), 2**64 - 1)
     | st.floats(allow_nan=False, allow_infinity=False, min_value=-1e18, max_value=1e18)
@@ -55,7 +59,7 @@ def token(value: Any, key: str = "key") -> str:
     return found
 
 
-@settings(max_examples=500)
+@thorough
 @given(json_values, json_values)
 @example(True, 1)
 @example(False, 0)
@@ -75,6 +79,7 @@ def test_values_are_the_same_if_their_tokens_are(left: Any, right: Any) -> None:
     assert same(left, right) == same(right, left)
 
 
+@quick
 @given(json_values)
 def test_a_value_is_the_same_however_python_spells_it(value: Any) -> None:
     assert same(value, value)
@@ -82,6 +87,7 @@ def test_a_value_is_the_same_however_python_spells_it(value: Any) -> None:
     assert token(value) == token(respelled(value))
 
 
+@quick
 @given(json_values)
 def test_the_same_is_equal(value: Any) -> None:
     # What Python tells apart beyond this is bools from numbers, and lists from tuples.
@@ -152,6 +158,7 @@ def test_a_search_for_none_is_left_to_python() -> None:
     assert not filters.is_exact({"key": None})
 
 
+@quick
 @given(
     st.none() | st.text(),
     st.none() | st.text(),

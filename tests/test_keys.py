@@ -8,12 +8,17 @@ from hypothesis import strategies as st
 
 from langgraph_redis_json import keys
 
+# No time limit for an example: the machine may be busy.
+quick = settings(max_examples=100, deadline=None)
+thorough = settings(max_examples=500, deadline=None)
+
 # Surrogates cannot be written as UTF-8, and are refused before a name is made of them.
 anything = st.text(st.characters(exclude_categories=["Cs"]))
 reserved = st.text(":;.{|(}~)\0\1a")
 parts = anything | reserved
 
 
+@quick
 @given(parts)
 def test_a_part_is_spelled_without_reserved_characters_and_back(part: str) -> None:
     spelled = keys.escape(part)
@@ -21,7 +26,7 @@ def test_a_part_is_spelled_without_reserved_characters_and_back(part: str) -> No
     assert keys.unescape(spelled) == part
 
 
-@settings(max_examples=500)
+@thorough
 @given(parts, parts)
 @example("a:", "a;")
 @example("a:b", "a1")
@@ -33,11 +38,13 @@ def test_spelled_parts_sort_as_the_parts_do(left: str, right: str) -> None:
     assert (left == right) == (spelled_left == spelled_right)
 
 
+@quick
 @given(parts)
 def test_every_part_sorts_before_the_end_of_a_range(part: str) -> None:
     assert keys.escape(part).encode() < keys.LAST
 
 
+@quick
 @given(parts, parts, parts, parts)
 def test_a_checkpoint_is_read_off_its_key_and_its_entry(
     prefix: str, thread_id: str, checkpoint_ns: str, checkpoint_id: str
@@ -52,6 +59,7 @@ def test_a_checkpoint_is_read_off_its_key_and_its_entry(
 names = st.tuples(parts, parts, parts, parts)
 
 
+@quick
 @given(names, names)
 def test_different_things_have_different_keys(left: tuple, right: tuple) -> None:
     assume(left != right)
@@ -69,6 +77,7 @@ def test_different_things_have_different_keys(left: tuple, right: tuple) -> None
         assert keys.thread_keys(*left[:2]).contents != keys.thread_keys(*right[:2]).contents
 
 
+@quick
 @given(parts)
 def test_a_thread_lives_in_one_slot(thread_id: str) -> None:
     # Redis Cluster hashes what stands between the first { and the next }, unless that is empty.

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import redis
 from checkpoints import BIG, config, each_saver, found_keys, ids, indexed, names, put, stored
-from conftest import Saver
+from conftest import Client, MakeSaver, Saver
 from langgraph.checkpoint.serde.types import INTERRUPT
 
-from langgraph_redis_json import indexes
+from langgraph_redis_json import RedisSaver, indexes
 
 
 def test_the_newest_checkpoint_of_each_namespace_is_kept(
@@ -215,8 +215,10 @@ def test_ancestors_of_a_delta_channel_stay(
                 )
 
 
-@each_saver
-def test_many_checkpoints_go(saver: Saver, redis_client: redis.Redis, key_prefix: str) -> None:
+def test_many_checkpoints_go(
+    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    saver = make_saver(Client(RedisSaver, 3, False))
     for number in range(1_200):
         put(saver, f"{number:04}", {"big": BIG, "step": number})
     saver.prune(["thread"])
