@@ -5,6 +5,7 @@ import dataclasses
 import json
 import operator
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
@@ -63,6 +64,11 @@ class Stage:
         self._loop = loop
         self.pictures: list[str] = []
         self.calls: list[str] = []
+
+    def will_interrupt(self) -> None:
+        """Skip a scene that cannot be played."""
+        if self.awaited and sys.version_info < (3, 11):
+            pytest.skip("before Python 3.11, LangGraph cannot interrupt a graph that is awaited")
 
     def call(self, node: str) -> int:
         """Note that a node runs; returns how often it has run."""
@@ -255,6 +261,8 @@ def chain(stage: Stage, *names: str, **options: Any) -> Any:
 
 @scene("inherited", "persistent", "given", "none")
 def subgraph(stage: Stage, checkpointer: str) -> None:
+    stage.will_interrupt()
+
     def ask(state: Trail) -> Any:
         stage.call("ask")
         return {"trail": [interrupt({"so far": state["trail"]})]}
@@ -324,6 +332,8 @@ def fan_out(stage: Stage) -> None:
 
 @scene()
 def interrupts_in_parallel(stage: Stage) -> None:
+    stage.will_interrupt()
+
     def ask(state: Any) -> Any:
         stage.call("ask")
         name = interrupt(f"name {state['n']}?")
@@ -428,6 +438,8 @@ def time_travel(stage: Stage) -> None:
 
 @scene()
 def delta_channels(stage: Stage) -> None:
+    stage.will_interrupt()
+
     def extend(state: list[Any], writes: Any) -> list[Any]:
         return [*state, *(item for write in writes for item in write)]
 
@@ -476,6 +488,8 @@ def delta_channels(stage: Stage) -> None:
 
 @scene("sync", "async", "exit")
 def durability(stage: Stage, mode: str) -> None:
+    stage.will_interrupt()
+
     def ask(state: Trail) -> Any:
         if stage.call("ask") == 1:
             raise OutOfOrder("first")
@@ -495,6 +509,8 @@ def durability(stage: Stage, mode: str) -> None:
 
 @scene()
 def functional(stage: Stage) -> None:
+    stage.will_interrupt()
+
     @task
     def square(number: int) -> Any:
         stage.call("square")
