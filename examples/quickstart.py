@@ -147,7 +147,7 @@ def answer(url: str, key_prefix: str) -> None:
 # ---- where it runs
 
 
-KEEP = """To look at all this in RedisInsight, on http://localhost:5540:
+KEEP = """To look at all this in RedisInsight, at http://localhost:5540:
 docker compose up -d --wait
 REDIS_URL=redis://localhost:6379 .venv/bin/python examples/quickstart.py --keep"""
 
@@ -159,7 +159,7 @@ def server() -> Iterator[tuple[str, str]]:
     if not url:
         with EmbeddedRedis() as embedded:
             yield embedded.url, ""
-        console.print(f"\n[dim]That Redis is gone again. {KEEP}")
+        console.print(f"\n[dim]That Redis is gone again.\n{KEEP}")
         return
     yield url, "quickstart"
     if "--keep" not in sys.argv:
