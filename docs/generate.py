@@ -6,6 +6,7 @@ python docs/generate.py
 import json
 import re
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -24,6 +25,7 @@ PAGE = Path(__file__).parent / "documents.md"
 
 THREAD = "order-7"
 FIRST, SECOND = "1f0c-0001", "1f0c-0002"
+LOG = "u2Xq0c7Yk1vJ9aZs"
 TASK = "6f9619ff-8b86-d011-b42d-00c04fc964ff"
 
 
@@ -43,13 +45,15 @@ Customer.__module__ = Parcel.__module__ = "shop"
 
 def put_example(saver: RedisSaver) -> None:
     """A thread with one checkpoint that waits for a person."""
-    versions = dict.fromkeys(("messages", "customer", "parcel", "due", "labels"), "2.0")
+    names = ("messages", "notes", "customer", "parcel", "due", "labels")
+    versions = dict.fromkeys(names, "2.0")
     checkpoint = Checkpoint(
         v=4,
         id=SECOND,
         ts="2026-01-02T03:04:05+00:00",
         channel_values={
             "messages": [HumanMessage("Where is my parcel?", id="m1")],
+            "notes": [{"text": f"Day {day}: seen at the depot. " * 6} for day in range(1, 5)],
             "customer": Customer(name="Ada", vip=True),
             "parcel": Parcel(grams=1200, price=0.1 + 0.2),
             "due": datetime(2026, 1, 9, tzinfo=timezone.utc),
@@ -82,6 +86,15 @@ def put_example(saver: RedisSaver) -> None:
 
 def examples(client: redis.Redis) -> dict[str, str]:
     """The name of each example on the page -> its Markdown."""
+    return {name: fixed(text) for name, text in _examples(client)}
+
+
+def fixed(text: str) -> str:
+    """The text with one number for the log, which is random."""
+    return re.sub(r"(:notes:)[\w-]{16}", rf"\g<1>{LOG}", text)
+
+
+def _examples(client: redis.Redis) -> Iterator[tuple[str, str]]:
     names = client.zrange(f"checkpoint_keys:{{{THREAD}}}", 0, -1)
     keys = {"".join(re.findall("^[a-z]", name)): name for name in names}
     checkpoint = f"checkpoint:{{{THREAD}}}::{SECOND}"
@@ -89,12 +102,15 @@ def examples(client: redis.Redis) -> dict[str, str]:
         "contents": f"ZRANGE checkpoint_keys:{{{THREAD}}} 0 -1",
         "checkpoint": f"JSON.GET {checkpoint}",
         "write": f"JSON.GET checkpoint_write:{{{THREAD}}}{keys['w'][1:]}",
+        "log": f"JSON.GET checkpoint_log:{{{THREAD}}}{keys['l'][1:]}",
+        "texts": f"JSON.GET checkpoint_log:{{{THREAD}}}{keys['l'][1:]} $.items..text",
         "blob": f"JSON.GET checkpoint_blob:{{{THREAD}}}{keys['b'][1:]}",
         "thread": f"JSON.GET checkpoint_thread:{{{THREAD}}}",
         "content": f"JSON.GET {checkpoint} $.channel_values.messages..content",
         "classes": f"JSON.GET {checkpoint} '$..[\"$class\"]'",
     }
-    return {name: _shown(client, command) for name, command in found.items()}
+    for name, command in found.items():
+        yield name, _shown(client, command)
 
 
 def _shown(client: redis.Redis, command: str) -> str:

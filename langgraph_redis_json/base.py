@@ -3,22 +3,23 @@
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
+from langgraph_redis_json.memory import Memory
 from langgraph_redis_json.plans import Plans
 from langgraph_redis_json.versions import next_version
 
 
 class BaseRedisSaver(BaseCheckpointSaver[str]):
-    """A saver's settings. A clone by ``with_allowlist`` shares the client, and nothing else
-    that changes."""
+    """A saver's settings. A clone by ``with_allowlist`` shares the client and the memory."""
 
     def __init__(self, *, key_prefix: str, serde: SerializerProtocol | None) -> None:
         super().__init__(serde=serde)
         self.key_prefix = key_prefix
+        self._memory = Memory()
 
     @property
     def _plans(self) -> Plans:
         # Made for each call: a clone has another serializer, and users may set one.
-        return Plans(self.key_prefix, self.serde)
+        return Plans(self.key_prefix, self.serde, self._memory)
 
     def get_next_version(self, current: str | int | None, channel: None) -> str:
         """The version of a channel after `current`: text that sorts as it counts, with a

@@ -4,13 +4,14 @@ The one place that knows how replies differ: with RESP2 and RESP3, with and with
 ``decode_responses``.
 """
 
-from collections.abc import Collection, Generator, Iterable, Mapping
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+import orjson
 from langgraph.checkpoint.base import CheckpointTuple
 
 from langgraph_redis_json.keys import ThreadKeys
@@ -61,20 +62,30 @@ def with_source(command: Command) -> Command:
 
 def store(
     thread: ThreadKeys,
-    stored: Iterable[tuple[str, bytes]],
+    documents: Iterable[tuple[str, bytes]],
+    *,
     expected: Collection[str] = (),
+    appended: Mapping[str, tuple[int, Sequence[bytes]]] = MappingProxyType({}),
     inherited: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Command:
     """Call scripts/store.lua.
 
     Args:
         thread: whose documents they are.
-        stored: entries and documents.
+        documents: entries and documents.
         expected: entries that must be there already.
+        appended: log entry -> its length, and items to add to it.
         inherited: blob entry -> JSON member that the last document gets if the blob is there.
     """
-    arguments: list[Argument] = [len(expected), *expected, len(inherited)]
-    for entry, document in [*inherited.items(), *stored]:
+    order = {
+        "expected": list(expected),
+        "appended": [[log, length, len(items)] for log, (length, items) in appended.items()],
+        "inherited": [[blob, member.decode()] for blob, member in inherited.items()],
+    }
+    arguments: list[Argument] = [orjson.dumps(order)]
+    for _, items in appended.values():
+        arguments += items
+    for entry, document in documents:
         arguments += [entry, document]
     return script("store", thread, *arguments)
 

@@ -12,7 +12,6 @@ from langgraph.checkpoint.base import WRITES_IDX_MAP, Checkpoint, CheckpointMeta
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
 from langgraph_redis_json import filters, keys, values
 from langgraph_redis_json.keys import CheckpointName
@@ -20,25 +19,17 @@ from langgraph_redis_json.keys import CheckpointName
 FORMAT = 1
 """The form of documents that this version writes, and the newest that it reads."""
 
-INLINE = 512
-"""Bytes of JSON up to which a channel value stands in each checkpoint that has it. A larger
-one is a document of its own, stored once for all checkpoints that have it."""
-
 
 class CheckpointDocument(NamedTuple):
-    """What a ``put`` stores.
+    """What a ``put`` stores of the checkpoint itself.
 
     Attributes:
         document: the JSON text of the checkpoint.
-        new: the blobs that this checkpoint brings, entry -> JSON text.
-        old: the blobs that an earlier checkpoint should have brought, likewise.
         inherited: blobs that it refers to if an earlier checkpoint has brought them, entry ->
             JSON member of its channel values.
     """
 
     document: bytes
-    new: dict[str, bytes]
-    old: dict[str, bytes]
     inherited: dict[str, bytes]
 
 
@@ -48,24 +39,17 @@ def build_checkpoint(
     checkpoint: Checkpoint,
     metadata: CheckpointMetadata,
     new_versions: Mapping[str, Any],
+    channel_values: Mapping[str, bytes],
     serde: SerializerProtocol,
 ) -> CheckpointDocument:
-    """A checkpoint as documents: itself, and its large channel values as blobs."""
+    """A checkpoint as a document.
+
+    Args:
+        channel_values: the stored values, as they stand in it.
+    """
     body: dict[str, Any] = {**checkpoint}
-    channel_values = body.pop("channel_values", None) or {}
+    body.pop("channel_values", None)
     versions = checkpoint["channel_versions"]
-    new: dict[str, bytes] = {}
-    old: dict[str, bytes] = {}
-    stored_values: dict[str, orjson.Fragment] = {}
-    for channel, value in channel_values.items():
-        text = values.encode(*serde.dumps_typed(value)).text()
-        if len(text) > INLINE or isinstance(value, _DeltaSnapshot):
-            version = versions.get(channel, name.checkpoint_id)
-            entry = keys.blob_entry(name.checkpoint_ns, channel, version)
-            blobs = new if channel in new_versions else old
-            blobs[entry] = _build_blob(name, channel, version, text)
-            text = orjson.dumps({"blob": entry})
-        stored_values[channel] = orjson.Fragment(text)
     # LangGraph gives a DeltaChannel's value only where it takes a snapshot, and expects it
     # again wherever the channel has the same version.
     counters = metadata.get("counters_since_delta_snapshot")
@@ -100,13 +84,15 @@ def build_checkpoint(
             *filters.metadata_tokens(metadata),
         ],
         # The last member: scripts/store.lua adds the inherited ones.
-        "channel_values": stored_values,
+        "channel_values": {
+            channel: orjson.Fragment(text) for channel, text in channel_values.items()
+        },
     }
     text = orjson.dumps({key: value for key, value in document.items() if value not in (None, [])})
-    return CheckpointDocument(text, new, old, inherited)
+    return CheckpointDocument(text, inherited)
 
 
-def _build_blob(name: CheckpointName, channel: str, version: Any, value: bytes) -> bytes:
+def build_blob(name: CheckpointName, channel: str, version: Any, value: bytes) -> bytes:
     return orjson.dumps(
         {
             "format": FORMAT,
@@ -117,6 +103,17 @@ def _build_blob(name: CheckpointName, channel: str, version: Any, value: bytes) 
             "value": orjson.Fragment(value),
         }
     )
+
+
+def build_log(name: CheckpointName, channel: str, items: Sequence[bytes]) -> bytes:
+    """A new log with its first items, as `logs.encode_item` gives them."""
+    head = {
+        "format": FORMAT,
+        "thread_id": name.thread_id,
+        "checkpoint_ns": name.checkpoint_ns,
+        "channel": channel,
+    }
+    return b'%s,"items":[%s]}' % (orjson.dumps(head)[:-1], b",".join(items))
 
 
 class WritesDocument(NamedTuple):

@@ -15,6 +15,7 @@ from langgraph_redis_json.commands import Command, Plan, script, search_keys, se
 from langgraph_redis_json.errors import IndexMissingError
 from langgraph_redis_json.keys import CheckpointName, ThreadKeys
 from langgraph_redis_json.loading import Row, rows
+from langgraph_redis_json.memory import Memory
 
 SEARCH_PAGE = 10_000
 """Names that one trip of a search brings."""
@@ -33,10 +34,12 @@ class Finding:
     Attributes:
         key_prefix: stands in front of every key and index name; "" for none.
         serde: the saver's serializer.
+        memory: what the saver remembers.
     """
 
     key_prefix: str
     serde: SerializerProtocol
+    memory: Memory
 
     def _names(
         self,

@@ -17,11 +17,12 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import TASKS
 
-from langgraph_redis_json import keys, values
+from langgraph_redis_json import keys, logs, values
 from langgraph_redis_json.commands import pairs, text
 from langgraph_redis_json.documents import FORMAT, readable_serde
 from langgraph_redis_json.errors import DamagedDocumentError, MissingDocumentError
 from langgraph_redis_json.keys import CheckpointName, ThreadKeys
+from langgraph_redis_json.memory import Known, Slice
 from langgraph_redis_json.versions import next_version
 
 
@@ -34,6 +35,7 @@ class Row(NamedTuple):
         document: its document, None if there is none.
         writes: its tasks' pending writes, entry -> document, None for one that is gone.
         blobs: its large channel values, entry -> document, None for one that is gone.
+        logs: the logs that hold the items of its lists, by entry.
         named: whether the thread's table of contents says that the checkpoint is there.
     """
 
@@ -42,6 +44,7 @@ class Row(NamedTuple):
     document: bytes | None
     writes: Mapping[str, bytes | None]
     blobs: Mapping[str, bytes | None]
+    logs: Mapping[str, "Log"]
     named: bool
 
     @property
@@ -50,9 +53,45 @@ class Row(NamedTuple):
         return self.thread.key(entry)
 
 
+class Log:
+    """A range of a log, as the server sent it."""
+
+    def __init__(self, key: str, start: int, length: int, text: bytes | None) -> None:
+        self.key = key
+        self.start = start
+        self.length = length
+        self.is_gone = text is None
+        self._text = text
+        self._parsed: list[Any] | None = None
+        self._items: dict[int, bytes] = {}
+
+    def items(self, start: int, stop: int) -> list[bytes]:
+        """The serializer's bytes of the items from `start` up to `stop`."""
+        with reading(self.key):
+            if self._parsed is None:
+                parts = orjson.loads(self._text or b"")
+                [format_] = parts.pop("$.format")
+                _check_format(format_)
+                [self._parsed] = parts.values()
+            if not self.start <= start < stop <= self.start + len(self._parsed):
+                raise ValueError(f"it has no items {start} to {stop - 1}")
+            return [self._item(number) for number in range(start - self.start, stop - self.start)]
+
+    def _item(self, number: int) -> bytes:
+        assert self._parsed is not None
+        item = self._items.get(number)
+        if item is None:
+            item = self._items[number] = logs.decode_item(self._parsed[number])
+        return item
+
+
 def rows(thread: ThreadKeys, thread_id: str, reply: Any) -> Iterable[Row]:
     """What the scripts read and ancestors return."""
     blobs = {text(entry): document for entry, document in pairs(reply[1])}
+    parts = {}
+    for entry, start, length, items in zip(*[iter(reply[2])] * 4, strict=True):
+        name = text(entry)
+        parts[name] = Log(thread.key(name), start, length, items)
     for entry, document, writes, named in reply[0]:
         yield Row(
             keys.checkpoint_of_entry(thread_id, text(entry)),
@@ -60,6 +99,7 @@ def rows(thread: ThreadKeys, thread_id: str, reply: Any) -> Iterable[Row]:
             document,
             {text(write): document for write, document in pairs(writes)},
             blobs,
+            parts,
             bool(named),
         )
 
@@ -80,6 +120,7 @@ class DecodedCheckpoint(NamedTuple):
     body: dict[str, Any]
     channel_values: dict[str, Dumped]
     pending_sends: Dumped | None
+    known: dict[str, Known]
 
 
 def decode_checkpoint(row: Row, channels: Container[str] | None = None) -> DecodedCheckpoint:
@@ -97,12 +138,15 @@ def decode_checkpoint(row: Row, channels: Container[str] | None = None) -> Decod
     with reading(row.key):
         fields = parse(row.document)
         body = _decode_members(orjson.loads(fields["checkpoint"]))
-        _ = body["channel_versions"]
-        channel_values = {
-            channel: _decode_channel(row, stored)
-            for channel, stored in fields["channel_values"].items()
-            if channels is None or channel in channels
-        }
+        versions = body["channel_versions"]
+        if not isinstance(versions, dict):  # what only the serializer can load
+            versions = {}
+        channel_values: dict[str, Dumped] = {}
+        known: dict[str, Known] = {}
+        for channel, stored in fields["channel_values"].items():
+            if channels is None or channel in channels:
+                version = versions.get(channel)
+                channel_values[channel], known[channel] = _decode_channel(row, stored, version)
         return DecodedCheckpoint(
             int(body["v"]),
             _text(fields, "parent_checkpoint_id") if "parent_checkpoint_id" in fields else None,
@@ -114,12 +158,28 @@ def decode_checkpoint(row: Row, channels: Container[str] | None = None) -> Decod
                 if "pending_sends" in fields
                 else None
             ),
+            known,
         )
 
 
-def _decode_channel(row: Row, stored: dict[str, Any]) -> Dumped:
+def _decode_channel(row: Row, stored: dict[str, Any], version: Any) -> tuple[Dumped, Known]:
+    """A channel's value, and what a saver may remember of it."""
+    known = Known(version, orjson.dumps(stored))
+    if "log" in stored:
+        items: list[bytes] = []
+        slices = [Slice(*part) for part in stored["log"]]
+        for log, start, stop in slices:
+            part = row.logs.get(log)
+            if part is None:
+                raise ValueError(f"{log!r:.100} is no log")
+            if part.is_gone:
+                raise MissingDocumentError(key=row.key, missing=part.key)
+            items += part.items(start, stop)
+        lengths = {part.log: row.logs[part.log].length for part in slices}
+        known = known._replace(slices=slices, digests=logs.digests(items), lengths=lengths)
+        return Dumped("msgpack", logs.join(items)), known
     if "blob" not in stored:
-        return Dumped(*values.decode(stored))
+        return Dumped(*values.decode(stored)), known
     entry = _text(stored, "blob")
     if not entry.startswith("b:"):
         raise ValueError(f"{entry!r} is no blob")
@@ -128,7 +188,7 @@ def _decode_channel(row: Row, stored: dict[str, Any]) -> Dumped:
     if blob is None:
         raise MissingDocumentError(key=row.key, missing=key)
     with reading(key):
-        return Dumped(*values.decode(parse(blob)["value"]))
+        return Dumped(*values.decode(parse(blob)["value"])), known._replace(entry=entry)
 
 
 def load_metadata(decoded: DecodedCheckpoint, serde: SerializerProtocol) -> CheckpointMetadata:
@@ -234,12 +294,16 @@ def _load_members(members: Mapping[str, Any], serde: SerializerProtocol) -> dict
 
 def parse(document: bytes) -> dict[str, Any]:
     fields: dict[str, Any] = orjson.loads(document)
-    if fields["format"] != FORMAT:
+    _check_format(fields["format"])
+    return fields
+
+
+def _check_format(found: Any) -> None:
+    if found != FORMAT:
         raise ValueError(
-            f"its format is {fields['format']!r} and this version of langgraph-redis-json "
+            f"its format is {found!r} and this version of langgraph-redis-json "
             f"reads format {FORMAT}; upgrade the package"
         )
-    return fields
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str:

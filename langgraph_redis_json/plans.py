@@ -21,11 +21,11 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.types import TASKS
 
-from langgraph_redis_json import configs, documents, filters, indexes, keys, loading
+from langgraph_redis_json import channels, configs, documents, filters, indexes, keys, loading
 from langgraph_redis_json.commands import Listing, Plan, script, store, text
 from langgraph_redis_json.finding import can_be_cut
 from langgraph_redis_json.keys import CheckpointName
-from langgraph_redis_json.loading import Row, rows
+from langgraph_redis_json.loading import DecodedCheckpoint, Row, rows
 from langgraph_redis_json.threads import WholeThreads
 
 PAGE = 25
@@ -55,26 +55,39 @@ class Plans(WholeThreads):
             target.checkpoint_ns or "",
             _required("checkpoint_id", configs.checkpoint_id(checkpoint["id"])),
         )
-        built = documents.build_checkpoint(
-            name,
-            target.checkpoint_id,
-            checkpoint,
-            get_serializable_checkpoint_metadata(config, metadata),
-            new_versions,
-            self.serde,
-        )
+        metadata = get_serializable_checkpoint_metadata(config, metadata)
         entry = keys.checkpoint_entry(name.checkpoint_ns, name.checkpoint_id)
         thread = self._thread(name.thread_id)
-        sent, expected = dict(built.new), dict(built.old)
+        known = self.memory.recall(thread.contents, name.checkpoint_ns)
+        lost: set[str] = set()
         while True:
-            # The checkpoint comes last: whoever sees it finds all that it needs.
+            stored = channels.store_channels(
+                name, checkpoint, new_versions, self.serde, known, lost
+            )
+            document, inherited = documents.build_checkpoint(
+                name,
+                target.checkpoint_id,
+                checkpoint,
+                metadata,
+                new_versions,
+                stored.texts,
+                self.serde,
+            )
             [missing] = yield [
-                store(thread, [*sent.items(), (entry, built.document)], expected, built.inherited)
+                store(
+                    thread,
+                    # The checkpoint comes last: whoever sees it finds all that it needs.
+                    [*stored.documents.items(), (entry, document)],
+                    expected=stored.expected,
+                    appended=stored.appended,
+                    inherited=inherited,
+                )
             ]
             if not missing:
                 break
-            for blob in map(text, missing):
-                sent[blob] = expected.pop(blob)
+            lost.update(map(text, missing))
+            known = channels.without(known, lost)
+        self.memory.learn(thread.contents, name.checkpoint_ns, stored.known)
         return {
             "configurable": {
                 "thread_id": target.given_thread_id,
@@ -115,17 +128,15 @@ class Plans(WholeThreads):
         [reply] = yield [command]
         for row in rows(thread, target.thread_id, reply):
             if row.named:
-                return (yield from self._load(row, {}, target.given_thread_id))
+                decoded = loading.decode_checkpoint(row)
+                self.memory.learn(thread.contents, checkpoint_ns, decoded.known)
+                metadata = loading.load_metadata(decoded, self.serde)
+                return (yield from self._load(row, decoded, metadata, target.given_thread_id))
         return None
 
     def _load(
-        self, row: Row, filter: Mapping[str, Any], thread_id: Any
-    ) -> Plan[CheckpointTuple | None]:
-        """The row as a checkpoint, None if its metadata does not match."""
-        decoded = loading.decode_checkpoint(row)
-        metadata = loading.load_metadata(decoded, self.serde)
-        if not filters.matches(filter, metadata):
-            return None
+        self, row: Row, decoded: DecodedCheckpoint, metadata: CheckpointMetadata, thread_id: Any
+    ) -> Plan[CheckpointTuple]:
         sends: list[Any] = []
         parent = decoded.parent_checkpoint_id
         if decoded.v < 4 and parent is not None:
@@ -161,9 +172,10 @@ class Plans(WholeThreads):
                     if not row.named:  # deleted meanwhile
                         continue
                     given = target.given_thread_id if target else row.name.thread_id
-                    found = yield from self._load(row, filter, given)
-                    if found is not None:
-                        yield found
+                    decoded = loading.decode_checkpoint(row)
+                    metadata = loading.load_metadata(decoded, self.serde)
+                    if filters.matches(filter, metadata):
+                        yield (yield from self._load(row, decoded, metadata, given))
                         left = None if left is None else left - 1
                 if left == 0:
                     return
@@ -199,7 +211,7 @@ class Plans(WholeThreads):
                 for channel in [c for c in open_channels if c in decoded.channel_values]:
                     seeds[channel] = self.serde.loads_typed(decoded.channel_values[channel])
                     open_channels.remove(channel)
-            entry, start, size = text(reply[2]), "from", size * 2
+            entry, start, size = text(reply[3]), "from", size * 2
             if not entry:
                 break
         history: dict[str, DeltaChannelHistory] = {}

@@ -87,7 +87,7 @@ class WholeThreads(Finding):
         if source == target:
             raise ValueError(f"cannot copy the thread {target_id!r} onto itself")
         # Checkpoints come last: whoever sees one in the copy finds all that it needs.
-        for kind in "bwc":
+        for kind in "blwc":
             entries = yield from self._entries(source, kind)
             for page in _pages(entries, PAGE):
                 texts = yield from self._documents(source, page)

@@ -31,6 +31,7 @@ from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from langgraph_redis_json.commands import with_source
+from langgraph_redis_json.memory import Memory
 from langgraph_redis_json.plans import Plans
 
 
@@ -159,7 +160,7 @@ def test_nothing_is_stored_while_a_blob_is_missing(
     redis_client: redis.Redis, key_prefix: str
 ) -> None:
     made = checkpoint("1", {"big": BIG, "new": BIG})
-    plan = Plans(key_prefix, JsonPlusSerializer()).put(config(), made, {}, {"new": 1})
+    plan = Plans(key_prefix, JsonPlusSerializer(), Memory()).put(config(), made, {}, {"new": 1})
     [command] = next(plan)
     missing = redis_client.execute_command(*with_source(command))
     assert len(missing) == 1

@@ -20,7 +20,7 @@ end
 if entry == '' then entry = newest(namespace) or '' end
 if ARGV[5] == 'after' and entry ~= '' then entry = parent_of(entry) end
 
-local rows, blobs = {}, {}
+local rows, blobs, ranges = {}, {}, {}
 while entry ~= '' and count > 0 and #rows < tonumber(ARGV[6]) do
   local document = documents({ entry })[1]
   if not document then
@@ -34,9 +34,13 @@ while entry ~= '' and count > 0 and #rows < tonumber(ARGV[6]) do
     if open[channel] then
       open[channel] = nil
       count = count - 1
-      local start = 'b:' .. namespace .. ':' .. escape(channel) .. ':'
-      for _, blob in ipairs(blobs_of(entry)) do
-        if blob:sub(1, #start) == start then
+      local start = ':' .. namespace .. ':' .. escape(channel) .. ':'
+      local references, slices = references_of(entry)
+      for _, slice in ipairs(slices) do
+        if slice[1]:sub(2, #start + 1) == start then want(ranges, { slice }) end
+      end
+      for _, blob in ipairs(references) do
+        if blob:sub(2, #start + 1) == start then
           blobs[#blobs + 1] = blob
           blobs[#blobs + 1] = documents({ blob })[1]
         end
@@ -45,4 +49,4 @@ while entry ~= '' and count > 0 and #rows < tonumber(ARGV[6]) do
   end
   entry = parent_of(entry)
 end
-return { rows, blobs, count > 0 and entry or '' }
+return { rows, blobs, logged(ranges), count > 0 and entry or '' }

@@ -48,16 +48,56 @@ local function documents(names)
   return found
 end
 
--- The blobs that a checkpoint refers to.
-local function blobs_of(entry)
-  local found = redis.call('JSON.GET', key_of(entry), '$.channel_values.*.blob')
-  if not found or found == '[]' then return {} end
-  local blobs = {}
-  for _, blob in ipairs(cjson.decode(found)) do
-    -- What else stands there was altered by hand; whoever loads the checkpoint will say so.
+-- What a checkpoint refers to: entries of blobs, and slices of logs, {entry, start, stop}.
+-- What else stands there was altered by hand; whoever loads the checkpoint will say so.
+local function references_of(entry)
+  local blobs, slices = {}, {}
+  local found = redis.call(
+    'JSON.GET', key_of(entry), '$.channel_values.*.blob', '$.channel_values.*.log'
+  )
+  if not found then return blobs, slices end
+  found = cjson.decode(found)
+  for _, blob in ipairs(found['$.channel_values.*.blob']) do
     if type(blob) == 'string' and blob:sub(1, 2) == 'b:' then blobs[#blobs + 1] = blob end
   end
-  return blobs
+  for _, log in ipairs(found['$.channel_values.*.log']) do
+    for _, slice in ipairs(type(log) == 'table' and log or {}) do
+      if
+        type(slice) == 'table' and type(slice[1]) == 'string' and slice[1]:sub(1, 2) == 'l:'
+        and type(slice[2]) == 'number' and type(slice[3]) == 'number'
+      then
+        slices[#slices + 1] = slice
+      end
+    end
+  end
+  return blobs, slices
+end
+
+-- Add slices to the ranges of logs that are wanted.
+local function want(ranges, slices)
+  for _, slice in ipairs(slices) do
+    local range = ranges[slice[1]]
+    if not range then
+      ranges[slice[1]] = { slice[2], slice[3] }
+    else
+      range[1] = math.min(range[1], slice[2])
+      range[2] = math.max(range[2], slice[3])
+    end
+  end
+end
+
+-- The ranges of logs: {entry, start, length of the log, format and items as JSON, …}.
+local function logged(ranges)
+  local found = {}
+  for entry, range in pairs(ranges) do
+    local key = key_of(entry)
+    local path = ('$.items[%d:%d]'):format(range[1], range[2])
+    found[#found + 1] = entry
+    found[#found + 1] = range[1]
+    found[#found + 1] = redis.call('EXISTS', key) == 1 and redis.call('JSON.ARRLEN', key, '.items') or 0
+    found[#found + 1] = redis.call('JSON.GET', key, '$.format', path)
+  end
+  return found
 end
 
 -- The pending writes of a checkpoint.

@@ -1,7 +1,8 @@
 -- Checkpoints with their pending writes and their blobs, each blob once.
 -- ARGV[3] is the escaped namespace whose newest checkpoint is wanted, or '-' and then come
 -- the entries of the wanted ones.
--- Returns {{entry, document, {write, document, …}, named}, …}, {blob, document, …}.
+-- Returns {{entry, document, {write, document, …}, named}, …}, {blob, document, …}, and the
+-- items of logs as logged() gives them.
 -- A document that is gone is nil; named is 1 if the table of contents says that the checkpoint
 -- is there.
 
@@ -12,11 +13,13 @@ else
   wanted[1] = newest(ARGV[3])
 end
 
-local rows, names, seen = {}, {}, {}
+local rows, names, seen, ranges = {}, {}, {}, {}
 local found = #wanted > 0 and documents(wanted) or {}
 for i, entry in ipairs(wanted) do
   if found[i] then
-    for _, name in ipairs(blobs_of(entry)) do
+    local references, slices = references_of(entry)
+    want(ranges, slices)
+    for _, name in ipairs(references) do
       if not seen[name] then
         seen[name] = true
         names[#names + 1] = name
@@ -34,4 +37,4 @@ if #names > 0 then
     blobs[#blobs + 1] = document
   end
 end
-return { rows, blobs }
+return { rows, blobs, logged(ranges) }

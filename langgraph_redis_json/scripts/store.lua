@@ -1,35 +1,46 @@
 -- Store documents of one thread, all or none.
--- ARGV[3] is how many entries follow that must be there already; then comes how many pairs of
--- entry and JSON member follow, of blobs that the last document refers to if they are there;
--- then come the documents: entry, document, …
--- Returns the entries that are not there: if there are any, nothing is stored.
+-- ARGV[3] is a JSON object: "expected", entries that must be there already; "appended", logs with
+-- their length and the number of items to add to each; "inherited", pairs of a blob's entry and the
+-- JSON member that the last document gets if the blob is there. Then come the items to add, one
+-- after another, and then the documents: entry, document, …
+-- Returns the entries that are not as expected: if there are any, nothing is stored.
 
-local at = 3
-local function take()
-  at = at + 1
-  return ARGV[at - 1]
-end
+local order = cjson.decode(ARGV[3])
 
 local missing = {}
-for _ = 1, tonumber(take()) do
-  local entry = take()
+for _, entry in ipairs(order.expected) do
   if redis.call('EXISTS', key_of(entry)) == 0 then missing[#missing + 1] = entry end
+end
+for _, log in ipairs(order.appended) do
+  local key = key_of(log[1])
+  if redis.call('EXISTS', key) == 0 or redis.call('JSON.ARRLEN', key, '.items') ~= log[2] then
+    missing[#missing + 1] = log[1]
+  end
 end
 if #missing > 0 then return missing end
 
-local inherited = {}
-for _ = 1, tonumber(take()) do
-  local entry, member = take(), take()
-  if redis.call('EXISTS', key_of(entry)) == 1 then inherited[#inherited + 1] = member end
+local at = 4
+for _, log in ipairs(order.appended) do
+  local stop = at + log[3]
+  while at < stop do
+    local last = math.min(at + 999, stop - 1)
+    redis.call('JSON.ARRAPPEND', key_of(log[1]), '$.items', unpack(ARGV, at, last))
+    at = last + 1
+  end
+end
+
+local members = {}
+for _, pair in ipairs(order.inherited) do
+  if redis.call('EXISTS', key_of(pair[1])) == 1 then members[#members + 1] = pair[2] end
 end
 
 local root = false
-while at <= #ARGV do
-  local entry, document = take(), take()
-  if at > #ARGV and #inherited > 0 then
+for i = at, #ARGV, 2 do
+  local entry, document = ARGV[i], ARGV[i + 1]
+  if i == #ARGV - 1 and #members > 0 then
     -- The last member of a checkpoint is its channel values.
     local comma = document:sub(-3) == '{}}' and '' or ','
-    document = document:sub(1, -3) .. comma .. table.concat(inherited, ',') .. '}}'
+    document = document:sub(1, -3) .. comma .. table.concat(members, ',') .. '}}'
   end
   redis.call('ZADD', contents, 0, entry)
   redis.call('JSON.SET', key_of(entry), '$', document)

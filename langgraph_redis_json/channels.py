@@ -1,0 +1,131 @@
+"""Channel values -> what stands in a checkpoint, and what is stored beside it.
+
+A small value stands in the checkpoint itself. A large list goes item by item to logs, any other
+large value to a blob; both are stored once for all checkpoints that hold them.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from langgraph.checkpoint.base import Checkpoint
+from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.checkpoint.serde.types import _DeltaSnapshot
+
+from langgraph_redis_json import keys, logs, values
+from langgraph_redis_json.documents import build_blob, build_log
+from langgraph_redis_json.keys import CheckpointName
+from langgraph_redis_json.memory import Known
+
+INLINE = 512
+"""Bytes up to which a channel value stands in each checkpoint that has it."""
+
+
+@dataclass
+class StoredChannels:
+    """What a ``put`` does with channel values.
+
+    Attributes:
+        texts: channel -> the stored value in the checkpoint.
+        documents: blobs and new logs, entry -> JSON text.
+        appended: log entry -> its length before, and the JSON texts of new items.
+        expected: blobs and logs that must be there already.
+        known: what is known of the channels when all this is stored.
+    """
+
+    texts: dict[str, bytes] = field(default_factory=dict)
+    documents: dict[str, bytes] = field(default_factory=dict)
+    appended: dict[str, tuple[int, list[bytes]]] = field(default_factory=dict)
+    expected: set[str] = field(default_factory=set)
+    known: dict[str, Known] = field(default_factory=dict)
+
+
+def store_channels(
+    name: CheckpointName,
+    checkpoint: Checkpoint,
+    new_versions: Mapping[str, Any],
+    serde: SerializerProtocol,
+    known: Mapping[str, Known],
+    missing: Collection[str],
+) -> StoredChannels:
+    """Decide where the values of a checkpoint's channels go.
+
+    Args:
+        name: the checkpoint.
+        checkpoint: its channels' values and versions.
+        new_versions: the channels that changed.
+        serde: the saver's serializer.
+        known: what is remembered of the channels.
+        missing: entries that are known not to be on the server.
+    """
+    stored = StoredChannels()
+    for channel, value in (checkpoint.get("channel_values") or {}).items():
+        version = checkpoint["channel_versions"].get(channel, name.checkpoint_id)
+        last = known.get(channel)
+        if last is not None and last.version == version and channel not in new_versions:
+            stored.expected.update(last.entries())
+        else:
+            type_, data = serde.dumps_typed(value)
+            items = logs.split(data) if type_ == "msgpack" and len(data) > INLINE else None
+            if items is not None:
+                last = _store_list(stored, name, channel, version, items, last)
+            else:
+                text = values.encode(type_, data).text()
+                last = Known(version, text)
+                if len(text) > INLINE or isinstance(value, _DeltaSnapshot):
+                    entry = keys.blob_entry(name.checkpoint_ns, channel, version)
+                    last = Known(version, orjson.dumps({"blob": entry}), entry)
+                    if channel in new_versions or entry in missing:
+                        stored.documents[entry] = build_blob(name, channel, version, text)
+                    else:
+                        stored.expected.add(entry)
+        stored.texts[channel] = last.text
+        stored.known[channel] = last
+    return stored
+
+
+def _store_list(
+    stored: StoredChannels,
+    name: CheckpointName,
+    channel: str,
+    version: Any,
+    items: list[bytes],
+    last: Known | None,
+) -> Known:
+    digests = logs.digests(items)
+    layout = logs.lay_out(digests, last, logs.stem(name.checkpoint_ns, channel))
+    lengths = {
+        part.log: last.lengths[part.log]
+        for part in layout.slices
+        if last is not None and part.log in last.lengths
+    }
+    stored.expected.update(part.log for part in layout.slices)
+    if layout.log is not None:
+        new = [logs.encode_item(items[number]) for number in layout.new]
+        if layout.length:
+            stored.appended[layout.log] = layout.length, new
+        else:
+            stored.documents[layout.log] = build_log(name, channel, new)
+        stored.expected.discard(layout.log)
+        lengths.pop(layout.log, None)
+        lengths[layout.log] = layout.length + len(new)  # the last one is added to next
+    text = orjson.dumps({"type": "msgpack", "log": [list(part) for part in layout.slices]})
+    return Known(version, text, None, layout.slices, digests, lengths)
+
+
+def without(known: Mapping[str, Known], missing: Collection[str]) -> dict[str, Known]:
+    """What is left of what was known when entries turn out not to be as they were."""
+    return dict(_without(known, set(missing)))
+
+
+def _without(known: Mapping[str, Known], missing: set[str]) -> Iterator[tuple[str, Known]]:
+    for channel, last in known.items():
+        lost = missing.intersection(last.entries())
+        if not lost:
+            yield channel, last
+        elif lost <= last.lengths.keys():
+            # Somebody else has added to these logs: what is there still holds, but new items
+            # need a log of their own.
+            lengths = {log: last.lengths[log] for log in last.lengths if log not in lost}
+            yield channel, last._replace(lengths=lengths)

@@ -1,0 +1,153 @@
+"""Logs: the items of growing lists, stored once for all checkpoints that hold them.
+
+A list is kept as slices of logs. What a saver remembers of the last value tells which items
+are in a log already; only the others are sent, appended to the log of the last ones.
+"""
+
+from array import array
+from collections.abc import Sequence
+from secrets import token_urlsafe
+from typing import Any, NamedTuple
+
+import ormsgpack
+
+from langgraph_redis_json import keys, values
+from langgraph_redis_json.memory import Known, Slice
+
+MOST_SLICES = 16
+"""A list in more slices than these is written anew as one."""
+
+ITEM = 64
+"""Bytes that the items of a list must have on average to be kept one by one."""
+
+
+class Layout(NamedTuple):
+    """Where the items of a list are to be found, and what has to be stored for it.
+
+    Attributes:
+        slices: all of its items, in order.
+        log: the log that the new items go to, None if there are none.
+        length: how many items that log has before, 0 for a new log.
+        new: which items of the list are new.
+    """
+
+    slices: list[Slice]
+    log: str | None
+    length: int
+    new: list[int]
+
+
+def split(data: bytes) -> list[bytes] | None:
+    """The items of a list that the serializer wrote; None if it is not worth a log."""
+    try:
+        tree = ormsgpack.unpackb(data, ext_hook=ormsgpack.Ext, option=ormsgpack.OPT_NON_STR_KEYS)
+        if type(tree) is not list or len(data) < ITEM * len(tree):
+            return None
+        items = [ormsgpack.packb(item, option=ormsgpack.OPT_NON_STR_KEYS) for item in tree]
+    except (ValueError, TypeError):
+        return None
+    return items if join(items) == data else None
+
+
+def join(items: Sequence[bytes]) -> bytes:
+    """The list of these items, as the serializer would have written it."""
+    count = len(items)
+    if count < 16:
+        head = bytes((0x90 | count,))
+    elif count < 1 << 16:
+        head = b"\xdc" + count.to_bytes(2, "big")
+    else:
+        head = b"\xdd" + count.to_bytes(4, "big")
+    return head + b"".join(items)
+
+
+def digests(items: Sequence[bytes]) -> "array[int]":
+    """One number for each item. Python's hash is keyed anew for each process, so nobody can
+    make two items collide."""
+    return array("q", map(hash, items))
+
+
+def lay_out(found: "array[int]", known: Known | None, stem: str) -> Layout:
+    """Decide where the items of a list go.
+
+    Args:
+        found: the digests of its items.
+        known: what is remembered of the channel.
+        stem: the name of a new log, up to its number.
+    """
+    runs = _runs(found, known) if known is not None and known.slices else []
+    slices = [run for run in runs if run is not None]
+    new = len(found) - sum(stop - start for _, start, stop in slices)
+    if not new:
+        layout = Layout(slices, None, 0, [])
+    elif not slices or known is None:
+        log = f"{stem}{token_urlsafe(12)}"
+        return Layout([Slice(log, 0, new)], log, 0, [*range(new)])
+    else:
+        used = {log for log, _, _ in slices}
+        log = next((log for log in reversed([*known.lengths]) if log in used), "")
+        log = log or f"{stem}{token_urlsafe(12)}"
+        layout = _fill(runs, log, known.lengths.get(log, 0))
+    if len(layout.slices) > MOST_SLICES:
+        return lay_out(found, None, stem)
+    return layout
+
+
+def _runs(found: "array[int]", known: Known) -> list[Slice | None]:
+    """The list as slices of what is stored, and None for each item that is not."""
+    count = len(known.digests)
+    if found[:count] == known.digests:  # nearly always: it has grown at its end
+        return [*known.slices, *[None] * (len(found) - count)]
+    places = [(log, index) for log, start, stop in known.slices for index in range(start, stop)]
+    there = dict(zip(known.digests, places, strict=True))
+    runs: list[Slice | None] = []
+    for digest in found:
+        place = there.get(digest)
+        if place is None:
+            runs.append(None)
+            continue
+        log, index = place
+        last = runs[-1] if runs else None
+        if last is not None and last.log == log and last.stop == index:
+            runs[-1] = Slice(log, last.start, index + 1)
+        else:
+            runs.append(Slice(log, index, index + 1))
+    return runs
+
+
+def _fill(runs: Sequence[Slice | None], log: str, length: int) -> Layout:
+    """The runs, with the items that are not stored yet at the end of a log."""
+    slices: list[Slice] = []
+    new: list[int] = []
+    number, following = 0, length
+    for run in runs:
+        if run is None:
+            new.append(number)
+            run = Slice(log, following, following + 1)
+            following += 1
+        number += run.stop - run.start
+        if slices and slices[-1].log == run.log and slices[-1].stop == run.start:
+            slices[-1] = Slice(run.log, slices[-1].start, run.stop)
+        else:
+            slices.append(run)
+    return Layout(slices, log, length, new)
+
+
+def encode_item(item: bytes) -> bytes:
+    """The JSON text of an item of a log: an object of its form and content."""
+    encoded = values.encode("msgpack", item)
+    return b'{"%s":%s}' % (encoded.form.encode(), encoded.content)
+
+
+def decode_item(item: Any) -> bytes:
+    """The serializer's bytes of an item of a log.
+
+    Raises:
+        ValueError: if it is no such item.
+    """
+    return values.decode({"type": "msgpack", **item})[1]
+
+
+def stem(checkpoint_ns: str, channel: str) -> str:
+    """The entries of a channel's logs, up to their number."""
+    return f"l:{keys.escape(checkpoint_ns)}:{keys.escape(channel)}:"

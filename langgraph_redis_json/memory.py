@@ -1,0 +1,84 @@
+"""What a saver remembers of the threads that it reads and writes.
+
+Nothing here is needed to be right: scripts check on the server what a put builds upon, and
+what is forgotten is sent anew.
+"""
+
+from array import array
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from threading import Lock
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+THREADS = 2_000
+"""Threads (and namespaces of threads) that a saver remembers."""
+
+ITEMS = 500_000
+"""List items that a saver remembers, 8 bytes each."""
+
+
+class Slice(NamedTuple):
+    """Items of a log, from `start` up to `stop`."""
+
+    log: str
+    start: int
+    stop: int
+
+
+class Known(NamedTuple):
+    """What is stored for a channel's value.
+
+    Attributes:
+        version: the version of the channel.
+        text: the stored value, as it stands in a checkpoint.
+        entry: the blob that it refers to, if it does.
+        slices: the slices of logs that it refers to.
+        digests: one for each item of these slices.
+        lengths: how many items each of these logs has in all; one that has got longer by
+            another hand is left out.
+    """
+
+    version: Any
+    text: bytes
+    entry: str | None = None
+    slices: Sequence[Slice] = ()
+    digests: "array[int]" = array("q")
+    lengths: Mapping[str, int] = MappingProxyType({})
+
+    def entries(self) -> set[str]:
+        """The entries of blobs and logs that must be there."""
+        return {self.entry} if self.entry else {part.log for part in self.slices}
+
+
+class Memory:
+    """The channels of the threads that were used last. May be shared by threads."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._threads: OrderedDict[tuple[str, str], dict[str, Known]] = OrderedDict()
+        self._items = 0
+
+    def recall(self, contents: str, checkpoint_ns: str) -> dict[str, Known]:
+        """What is known of a thread's channels.
+
+        Args:
+            contents: the key of the thread's table of contents.
+            checkpoint_ns: the namespace.
+        """
+        with self._lock:
+            return self._threads.get((contents, checkpoint_ns), {})
+
+    def learn(self, contents: str, checkpoint_ns: str, channels: dict[str, Known]) -> None:
+        """Take this for all that is known of the thread's channels from now on."""
+        with self._lock:
+            old = self._threads.pop((contents, checkpoint_ns), {})
+            self._threads[(contents, checkpoint_ns)] = channels
+            self._items += _items(channels) - _items(old)
+            while len(self._threads) > THREADS or self._items > ITEMS:
+                _, forgotten = self._threads.popitem(last=False)
+                self._items -= _items(forgotten)
+
+
+def _items(channels: dict[str, Known]) -> int:
+    return sum(len(known.digests) for known in channels.values())
