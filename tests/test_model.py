@@ -331,7 +331,7 @@ class Machine(RuleBasedStateMachine):
         ns=maybe(namespaces),
         id_=maybe(ids) | st.none(),
         before=maybe(ids),
-        filter=st.none() | pairs(absent=[None, 1]),
+        filter=st.none() | pairs(absent=[None, 1]) | st.integers(0, 9),
         limit=maybe(st.integers(0, 5)),
     )
     def list_some(
@@ -341,13 +341,16 @@ class Machine(RuleBasedStateMachine):
         ns: str | None,
         id_: str | None,
         before: str | None,
-        filter: dict[str, Any] | None,
+        filter: dict[str, Any] | int | None,
         limit: int | None,
     ) -> None:
         config: Any = None
         if thread is not None:
             given = {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": id_}
             config = {"configurable": {k: v for k, v in given.items() if v is not None}}
+        if isinstance(filter, int):  # a pair that some checkpoint has
+            some = [one["metadata"] for one in newest_first(self.model.list(None))] or [{}]
+            filter = dict([*some[filter % len(some)].items()][:1])
         earlier: Any = before and {"configurable": {"checkpoint_id": before}}
         expected = [
             one
