@@ -93,7 +93,7 @@ def remarks(labels: Sequence[str], rows: Sequence[Sequence[Cell]]) -> list[str]:
             if cell.remark
         ]
         if said:
-            found += [f"\n**{label}**\n\n", *said]
+            found += [f"**{label}**\n\n", *said, "\n"]
     return found
 
 
