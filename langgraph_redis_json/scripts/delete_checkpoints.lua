@@ -6,16 +6,86 @@ for i = 3, #ARGV do
   forget(ARGV[i])
 end
 
-local needed = {}
+local needed, living, holders = {}, {}, {}
 for _, entry in ipairs(entries('c:')) do
   local blobs, slices = references_of(entry)
   for _, blob in ipairs(blobs) do needed[blob] = true end
-  for _, slice in ipairs(slices) do needed[slice[1]] = true end
+  for _, slice in ipairs(slices) do
+    local log = slice[1]
+    needed[log] = true
+    living[log] = living[log] or {}
+    table.insert(living[log], { slice[2], slice[3] })
+    holders[log] = holders[log] or {}
+    holders[log][entry] = true
+  end
 end
 for _, kind in ipairs({ 'b:', 'l:' }) do
   for _, entry in ipairs(entries(kind)) do
     if not needed[entry] then forget(entry) end
   end
 end
+
+-- The ranges as few that do not touch, in order, and how many items they have.
+local function merged(ranges)
+  table.sort(ranges, function(left, right) return left[1] < right[1] end)
+  local found, count = {}, 0
+  for _, range in ipairs(ranges) do
+    local last = found[#found]
+    if last and range[1] <= last[2] then
+      last[2] = math.max(last[2], range[2])
+    else
+      found[#found + 1] = { range[1], range[2] }
+    end
+  end
+  for _, range in ipairs(found) do count = count + range[2] - range[1] end
+  return found, count
+end
+
+-- Write a log anew with its living items alone, and let its checkpoints refer to that. It gets
+-- another name: what a saver remembers of the old one must not fit it.
+local function compact(log, ranges, channel)
+  local key, new = key_of(log), log .. '_'
+  local items, starts, length = {}, {}, 0
+  for _, range in ipairs(ranges) do
+    local path = ('$.items[%d:%d]'):format(range[1], range[2])
+    items[#items + 1] = redis.call('JSON.GET', key, path):sub(2, -2)
+    starts[#starts + 1] = { range[1], range[2], length }
+    length = length + range[2] - range[1]
+  end
+  local fields = {}
+  for _, name in ipairs({ 'format', 'thread_id', 'checkpoint_ns', 'channel' }) do
+    fields[#fields + 1] = '"' .. name .. '":' .. redis.call('JSON.GET', key, '$.' .. name):sub(2, -2)
+  end
+  fields[#fields + 1] = '"items":[' .. table.concat(items, ',') .. ']'
+  redis.call('ZADD', contents, 0, new)
+  redis.call('JSON.SET', key_of(new), '$', '{' .. table.concat(fields, ',') .. '}')
+  local path = '$.channel_values["' .. channel .. '"].log'
+  for entry in pairs(holders[log]) do
+    local slices = cjson.decode(redis.call('JSON.GET', key_of(entry), path))[1]
+    for _, slice in ipairs(slices) do
+      if slice[1] == log then
+        for _, start in ipairs(starts) do
+          if start[1] <= slice[2] and slice[3] <= start[2] then
+            local moved = start[3] - start[1]
+            slice[1], slice[2], slice[3] = new, slice[2] + moved, slice[3] + moved
+            break
+          end
+        end
+      end
+    end
+    redis.call('JSON.SET', key_of(entry), path, cjson.encode(slices))
+  end
+  forget(log)
+end
+
+for log, ranges in pairs(living) do
+  local key = key_of(log)
+  local length = redis.call('EXISTS', key) == 1 and redis.call('JSON.ARRLEN', key, '.items') or 0
+  local found, count = merged(ranges)
+  local channel = length > 0 and cjson.decode(redis.call('JSON.GET', key, '$.channel'))[1]
+  -- A name with other characters would need another spelling in a JSONPath.
+  if length - count > count and channel:match('^[%w_:. -]+$') then compact(log, found, channel) end
+end
+
 refresh_thread()
 return redis.status_reply('OK')
