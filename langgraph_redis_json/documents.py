@@ -5,6 +5,7 @@ What reads them back is in `loading.py`.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import orjson
@@ -146,12 +147,37 @@ def build_writes(
     return WritesDocument(head[:-1], by_index)
 
 
-def retarget(fields: dict[str, Any], thread_id: str) -> bytes:
-    """The same document, of any kind, for another thread."""
+def references(checkpoint: Mapping[str, Any]) -> list[str]:
+    """The entries of the blobs and logs that a checkpoint's document refers to."""
+    found: list[str] = []
+    for stored in checkpoint["channel_values"].values():
+        if "blob" in stored:
+            found.append(stored["blob"])
+        elif "log" in stored:
+            found += [log for log, _, _ in stored["log"]]
+    for entry in found:
+        if not isinstance(entry, str) or entry[:2] not in ("b:", "l:"):
+            raise ValueError(f"{entry!r:.100} is no blob or log")
+    return found
+
+
+def retarget(
+    fields: dict[str, Any], thread_id: str, names: Mapping[str, str] = MappingProxyType({})
+) -> bytes:
+    """The same document, of any kind, for another thread.
+
+    Args:
+        fields: the parsed document.
+        thread_id: the other thread.
+        names: what the entries that a checkpoint refers to are called there.
+    """
     if "tokens" in fields:
         old = filters.thread_token(fields["thread_id"])
         new = filters.thread_token(thread_id)
         fields["tokens"] = [new if token == old else token for token in fields["tokens"]]
+    for stored in fields["channel_values"].values() if names else ():
+        if "log" in stored:
+            stored["log"] = [[names[log], start, stop] for log, start, stop in stored["log"]]
     fields["thread_id"] = thread_id
     return orjson.dumps(fields)
 

@@ -299,7 +299,7 @@ def parse(document: bytes) -> dict[str, Any]:
 
 
 def _check_format(found: Any) -> None:
-    if found != FORMAT:
+    if found is True or found != FORMAT:
         raise ValueError(
             f"its format is {found!r} and this version of langgraph-redis-json "
             f"reads format {FORMAT}; upgrade the package"

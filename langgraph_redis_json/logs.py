@@ -151,3 +151,10 @@ def decode_item(item: Any) -> bytes:
 def stem(checkpoint_ns: str, channel: str) -> str:
     """The entries of a channel's logs, up to their number."""
     return f"l:{keys.escape(checkpoint_ns)}:{keys.escape(channel)}:"
+
+
+def renamed(entry: str) -> str:
+    """Another number for a log; the entry as it is if it is a blob's."""
+    if not entry.startswith("l:"):
+        return entry
+    return f"{entry.rpartition(':')[0]}:{token_urlsafe(12)}"

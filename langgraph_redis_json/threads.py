@@ -4,8 +4,9 @@ from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from langgraph_redis_json import configs, documents, filters, keys
+from langgraph_redis_json import configs, documents, filters, keys, logs
 from langgraph_redis_json.commands import Plan, script, store
+from langgraph_redis_json.errors import MissingDocumentError
 from langgraph_redis_json.finding import Finding
 from langgraph_redis_json.keys import ThreadKeys
 from langgraph_redis_json.loading import parse, reading
@@ -35,18 +36,16 @@ class Lineage(NamedTuple):
     run_id: Any
 
 
-def lineage(key: str, document: bytes) -> Lineage:
+def lineage(fields: Mapping[str, Any]) -> Lineage:
     """A checkpoint's lineage, from its document."""
-    with reading(key):
-        fields = parse(document)
-        parent = fields.get("parent_checkpoint_id")
-        channels = fields["channel_values"].keys()
-        return Lineage(
-            keys.checkpoint_entry(fields["checkpoint_ns"], parent) if parent else None,
-            [channel for channel in fields.get("delta_channels", ()) if channel not in channels],
-            channels,
-            fields["metadata"].get("run_id"),
-        )
+    parent = fields.get("parent_checkpoint_id")
+    channels = fields["channel_values"].keys()
+    return Lineage(
+        keys.checkpoint_entry(fields["checkpoint_ns"], parent) if parent else None,
+        [channel for channel in fields.get("delta_channels", ()) if channel not in channels],
+        channels,
+        fields["metadata"].get("run_id"),
+    )
 
 
 def ancestors_needed(lineages: Mapping[str, Lineage], kept: Iterable[str]) -> set[str]:
@@ -86,18 +85,64 @@ class WholeThreads(Finding):
         source, target = self._thread(configs.thread(source_thread_id)), self._thread(target_id)
         if source == target:
             raise ValueError(f"cannot copy the thread {target_id!r} onto itself")
-        # Checkpoints come last: whoever sees one in the copy finds all that it needs.
-        for kind in "blwc":
-            entries = yield from self._entries(source, kind)
-            for page in _pages(entries, PAGE):
-                texts = yield from self._documents(source, page)
-                copies = []
-                for entry, document in zip(page, texts, strict=True):
-                    if document is not None:  # deleted meanwhile
-                        with reading(source.key(entry)):
-                            copy = documents.retarget(parse(document), target_id)
-                        copies.append((entry, copy))
-                yield [store(target, copies)]
+        checkpoints = yield from self._entries(source, "c")
+        for page in _pages((yield from self._entries(source, "w")), PAGE):
+            found = yield from self._parsed(source, page)
+            yield [store(target, _retargeted(source, found, target_id, {}))]
+        copied: dict[str, str] = {}
+        for page in _pages(checkpoints, PAGE):
+            found = yield from self._parsed(source, page)
+            gone = yield from self._copy_references(source, target, target_id, found, copied)
+            if gone:  # the thread was pruned meanwhile, and these checkpoints with it
+                found = yield from self._parsed(source, page)
+                gone = yield from self._copy_references(source, target, target_id, found, copied)
+            for entry, missing in gone.items():
+                raise MissingDocumentError(key=source.key(entry), missing=source.key(missing))
+            # Checkpoints come last: whoever sees one in the copy finds all that it needs.
+            yield [store(target, _retargeted(source, found, target_id, copied))]
+
+    def _copy_references(
+        self,
+        source: ThreadKeys,
+        target: ThreadKeys,
+        target_id: str,
+        checkpoints: Mapping[str, dict[str, Any]],
+        copied: dict[str, str],
+    ) -> Plan[dict[str, str]]:
+        """Copy the blobs and logs of checkpoints that are not copied yet.
+
+        Args:
+            copied: what is copied, entry -> entry in the copy. A log gets a name of its own
+                there: both threads will add to theirs.
+
+        Returns:
+            The checkpoints that need what is gone: entry -> entry of that.
+        """
+        holders: dict[str, str] = {}
+        for entry, fields in checkpoints.items():
+            with reading(source.key(entry)):
+                references = set(documents.references(fields)).difference(copied)
+                holders.update(dict.fromkeys(references, entry))
+        gone: dict[str, str] = {}
+        for page in _pages(list(holders), PAGE):
+            found = yield from self._parsed(source, page)
+            gone.update({holders[entry]: entry for entry in page if entry not in found})
+            copied.update({entry: logs.renamed(entry) for entry in found})
+            copies = _retargeted(source, found, target_id, {})
+            yield [store(target, [(copied[entry], copy) for entry, copy in copies])]
+        return gone
+
+    def _parsed(
+        self, thread: ThreadKeys, entries: Sequence[str]
+    ) -> Plan[dict[str, dict[str, Any]]]:
+        """The documents that are there, by their entries."""
+        found: dict[str, dict[str, Any]] = {}
+        texts = yield from self._documents(thread, entries)
+        for entry, document in zip(entries, texts, strict=True):
+            if document is not None:
+                with reading(thread.key(entry)):
+                    found[entry] = parse(document)
+        return found
 
     def prune(self, thread_ids: Sequence[Any], strategy: str) -> Plan[None]:
         if strategy not in ("keep_latest", "delete"):
@@ -146,11 +191,23 @@ class WholeThreads(Finding):
     def _lineages(self, thread: ThreadKeys, entries: Sequence[str]) -> Plan[dict[str, Lineage]]:
         found: dict[str, Lineage] = {}
         for page in _pages(entries, 4 * PAGE):
-            texts = yield from self._documents(thread, page)
-            for entry, document in zip(page, texts, strict=True):
-                if document is not None:
-                    found[entry] = lineage(thread.key(entry), document)
+            for entry, fields in (yield from self._parsed(thread, page)).items():
+                with reading(thread.key(entry)):
+                    found[entry] = lineage(fields)
         return found
+
+
+def _retargeted(
+    source: ThreadKeys,
+    found: Mapping[str, dict[str, Any]],
+    target_id: str,
+    names: Mapping[str, str],
+) -> list[tuple[str, bytes]]:
+    copies = []
+    for entry, fields in found.items():
+        with reading(source.key(entry)):
+            copies.append((entry, documents.retarget(fields, target_id, names)))
+    return copies
 
 
 def _pages(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:

@@ -143,22 +143,23 @@ local function refresh_thread()
     '"status":"' .. status .. '"',
     '"updated_at":' .. now[1] .. ('%03d'):format(math.floor(now[2] / 1000)),
   }
-  local plain = redis.call(
-    'JSON.GET', key, '$.format', '$.thread_id', '$.checkpoint_id', '$.created_at', '$.source',
-    '$.step', '$.run_id'
-  )
-  for path, found in pairs(cjson.decode(plain)) do
-    local value = found[1]
-    if type(value) == 'string' then
-      value = cjson.encode(value)
-    elseif value then
-      -- As it was written: Lua's numbers have no more than 53 bits.
-      value = plain:match('"%$%' .. path:sub(2) .. '":%[(%-?%d+)%]')
-    end
-    if value then fields[#fields + 1] = '"' .. path:sub(3) .. '":' .. value end
+  local names = {
+    'format', 'thread_id', 'checkpoint_id', 'created_at', 'source', 'step', 'run_id',
+  }
+  local paths = {}
+  for i, name in ipairs(names) do paths[i] = '$.' .. name end
+  local text = redis.call('JSON.GET', key, unpack(paths))
+  local plain = cjson.decode(text)
+  for i, name in ipairs(names) do
+    local value = plain[paths[i]][1]
+    -- A number as it was written: Lua's have no more than 53 bits.
+    value = type(value) == 'string' and cjson.encode(value)
+      or text:match('"%$%.' .. name .. '":%[(%-?%d+)%]')
+    if value then fields[#fields + 1] = '"' .. name .. '":' .. value end
   end
   for _, name in ipairs({ 'metadata', 'tokens' }) do
-    fields[#fields + 1] = '"' .. name .. '":' .. redis.call('JSON.GET', key, '$.' .. name):sub(2, -2)
+    local found = redis.call('JSON.GET', key, '$.' .. name)
+    if found ~= '[]' then fields[#fields + 1] = '"' .. name .. '":' .. found:sub(2, -2) end
   end
   redis.call('ZADD', contents, 0, 't')
   redis.call('JSON.SET', key_of('t'), '$', '{' .. table.concat(fields, ',') .. '}')
