@@ -22,6 +22,7 @@ from strategies import Order, Plain
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
 from langgraph_redis_json.errors import CheckpointError
 
+KINDS = ["checkpoint", "checkpoint_blob", "checkpoint_log", "checkpoint_write"]
 PICKLE = JsonPlusSerializer(pickle_fallback=True)
 SAVERS = [Client(saver, 3, False) for saver in (RedisSaver, AsyncRedisSaver)]
 each_saver = pytest.mark.parametrize("kind", SAVERS, ids=lambda kind: kind.saver.__name__)
@@ -29,7 +30,7 @@ THREAD: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
 VALUES: dict[str, Any] = {"number": 1, "text": "a", "list": [1, {"a": "b"}], "none": None}
 VALUES |= {"bytes": b"\x01\xff", "set": {1}, "float": 0.1 + 0.2, "impostor": {"$class": "x"}}
 VALUES |= {"order": Order(1, {2: b"x"}), "large": "x" * 600, "large set": {"y" * 600}}
-VALUES |= {"delta": _DeltaSnapshot([1])}
+VALUES |= {"delta": _DeltaSnapshot([1]), "items": [{1: n, "text": "x" * 150} for n in range(5)]}
 METADATA: Any = {"source": "loop", "step": 1, "run_id": "r", "odd": {1, 2}, "nested": {"a": [1]}}
 
 
@@ -102,7 +103,7 @@ def is_the_users(path: Path, description: str) -> bool:
     return description.startswith("no ") and one_of_many in optional
 
 
-@pytest.mark.parametrize("kind", ["checkpoint", "checkpoint_blob", "checkpoint_write"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_field(
     make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str, kind: str
 ) -> None:
@@ -131,7 +132,7 @@ def test_every_field(
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("kind", ["checkpoint", "checkpoint_blob", "checkpoint_write"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_operation(
     make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str, kind: str
 ) -> None:
@@ -183,7 +184,7 @@ def test_a_reference_to_no_blob(
 
 
 @each_saver
-@pytest.mark.parametrize("name", ["checkpoint", "checkpoint_blob", "checkpoint_write"])
+@pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("how", ["SET", "HSET", "DEL"])
 def test_a_key_that_is_no_document(
     make_saver: MakeSaver,

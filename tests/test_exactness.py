@@ -109,6 +109,27 @@ def test_any_value(both: list[Saver], which: int, drawn: list[Any]) -> None:
     assert same(found.metadata, {name: alone(ANY, _kept(by_name[name])) for name in by_name})
 
 
+@examples(100)
+@given(st.integers(0, 1), st.lists(values, min_size=2, max_size=BATCH))
+def test_any_item_of_a_growing_list(both: list[Saver], which: int, drawn: list[Any]) -> None:
+    """A large list is stored item by item, and a longer one after it only in its new items."""
+    saver = both[which]
+    config: Any = {"configurable": {"thread_id": uuid4().hex, "checkpoint_ns": ""}}
+    items = [[value, BULK[:64]] for value in drawn]
+    lists = [items[: len(items) // 2], items, [*items[1:], items[0]]]
+    for version, channel_value in enumerate(lists):
+        checkpoint: Any = {**empty_checkpoint(), "v": 4, "id": str(version)}
+        checkpoint |= {"channel_values": {"c": channel_value}, "channel_versions": {"c": version}}
+        config = saver.put(config, checkpoint, {}, {"c": version})
+    newest, *_ = found = [t.checkpoint["channel_values"]["c"] for t in saver.list(_thread(config))]
+    assert same(found[::-1], [alone(ANY, channel_value) for channel_value in lists])
+    assert same(both[1 - which].get_tuple(config).checkpoint["channel_values"]["c"], newest)
+
+
+def _thread(config: Any) -> Any:
+    return {"configurable": {"thread_id": config["configurable"]["thread_id"]}}
+
+
 def _kept(value: Any) -> Any:
     # LangGraph itself drops NULs from the text in metadata.
     return value.replace("\0", "") if isinstance(value, str) else value
@@ -181,8 +202,8 @@ def test_versions_that_are_equal_but_not_the_same(both: list[Saver]) -> None:
             checkpoint: Any = {**empty_checkpoint(), "v": 4, "id": id_}
             checkpoint |= {"channel_values": {"c": id_ + BULK}, "channel_versions": {"c": version}}
             config = saver.put(config, checkpoint, {}, {"c": version})
-        del config["configurable"]["checkpoint_id"]
-        found = {t.checkpoint["id"]: t.checkpoint["channel_values"] for t in saver.list(config)}
+        listed = saver.list(_thread(config))
+        found = {t.checkpoint["id"]: t.checkpoint["channel_values"] for t in listed}
         assert found == {id_: {"c": id_ + BULK} for id_ in some}
 
 

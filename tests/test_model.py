@@ -38,7 +38,8 @@ RUNS = ["r", "R", "r:1", "é"]
 
 DELTA = "delta"
 CHANNELS = ["c", "a:b", "é", DELTA]
-CHANGES = ["same", "same", "small", "large", "emptied"]
+CHANGES = ["same", "same", "small", "large", "emptied", "grown", "grown", "edited", "trimmed"]
+ITEM = {"text": "y" * 100}
 
 METADATA = {
     "source": ["loop", "input", "fork"],
@@ -221,13 +222,13 @@ class Machine(RuleBasedStateMachine):
             values.pop(DELTA, None)
         new_versions = {}
         for channel, change in changes.items():
-            if change == "same":
-                continue
-            new_versions[channel] = f"{next(self.next):08}.5"
-            values.pop(channel, None)
-            if change != "emptied":
-                value: Any = [new_versions[channel], {"x": "y" * 600 * (change == "large")}]
-                values[channel] = _DeltaSnapshot(value) if channel == DELTA else value
+            if change != "same":
+                new_versions[channel] = version = f"{next(self.next):08}.5"
+                values[channel] = self.changed(change, version, values.pop(channel, []))
+                if change == "emptied":
+                    del values[channel]
+                elif channel == DELTA:
+                    values[channel] = _DeltaSnapshot(values[channel])
         versions |= new_versions
         if DELTA in versions:
             metadata = {**metadata, "counters_since_delta_snapshot": {DELTA: [0, 1]}}
@@ -246,6 +247,20 @@ class Machine(RuleBasedStateMachine):
             c: versions[c] for c in values if not self.model.has_value(thread, ns, c, versions[c])
         }
         assert stored == self.model.put(config, checkpoint, metadata, {**lost, **new_versions})
+
+    @staticmethod
+    def changed(change: str, version: str, before: list[Any]) -> list[Any]:
+        """A list channel after a step, as chat messages change."""
+        match change:
+            case "small":
+                return [version]
+            case "large":
+                return [version, {"x": "y" * 600}]
+            case "grown":
+                return [*before, *({**ITEM, "id": f"{version}-{n}"} for n in range(6))]
+            case "edited":
+                return [*before[:1], {**ITEM, "id": version}, *before[2:]]
+        return before[2:]
 
     @rule(
         via=via,
