@@ -1,0 +1,141 @@
+"""What a long conversation costs: a step sends what is new, and everything is stored once."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis
+from checkpoints import checkpoint, config, each_saver, found_keys
+from conftest import Client, MakeSaver, Saver
+from langchain_core.messages import AIMessage, HumanMessage
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+
+from langgraph_redis_json.embedded import EmbeddedRedis
+
+WORDS = "lorem ipsum dolor sit amet " * 22  # some 600 characters
+
+
+@pytest.fixture(scope="module")
+def redis_url() -> Iterator[str]:
+    """A server that nobody else uses: its counts are this test's own."""
+    with EmbeddedRedis() as server:
+        yield server.url
+
+
+class Conversation:
+    """A thread that each step adds one message to."""
+
+    def __init__(self, window: int | None = None) -> None:
+        self.window = window
+        self.messages: list[Any] = []
+        self.length = 0
+
+    def step(self, saver: Saver) -> None:
+        number = self.length
+        kind = (HumanMessage, AIMessage)[number % 2]
+        self.messages.append(kind(f"<{number:04}> {WORDS}", id=f"{number:08}"))
+        if self.window:  # the first message stays, as a system message does
+            self.messages = [self.messages[0], *self.messages[1:][-self.window :]]
+        versions = {"messages": f"{number + 1:032}.5", "branch": f"{1:032}.5"}
+        made = checkpoint(
+            f"{number:08}",
+            {"messages": self.messages, "branch": "node"},
+            versions,
+            versions_seen={"node": versions},
+        )
+        parent = f"{number - 1:08}" if number else None
+        new = {"messages": versions["messages"]} if number else versions
+        saver.put(config(checkpoint_id=parent), made, {"source": "loop", "step": number}, new)
+        self.length += 1
+
+    def grow(self, saver: Saver, length: int) -> None:
+        while self.length < length:
+            self.step(saver)
+
+
+def traffic(client: redis.Redis, call: Callable[[], Any]) -> tuple[int, int]:
+    """The bytes that a call sends to the server, and that it answers."""
+
+    def total() -> tuple[int, int]:
+        stats = client.info("stats")
+        return stats["total_net_input_bytes"], stats["total_net_output_bytes"]
+
+    asked, asking, before = total(), total(), total()
+    call()
+    after = total()
+    sent, received = (after[i] - before[i] - (before[i] - asking[i]) for i in range(2))
+    assert asking[0] - asked[0] == before[0] - asking[0]  # nobody else is talking
+    return sent, received
+
+
+LENGTHS = (100, 200, 400)
+
+
+@each_saver
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("window", [None, 20])
+def test_a_put_sends_what_is_new(
+    make_saver: MakeSaver,
+    client: Client,
+    redis_client: redis.Redis,
+    restarted: bool,
+    window: int | None,
+) -> None:
+    saver = make_saver(client)
+    conversation = Conversation(window)
+    sent = []
+    for length in LENGTHS:
+        conversation.grow(saver, length)
+        if restarted:
+            saver = make_saver(client, setup=False)
+            assert saver.get_tuple(config()) is not None
+        sent.append(traffic(redis_client, lambda: conversation.step(saver))[0])  # noqa: B023
+    _, message = JsonPlusSerializer().dumps_typed(conversation.messages[-1])
+    assert len(message) < max(sent) <= 4 * len(message)
+    assert max(sent) - min(sent) < 30, sent  # numbers get longer
+
+
+@each_saver
+def test_a_window_is_read_without_what_has_left_it(
+    make_saver: MakeSaver, client: Client, redis_client: redis.Redis
+) -> None:
+    saver = make_saver(client)
+    conversation = Conversation(window=20)
+    answered = []
+    for length in LENGTHS:
+        conversation.grow(saver, length)
+        answered.append(traffic(redis_client, lambda: saver.get_tuple(config()))[1])
+    assert max(answered) - min(answered) < 300, answered
+
+
+@each_saver
+def test_memory_grows_with_the_conversation(
+    make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    saver = make_saver(client)
+    Conversation().grow(saver, 20)  # what the first documents cost once
+    saver.delete_thread("thread")
+
+    def used() -> int:
+        return int(redis_client.info("memory")["used_memory"])
+
+    conversation = Conversation()
+    start = used()
+    conversation.grow(saver, 200)
+    half = used() - start
+    conversation.grow(saver, 400)
+    whole = used() - start
+    assert 200 * len(WORDS) < half
+    assert whole <= 2.2 * half
+
+    texts: Counter[str] = Counter()
+    for key in found_keys(redis_client, key_prefix):
+        if "checkpoint_keys:" not in key:
+            texts.update(
+                re.findall(r"<(\d{4})> lorem", redis_client.execute_command("JSON.GET", key))
+            )
+    assert texts == {f"{number:04}": 1 for number in range(400)}
