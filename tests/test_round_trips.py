@@ -232,6 +232,24 @@ def test_get_delta_channel_history(saver: Saver, proxy: CountingProxy) -> None:
 
 
 @each_saver
+def test_lists_in_logs(
+    saver: Saver, proxy: CountingProxy, make_saver: MakeSaver, client: Client
+) -> None:
+    messages = [{"n": n, "text": BIG[:600]} for n in range(60)]
+    lengths = {"1": 10, "2": 20, "3": 5, "4": 60}  # new, appended to, cut, of which some are new
+    for id_, length in lengths.items():
+        values = {"messages": messages[:length], "others": messages[-length:]}
+        assert proxy.count(lambda: put(saver, id_, values, dict.fromkeys(values, id_))) == 1  # noqa: B023
+    other = make_saver(client, setup=False)
+    other.get_tuple(config("warms the connection up"))
+    for checkpoint_id in (None, "1", "3"):
+        assert proxy.count(lambda: other.get_tuple(config(checkpoint_id=checkpoint_id))) == 1  # noqa: B023
+    assert proxy.count(lambda: put(other, "5", {"messages": messages}, {"messages": 5})) == 1
+    # What another saver has done meanwhile, it has to be told first.
+    assert proxy.count(lambda: put(saver, "6", {"messages": [*messages, *messages]})) <= 2
+
+
+@each_saver
 def test_delete_thread(saver: Saver, proxy: CountingProxy) -> None:
     assert proxy.count(lambda: saver.delete_thread("thread")) == 1
     for number in range(10):
