@@ -110,7 +110,7 @@ def test_any_value(both: list[Saver], which: int, drawn: list[Any]) -> None:
 
 
 @examples(100)
-@given(st.integers(0, 1), st.lists(values, min_size=2, max_size=BATCH))
+@given(st.integers(0, 1), st.lists(values, min_size=10, max_size=BATCH))
 def test_any_item_of_a_growing_list(both: list[Saver], which: int, drawn: list[Any]) -> None:
     """A large list is stored item by item, and a longer one after it only in its new items."""
     saver = both[which]

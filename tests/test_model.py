@@ -402,5 +402,5 @@ def test_any_sequence_of_operations(
     savers = [make_saver(Client(kind, 3, False)) for kind in (RedisSaver, AsyncRedisSaver)]
     run_state_machine_as_test(
         lambda: Machine(savers, redis_client, key_prefix),
-        settings=examples(100, stateful_step_count=40),
+        settings=examples(60, stateful_step_count=40),
     )
