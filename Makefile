@@ -6,7 +6,7 @@ VENV := .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint format docs demo test-lowest compare clean
+.PHONY: help test lint format docs demo test-lowest compare bench clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,8 +37,13 @@ compare: VENV := .venv-compare
 compare: .venv-compare/compare.stamp  ## Set this saver beside LangGraph's others, in docs/comparison.md
 	$(BIN)/python benchmarks/compare.py
 
+bench: VENV := .venv-bench
+bench: .venv-bench/bench.stamp  ## Measure this saver beside the others, in docs/performance.md
+	$(BIN)/python benchmarks/values.py
+	$(BIN)/python benchmarks/bench.py
+
 clean:  ## Remove the environments and caches
-	rm -rf .venv .venv-lowest .venv-compare dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-lowest .venv-compare .venv-bench dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Debian's Python has no ensurepip unless python3-venv is installed, but its pip can install into
@@ -59,6 +64,10 @@ clean:  ## Remove the environments and caches
 
 %/compare.stamp: %/pip.stamp pyproject.toml
 	$*/bin/python -m pip install --quiet --editable '.[compare]'
+	touch $@
+
+%/bench.stamp: %/pip.stamp pyproject.toml
+	$*/bin/python -m pip install --quiet --editable '.[bench]'
 	touch $@
 
 %/lowest.stamp: %/pip.stamp pyproject.toml

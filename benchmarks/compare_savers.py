@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
+import socket
 import sqlite3
 import subprocess
 import tempfile
@@ -16,7 +18,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import quote
 
 import psycopg
 import redis
@@ -195,10 +196,20 @@ def redis_store(package: str) -> Iterator[RedisStore]:
 
 @contextmanager
 def postgres_store() -> Iterator[PostgresStore | None]:
-    """The server that POSTGRES_URL names, else a private one; None where there is neither."""
-    if url := os.environ.get("POSTGRES_URL"):
+    """A store on `postgres_server`."""
+    with postgres_server() as url:
+        if url is None:
+            yield None
+            return
         with _reached(url) as store:
             yield store
+
+
+@contextmanager
+def postgres_server() -> Iterator[str | None]:
+    """The server that POSTGRES_URL names, else a private one; None where there is neither."""
+    if url := os.environ.get("POSTGRES_URL"):
+        yield url
         return
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     found = shutil.which("initdb")
@@ -216,20 +227,22 @@ def postgres_store() -> Iterator[PostgresStore | None]:
             [binaries / "initdb", "--no-sync", "-A", "trust", "-U", "compare", "-D", data],
             user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL,
         )  # fmt: skip
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = str(free.getsockname()[1])
         server = subprocess.Popen(
             [
-                *(binaries / "postgres", "-D", data, "-k", folder),
-                *("-c", "listen_addresses=", "-c", "fsync=off"),
+                *(binaries / "postgres", "-D", data, "-k", folder, "-p", port),
+                *("-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"),
             ],
             user=user, cwd=folder, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:
-            url = f"postgresql://compare@/postgres?host={quote(folder)}"
+            url = f"postgresql://compare@127.0.0.1:{port}/postgres"
             _wait_for(url)
-            with _reached(url) as store:
-                yield store
+            yield url
         finally:
-            server.terminate()
+            # At once, whatever is connected.
+            server.send_signal(signal.SIGINT)
             server.wait()
 
 

@@ -1,0 +1,112 @@
+"""A network that takes its time: a proxy before a server, in a process of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import socket
+import threading
+import time
+from contextlib import suppress
+from multiprocessing.sharedctypes import Synchronized
+from queue import SimpleQueue
+from types import TracebackType
+
+
+class Proxy:
+    """Passes on what clients and a server say.
+
+    Attributes:
+        port: where it listens.
+        delay: seconds by which what the server says is held back.
+        sent: bytes that clients have sent.
+    """
+
+    def __init__(self, server: tuple[str, int]):
+        # A thread of this process would compete with what is measured for Python's lock.
+        context = multiprocessing.get_context("spawn")
+        self._delay = context.Value("d", 0.0)
+        self._sent = context.Value("q", 0)
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = listener.getsockname()[1]
+        self._process = context.Process(
+            target=_serve, args=(listener, server, self._delay, self._sent), daemon=True
+        )
+        with listener:
+            self._process.start()
+
+    def __enter__(self) -> Proxy:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._process.terminate()
+        self._process.join()
+
+    @property
+    def delay(self) -> float:
+        return self._delay.value
+
+    @delay.setter
+    def delay(self, seconds: float) -> None:
+        self._delay.value = seconds
+
+    @property
+    def sent(self) -> int:
+        return self._sent.value
+
+
+def _serve(
+    listener: socket.socket,
+    server: tuple[str, int],
+    delay: Synchronized[float],
+    sent: Synchronized[int],
+) -> None:
+    while True:
+        client, _ = listener.accept()
+        upstream = socket.create_connection(server)
+        late: SimpleQueue[tuple[float, bytes]] = SimpleQueue()
+        for end in (client, upstream):
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for target, arguments in (
+            (_send, (client, upstream, sent)),
+            (_receive, (upstream, late, delay)),
+            (_deliver, (late, client)),
+        ):
+            threading.Thread(target=target, args=arguments, daemon=True).start()
+
+
+def _send(client: socket.socket, server: socket.socket, sent: Synchronized[int]) -> None:
+    with suppress(OSError):  # one side is gone
+        while data := client.recv(1 << 20):
+            with sent.get_lock():
+                sent.value += len(data)
+            server.sendall(data)
+    with suppress(OSError):
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def _receive(
+    server: socket.socket, late: SimpleQueue[tuple[float, bytes]], delay: Synchronized[float]
+) -> None:
+    data = b"-"
+    while data:
+        try:
+            data = server.recv(1 << 20)
+        except OSError:
+            data = b""
+        late.put((time.monotonic() + delay.value, data))
+
+
+def _deliver(late: SimpleQueue[tuple[float, bytes]], client: socket.socket) -> None:
+    with suppress(OSError):  # the client is gone
+        while True:
+            due, data = late.get()
+            time.sleep(max(0.0, due - time.monotonic()))
+            if not data:
+                break
+            client.sendall(data)
+    client.close()
