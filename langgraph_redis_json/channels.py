@@ -4,7 +4,7 @@ A small value stands in the checkpoint itself. A large list goes item by item to
 large value to a blob; both are stored once for all checkpoints that hold them.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,14 +30,15 @@ class StoredChannels:
         texts: channel -> the stored value in the checkpoint.
         documents: blobs and new logs, entry -> JSON text.
         appended: log entry -> its length before, and the JSON texts of new items.
-        expected: blobs and logs that must be there already.
+        expected: blobs and logs that must be there already, and how many items they must have
+            (0 for a blob).
         known: what is known of the channels when all this is stored.
     """
 
     texts: dict[str, bytes] = field(default_factory=dict)
     documents: dict[str, bytes] = field(default_factory=dict)
     appended: dict[str, tuple[int, list[bytes]]] = field(default_factory=dict)
-    expected: set[str] = field(default_factory=set)
+    expected: dict[str, int] = field(default_factory=dict)
     known: dict[str, Known] = field(default_factory=dict)
 
 
@@ -64,7 +65,7 @@ def store_channels(
         version = checkpoint["channel_versions"].get(channel, name.checkpoint_id)
         last = known.get(channel)
         if last is not None and last.version == version and channel not in new_versions:
-            stored.expected.update(last.entries())
+            _expect(stored, last.needed())
         else:
             type_, data = serde.dumps_typed(value)
             items = logs.split(data) if type_ == "msgpack" and len(data) > INLINE else None
@@ -79,7 +80,7 @@ def store_channels(
                     if channel in new_versions or entry in missing:
                         stored.documents[entry] = build_blob(name, channel, version, text)
                     else:
-                        stored.expected.add(entry)
+                        stored.expected[entry] = 0
         stored.texts[channel] = last.text
         stored.known[channel] = last
     return stored
@@ -100,32 +101,41 @@ def _store_list(
         for part in layout.slices
         if last is not None and part.log in last.lengths
     }
-    stored.expected.update(part.log for part in layout.slices)
     if layout.log is not None:
         new = [logs.encode_item(items[number]) for number in layout.new]
         if layout.length:
             stored.appended[layout.log] = layout.length, new
         else:
             stored.documents[layout.log] = build_log(name, channel, new)
-        stored.expected.discard(layout.log)
         lengths.pop(layout.log, None)
         lengths[layout.log] = layout.length + len(new)  # the last one is added to next
     text = orjson.dumps({"type": "msgpack", "log": [list(part) for part in layout.slices]})
-    return Known(version, text, None, layout.slices, digests, lengths)
+    known = Known(version, text, None, layout.slices, digests, lengths)
+    needed = known.needed()
+    needed.pop(layout.log or "", None)
+    _expect(stored, needed)
+    return known
 
 
-def without(known: Mapping[str, Known], missing: Collection[str]) -> dict[str, Known]:
-    """What is left of what was known when entries turn out not to be as they were."""
-    return dict(_without(known, set(missing)))
+def _expect(stored: StoredChannels, needed: Mapping[str, int]) -> None:
+    for entry, length in needed.items():
+        stored.expected[entry] = max(length, stored.expected.get(entry, 0))
 
 
-def _without(known: Mapping[str, Known], missing: set[str]) -> Iterator[tuple[str, Known]]:
+def without(
+    known: Mapping[str, Known], missing: Collection[str], grown: Collection[str]
+) -> dict[str, Known]:
+    """What is left of what was known.
+
+    Args:
+        known: channel -> what was known of it.
+        missing: blobs and logs that are not there, or not whole.
+        grown: logs that others have added to: what is known of them still holds, but new items
+            need a log of their own.
+    """
+    left: dict[str, Known] = {}
     for channel, last in known.items():
-        lost = missing.intersection(last.entries())
-        if not lost:
-            yield channel, last
-        elif lost <= last.lengths.keys():
-            # Somebody else has added to these logs: what is there still holds, but new items
-            # need a log of their own.
-            lengths = {log: last.lengths[log] for log in last.lengths if log not in lost}
-            yield channel, last._replace(lengths=lengths)
+        if last.needed().keys().isdisjoint(missing):
+            lengths = {log: last.lengths[log] for log in last.lengths if log not in grown}
+            left[channel] = last._replace(lengths=lengths)
+    return left

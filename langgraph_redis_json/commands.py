@@ -4,7 +4,7 @@ The one place that knows how replies differ: with RESP2 and RESP3, with and with
 ``decode_responses``.
 """
 
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
@@ -64,7 +64,7 @@ def store(
     thread: ThreadKeys,
     documents: Iterable[tuple[str, bytes]],
     *,
-    expected: Collection[str] = (),
+    expected: Mapping[str, int] = MappingProxyType({}),
     appended: Mapping[str, tuple[int, Sequence[bytes]]] = MappingProxyType({}),
     inherited: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Command:
@@ -73,12 +73,13 @@ def store(
     Args:
         thread: whose documents they are.
         documents: entries and documents.
-        expected: entries that must be there already.
+        expected: entries of blobs and logs that must be there already, with the number of items
+            that they must have, 0 for a blob.
         appended: log entry -> its length, and items to add to it.
         inherited: blob entry -> JSON member that the last document gets if the blob is there.
     """
     order = {
-        "expected": list(expected),
+        "expected": list(expected.items()),
         "appended": [[log, length, len(items)] for log, (length, items) in appended.items()],
         "inherited": [[blob, member.decode()] for blob, member in inherited.items()],
     }

@@ -54,44 +54,46 @@ class Row(NamedTuple):
 
 
 class Log:
-    """A range of a log, as the server sent it."""
+    """Ranges of a log, as the server sent them."""
 
-    def __init__(self, key: str, start: int, length: int, text: bytes | None) -> None:
+    def __init__(self, key: str, length: int) -> None:
         self.key = key
-        self.start = start
         self.length = length
-        self.is_gone = text is None
-        self._text = text
-        self._parsed: list[Any] | None = None
-        self._items: dict[int, bytes] = {}
+        self._texts: list[tuple[int, bytes]] = []
+        self._items: dict[int, Any] = {}
+
+    def add(self, start: int, text: bytes) -> None:
+        """Take in the range that begins at `start`."""
+        self._texts.append((start, text))
 
     def items(self, start: int, stop: int) -> list[bytes]:
         """The serializer's bytes of the items from `start` up to `stop`."""
         with reading(self.key):
-            if self._parsed is None:
-                parts = orjson.loads(self._text or b"")
-                [format_] = parts.pop("$.format")
-                _check_format(format_)
-                [self._parsed] = parts.values()
-            if not self.start <= start < stop <= self.start + len(self._parsed):
-                raise ValueError(f"it has no items {start} to {stop - 1}")
-            return [self._item(number) for number in range(start - self.start, stop - self.start)]
+            while self._texts:
+                first, text = self._texts.pop()
+                parts = orjson.loads(text)
+                _check_format(*parts.pop("$.format"))
+                [found] = parts.values()
+                self._items.update(enumerate(found, first))
+            return [self._item(number) for number in range(start, stop)]
 
     def _item(self, number: int) -> bytes:
-        assert self._parsed is not None
-        item = self._items.get(number)
-        if item is None:
-            item = self._items[number] = logs.decode_item(self._parsed[number])
+        if number not in self._items:
+            raise ValueError(f"it has no item {number}")
+        item = self._items[number]
+        if not isinstance(item, bytes):
+            item = self._items[number] = logs.decode_item(item)
         return item
 
 
 def rows(thread: ThreadKeys, thread_id: str, reply: Any) -> Iterable[Row]:
     """What the scripts read and ancestors return."""
     blobs = {text(entry): document for entry, document in pairs(reply[1])}
-    parts = {}
+    found: dict[str, Log] = {}
     for entry, start, length, items in zip(*[iter(reply[2])] * 4, strict=True):
         name = text(entry)
-        parts[name] = Log(thread.key(name), start, length, items)
+        if items is not None:
+            found.setdefault(name, Log(thread.key(name), length)).add(start, items)
     for entry, document, writes, named in reply[0]:
         yield Row(
             keys.checkpoint_of_entry(thread_id, text(entry)),
@@ -99,7 +101,7 @@ def rows(thread: ThreadKeys, thread_id: str, reply: Any) -> Iterable[Row]:
             document,
             {text(write): document for write, document in pairs(writes)},
             blobs,
-            parts,
+            found,
             bool(named),
         )
 
@@ -120,7 +122,10 @@ class DecodedCheckpoint(NamedTuple):
     body: dict[str, Any]
     channel_values: dict[str, Dumped]
     pending_sends: Dumped | None
-    known: dict[str, Known]
+    stored: dict[str, Any]
+    """The channel values as they stand in the document."""
+    items: dict[str, list[bytes]]
+    """The items of those that are lists in logs."""
 
 
 def decode_checkpoint(row: Row, channels: Container[str] | None = None) -> DecodedCheckpoint:
@@ -138,15 +143,16 @@ def decode_checkpoint(row: Row, channels: Container[str] | None = None) -> Decod
     with reading(row.key):
         fields = parse(row.document)
         body = _decode_members(orjson.loads(fields["checkpoint"]))
-        versions = body["channel_versions"]
-        if not isinstance(versions, dict):  # what only the serializer can load
-            versions = {}
+        _ = body["channel_versions"]
         channel_values: dict[str, Dumped] = {}
-        known: dict[str, Known] = {}
+        items: dict[str, list[bytes]] = {}
         for channel, stored in fields["channel_values"].items():
             if channels is None or channel in channels:
-                version = versions.get(channel)
-                channel_values[channel], known[channel] = _decode_channel(row, stored, version)
+                if "log" in stored:
+                    items[channel] = _items(row, stored["log"])
+                    channel_values[channel] = Dumped("msgpack", logs.join(items[channel]))
+                else:
+                    channel_values[channel] = _decode_channel(row, stored)
         return DecodedCheckpoint(
             int(body["v"]),
             _text(fields, "parent_checkpoint_id") if "parent_checkpoint_id" in fields else None,
@@ -158,28 +164,29 @@ def decode_checkpoint(row: Row, channels: Container[str] | None = None) -> Decod
                 if "pending_sends" in fields
                 else None
             ),
-            known,
+            fields["channel_values"],
+            items,
         )
 
 
-def _decode_channel(row: Row, stored: dict[str, Any], version: Any) -> tuple[Dumped, Known]:
-    """A channel's value, and what a saver may remember of it."""
-    known = Known(version, orjson.dumps(stored))
-    if "log" in stored:
-        items: list[bytes] = []
-        slices = [Slice(*part) for part in stored["log"]]
-        for log, start, stop in slices:
-            part = row.logs.get(log)
-            if part is None:
-                raise ValueError(f"{log!r:.100} is no log")
-            if part.is_gone:
-                raise MissingDocumentError(key=row.key, missing=part.key)
-            items += part.items(start, stop)
-        lengths = {part.log: row.logs[part.log].length for part in slices}
-        known = known._replace(slices=slices, digests=logs.digests(items), lengths=lengths)
-        return Dumped("msgpack", logs.join(items)), known
+def _items(row: Row, slices: Any) -> list[bytes]:
+    if not isinstance(slices, list) or not slices:
+        raise ValueError("a list of it has no slices")
+    items: list[bytes] = []
+    for entry, start, stop in slices:
+        if type(start) is not int or type(stop) is not int or not 0 <= start < stop:
+            raise ValueError(f"{start!r:.50} to {stop!r:.50} is no slice of a log")
+        if not isinstance(entry, str) or not entry.startswith("l:"):
+            raise ValueError(f"{entry!r:.100} is no log")
+        if entry not in row.logs:
+            raise MissingDocumentError(key=row.key, missing=row.thread.key(entry))
+        items += row.logs[entry].items(start, stop)
+    return items
+
+
+def _decode_channel(row: Row, stored: dict[str, Any]) -> Dumped:
     if "blob" not in stored:
-        return Dumped(*values.decode(stored)), known
+        return Dumped(*values.decode(stored))
     entry = _text(stored, "blob")
     if not entry.startswith("b:"):
         raise ValueError(f"{entry!r} is no blob")
@@ -188,7 +195,26 @@ def _decode_channel(row: Row, stored: dict[str, Any], version: Any) -> tuple[Dum
     if blob is None:
         raise MissingDocumentError(key=row.key, missing=key)
     with reading(key):
-        return Dumped(*values.decode(parse(blob)["value"])), known._replace(entry=entry)
+        return Dumped(*values.decode(parse(blob)["value"]))
+
+
+def known(row: Row, decoded: DecodedCheckpoint) -> dict[str, Known]:
+    """What a saver may remember of a checkpoint that it has read."""
+    found: dict[str, Known] = {}
+    versions = decoded.body["channel_versions"]
+    if not isinstance(versions, dict):  # what only the serializer can load
+        return found
+    for channel, stored in decoded.stored.items():
+        last = Known(versions.get(channel), orjson.dumps(stored), stored.get("blob"))
+        if channel in decoded.items:
+            slices = [Slice(*part) for part in stored["log"]]
+            last = last._replace(
+                slices=slices,
+                digests=logs.digests(decoded.items[channel]),
+                lengths={part.log: row.logs[part.log].length for part in slices},
+            )
+        found[channel] = last
+    return found
 
 
 def load_metadata(decoded: DecodedCheckpoint, serde: SerializerProtocol) -> CheckpointMetadata:

@@ -145,6 +145,8 @@ def decode_item(item: Any) -> bytes:
     Raises:
         ValueError: if it is no such item.
     """
+    if not isinstance(item, dict) or len(item) != 1:
+        raise ValueError("an item of it is no object of one member")
     return values.decode({"type": "msgpack", **item})[1]
 
 

@@ -46,9 +46,15 @@ class Known(NamedTuple):
     digests: "array[int]" = array("q")
     lengths: Mapping[str, int] = MappingProxyType({})
 
-    def entries(self) -> set[str]:
-        """The entries of blobs and logs that must be there."""
-        return {self.entry} if self.entry else {part.log for part in self.slices}
+    def needed(self) -> dict[str, int]:
+        """The blobs and logs that must be there, and how many items they must have (0 for a
+        blob)."""
+        if self.entry:
+            return {self.entry: 0}
+        needed: dict[str, int] = {}
+        for log, _, stop in self.slices:
+            needed[log] = max(stop, needed.get(log, 0))
+        return needed
 
 
 class Memory:

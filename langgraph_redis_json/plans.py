@@ -73,7 +73,7 @@ class Plans(WholeThreads):
                 stored.texts,
                 self.serde,
             )
-            [missing] = yield [
+            [(missing, grown)] = yield [
                 store(
                     thread,
                     # The checkpoint comes last: whoever sees it finds all that it needs.
@@ -83,10 +83,10 @@ class Plans(WholeThreads):
                     inherited=inherited,
                 )
             ]
-            if not missing:
+            if not missing and not grown:
                 break
             lost.update(map(text, missing))
-            known = channels.without(known, lost)
+            known = channels.without(known, lost, set(map(text, grown)))
         self.memory.learn(thread.contents, name.checkpoint_ns, stored.known)
         return {
             "configurable": {
@@ -129,7 +129,7 @@ class Plans(WholeThreads):
         for row in rows(thread, target.thread_id, reply):
             if row.named:
                 decoded = loading.decode_checkpoint(row)
-                self.memory.learn(thread.contents, checkpoint_ns, decoded.known)
+                self.memory.learn(thread.contents, checkpoint_ns, loading.known(row, decoded))
                 metadata = loading.load_metadata(decoded, self.serde)
                 return (yield from self._load(row, decoded, metadata, target.given_thread_id))
         return None

@@ -73,29 +73,48 @@ local function references_of(entry)
   return blobs, slices
 end
 
--- Add slices to the ranges of logs that are wanted.
+-- How many items a log has, -1 if it is none.
+local function length_of(entry)
+  local found = redis.pcall('JSON.ARRLEN', key_of(entry), '$.items')
+  return type(found) == 'table' and not found.err and found[1] or -1
+end
+
+-- Add slices to the ranges of logs, {entry = {{start, stop}, …}, …}.
 local function want(ranges, slices)
   for _, slice in ipairs(slices) do
-    local range = ranges[slice[1]]
-    if not range then
-      ranges[slice[1]] = { slice[2], slice[3] }
-    else
-      range[1] = math.min(range[1], slice[2])
-      range[2] = math.max(range[2], slice[3])
-    end
+    ranges[slice[1]] = ranges[slice[1]] or {}
+    table.insert(ranges[slice[1]], { slice[2], slice[3] })
   end
 end
 
--- The ranges of logs: {entry, start, length of the log, format and items as JSON, …}.
-local function logged(ranges)
+-- Ranges in order, those that overlap or lie no further apart than a gap as one.
+local function merged(ranges, gap)
+  table.sort(ranges, function(left, right) return left[1] < right[1] end)
   local found = {}
-  for entry, range in pairs(ranges) do
-    local key = key_of(entry)
-    local path = ('$.items[%d:%d]'):format(range[1], range[2])
-    found[#found + 1] = entry
-    found[#found + 1] = range[1]
-    found[#found + 1] = redis.call('EXISTS', key) == 1 and redis.call('JSON.ARRLEN', key, '.items') or 0
-    found[#found + 1] = redis.call('JSON.GET', key, '$.format', path)
+  for _, range in ipairs(ranges) do
+    local last = found[#found]
+    if last and range[1] <= last[2] + gap then
+      last[2] = math.max(last[2], range[2])
+    else
+      found[#found + 1] = { range[1], range[2] }
+    end
+  end
+  return found
+end
+
+-- The ranges of logs: {entry, start, length of the log, format and items as JSON, …}; what cannot
+-- be read is nil.
+local function logged(wanted)
+  local found = {}
+  for entry, ranges in pairs(wanted) do
+    local length = length_of(entry)
+    -- A few items more are cheaper than another command.
+    for _, range in ipairs(merged(ranges, 8)) do
+      local path = ('$.items[%d:%d]'):format(range[1], range[2])
+      local text = redis.pcall('JSON.GET', key_of(entry), '$.format', path)
+      if type(text) ~= 'string' then text = false end
+      for _, part in ipairs({ entry, range[1], length, text }) do found[#found + 1] = part end
+    end
   end
   return found
 end

@@ -10,35 +10,17 @@ local needed, living, holders = {}, {}, {}
 for _, entry in ipairs(entries('c:')) do
   local blobs, slices = references_of(entry)
   for _, blob in ipairs(blobs) do needed[blob] = true end
+  want(living, slices)
   for _, slice in ipairs(slices) do
-    local log = slice[1]
-    needed[log] = true
-    living[log] = living[log] or {}
-    table.insert(living[log], { slice[2], slice[3] })
-    holders[log] = holders[log] or {}
-    holders[log][entry] = true
+    needed[slice[1]] = true
+    holders[slice[1]] = holders[slice[1]] or {}
+    holders[slice[1]][entry] = true
   end
 end
 for _, kind in ipairs({ 'b:', 'l:' }) do
   for _, entry in ipairs(entries(kind)) do
     if not needed[entry] then forget(entry) end
   end
-end
-
--- The ranges as few that do not touch, in order, and how many items they have.
-local function merged(ranges)
-  table.sort(ranges, function(left, right) return left[1] < right[1] end)
-  local found, count = {}, 0
-  for _, range in ipairs(ranges) do
-    local last = found[#found]
-    if last and range[1] <= last[2] then
-      last[2] = math.max(last[2], range[2])
-    else
-      found[#found + 1] = { range[1], range[2] }
-    end
-  end
-  for _, range in ipairs(found) do count = count + range[2] - range[1] end
-  return found, count
 end
 
 -- Write a log anew with its living items alone, and let its checkpoints refer to that. It gets
@@ -79,12 +61,15 @@ local function compact(log, ranges, channel)
 end
 
 for log, ranges in pairs(living) do
-  local key = key_of(log)
-  local length = redis.call('EXISTS', key) == 1 and redis.call('JSON.ARRLEN', key, '.items') or 0
-  local found, count = merged(ranges)
-  local channel = length > 0 and cjson.decode(redis.call('JSON.GET', key, '$.channel'))[1]
-  -- A name with other characters would need another spelling in a JSONPath.
-  if length - count > count and channel:match('^[%w_:. -]+$') then compact(log, found, channel) end
+  local found, count = merged(ranges, 0), 0
+  for _, range in ipairs(found) do count = count + range[2] - range[1] end
+  if length_of(log) > 2 * count then
+    local channel = cjson.decode(redis.call('JSON.GET', key_of(log), '$.channel'))[1]
+    -- A name with other characters would need another spelling in a JSONPath.
+    if type(channel) == 'string' and channel:match('^[%w_:. -]+$') then
+      compact(log, found, channel)
+    end
+  end
 end
 
 refresh_thread()

@@ -1,23 +1,29 @@
 -- Store documents of one thread, all or none.
--- ARGV[3] is a JSON object: "expected", entries that must be there already; "appended", logs with
--- their length and the number of items to add to each; "inherited", pairs of a blob's entry and the
--- JSON member that the last document gets if the blob is there. Then come the items to add, one
--- after another, and then the documents: entry, document, …
--- Returns the entries that are not as expected: if there are any, nothing is stored.
+-- ARGV[3] is a JSON object: "expected", pairs of the entry of a blob or log that must be there
+-- already and how many items it must have (0 for a blob); "appended", logs with their length and
+-- the number of items to add to each; "inherited", pairs of a blob's entry and the JSON member that
+-- the last document gets if the blob is there. Then come the items to add, one after another, and
+-- then the documents: entry, document, …
+-- Returns the entries that are missing, and the logs that others have added to: if there are any,
+-- nothing is stored.
 
 local order = cjson.decode(ARGV[3])
 
-local missing = {}
-for _, entry in ipairs(order.expected) do
-  if redis.call('EXISTS', key_of(entry)) == 0 then missing[#missing + 1] = entry end
-end
-for _, log in ipairs(order.appended) do
-  local key = key_of(log[1])
-  if redis.call('EXISTS', key) == 0 or redis.call('JSON.ARRLEN', key, '.items') ~= log[2] then
-    missing[#missing + 1] = log[1]
+local missing, grown = {}, {}
+for _, pair in ipairs(order.expected) do
+  local entry, length = pair[1], pair[2]
+  if length > 0 and length_of(entry) < length
+    or length == 0 and redis.call('EXISTS', key_of(entry)) == 0
+  then
+    missing[#missing + 1] = entry
   end
 end
-if #missing > 0 then return missing end
+for _, log in ipairs(order.appended) do
+  local length = length_of(log[1])
+  if length < log[2] then missing[#missing + 1] = log[1] end
+  if length > log[2] then grown[#grown + 1] = log[1] end
+end
+if #missing + #grown > 0 then return { missing, grown } end
 
 local at = 4
 for _, log in ipairs(order.appended) do
@@ -43,8 +49,14 @@ for i = at, #ARGV, 2 do
     document = document:sub(1, -3) .. comma .. table.concat(members, ',') .. '}}'
   end
   redis.call('ZADD', contents, 0, entry)
-  redis.call('JSON.SET', key_of(entry), '$', document)
+  if entry:sub(1, 2) == 'l:' then
+    -- A log's number is random: one that is there is this very log, by a command that was sent
+    -- twice, and others may have added to it.
+    redis.call('JSON.SET', key_of(entry), '$', document, 'NX')
+  else
+    redis.call('JSON.SET', key_of(entry), '$', document)
+  end
   if entry:sub(1, 3) == 'c::' then root = true end
 end
 if root then refresh_thread() end
-return missing
+return { {}, {} }
