@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import socket
 import threading
 import time
@@ -65,6 +66,7 @@ def _serve(
     delay: Synchronized[float],
     sent: Synchronized[int],
 ) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         client, _ = listener.accept()
         upstream = socket.create_connection(server)
@@ -77,6 +79,12 @@ def _serve(
             (_deliver, (late, client)),
         ):
             threading.Thread(target=target, args=arguments, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    if parent := multiprocessing.parent_process():
+        parent.join()
+    os._exit(0)
 
 
 def _send(client: socket.socket, server: socket.socket, sent: Synchronized[int]) -> None:

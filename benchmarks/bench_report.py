@@ -217,13 +217,14 @@ class Panel(NamedTuple):
     label: str
     across: str
     is_bytes: bool = False
+    is_log: bool = False
 
 
 PLOTS = {
     "conversation": (
         "put and get_tuple against conversation length",
-        Panel("put", "put, {:,} messages", "messages in the conversation"),
-        Panel("get_tuple", "get_tuple, {:,} messages", "messages in the conversation"),
+        Panel("put", "put, {:,} messages", "messages in the conversation", is_log=True),
+        Panel("get_tuple", "get_tuple, {:,} messages", "messages in the conversation", is_log=True),
     ),
     "stored": (
         "Stored bytes against conversation length",
@@ -236,6 +237,7 @@ PLOTS = {
             "list(None, filter=…, limit=10)",
             "search of all threads, {:,} checkpoints",
             "stored checkpoints",
+            is_log=True,
         ),
     ),
     "network": (
@@ -271,7 +273,10 @@ def draw(bench: Bench, folder: Path) -> dict[str, str]:
 
 
 def _draw(axis: Any, panel: Panel, bench: Bench) -> None:
+    from matplotlib.ticker import LogLocator, NullLocator
+
     found = bench.bytes if panel.is_bytes else bench.times
+    sizes = {key.size for key in found if key.label == panel.label}
     for saver, (name, colour) in reversed(SAVERS.items()):
         points = sorted(
             (key.size, found[key])
@@ -286,7 +291,14 @@ def _draw(axis: Any, panel: Panel, bench: Bench) -> None:
                 linewidth=2.5 if saver == OURS else 1.5,
             )  # fmt: skip
     axis.set(title=panel.title, xlabel=panel.across, ylabel="MB" if panel.is_bytes else "ms")
-    axis.set_yscale("log")
-    axis.yaxis.set_major_formatter("{x:g}")
+    if panel.is_log:
+        axis.set_yscale("log")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_minor_locator(NullLocator())
+        axis.yaxis.set_major_formatter("{x:g}")
+    else:
+        axis.set_ylim(bottom=0)
+    if len(sizes) < 4:
+        axis.set_xticks(sorted(sizes))
     axis.grid(alpha=0.3)
     axis.spines[["top", "right"]].set_visible(False)

@@ -24,14 +24,14 @@ from bench_work import Bench, Key, Sizes  # noqa: E402
 
 TINY = Sizes(
     agent=8,
-    lengths=(2, 4, 8),
+    lengths=(2, 4),
     threads=8,
     tasks=4,
     large=10_000,
     concurrent=3,
     turns=2,
     delays=(0,),
-    rounds=6,
+    rounds=4,
 )
 
 
