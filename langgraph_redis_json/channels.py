@@ -13,8 +13,8 @@ from langgraph.checkpoint.base import Checkpoint
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
-from langgraph_redis_json import keys, logs, values
-from langgraph_redis_json.documents import build_blob, build_log
+from langgraph_redis_json import keys, logs
+from langgraph_redis_json.documents import build_blob, build_log, encode, writes_msgpack
 from langgraph_redis_json.keys import CheckpointName
 from langgraph_redis_json.memory import Known
 
@@ -68,11 +68,12 @@ def store_channels(
             _expect(stored, last.needed())
         else:
             type_, data = serde.dumps_typed(value)
-            items = logs.split(data) if type_ == "msgpack" and len(data) > INLINE else None
+            is_large = type_ == "msgpack" and len(data) > INLINE
+            items = logs.split(data) if is_large and writes_msgpack(serde) else None
             if items is not None:
                 last = _store_list(stored, name, channel, version, items, last)
             else:
-                text = values.encode(type_, data).text()
+                text = encode(type_, data, serde).text()
                 last = Known(version, text)
                 if len(text) > INLINE or isinstance(value, _DeltaSnapshot):
                     entry = keys.blob_entry(name.checkpoint_ns, channel, version)

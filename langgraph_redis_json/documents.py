@@ -77,7 +77,9 @@ def build_checkpoint(
         # Version maps are machinery that nobody searches: as text they take half the memory.
         "checkpoint": _members(body, serde).decode(),
         "pending_sends": (
-            None if sends is None else _fragment(values.encode(*serde.dumps_typed(sends)))
+            None
+            if sends is None
+            else orjson.Fragment(encode(*serde.dumps_typed(sends), serde).text())
         ),
         "tokens": [
             filters.thread_token(name.thread_id),
@@ -139,7 +141,7 @@ def build_writes(
             {
                 "channel": channel,
                 "task_path": task_path,
-                "value": _fragment(values.encode(*serde.dumps_typed(value))),
+                "value": orjson.Fragment(encode(*serde.dumps_typed(value), serde).text()),
             }
         )
         for index, (channel, value) in enumerate(writes)
@@ -182,8 +184,17 @@ def retarget(
     return orjson.dumps(fields)
 
 
-def _fragment(encoded: values.Encoded) -> orjson.Fragment:
-    return orjson.Fragment(encoded.text())
+def encode(type_: str, data: bytes, serde: SerializerProtocol) -> values.Encoded:
+    """What the saver's serializer wrote, as JSON."""
+    if type_ == "msgpack" and not writes_msgpack(serde):
+        return values.opaque(type_, data)
+    return values.encode(type_, data)
+
+
+def writes_msgpack(serde: SerializerProtocol) -> bool:
+    """Whether what the serializer calls msgpack is LangGraph's. Another's may be anything, and
+    ormsgpack before 1.13.1 can be made to take all memory by what only looks like msgpack."""
+    return type(serde).dumps_typed is JsonPlusSerializer.dumps_typed
 
 
 def _typed_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:

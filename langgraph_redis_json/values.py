@@ -71,6 +71,11 @@ def encode(type_: str, data: bytes) -> Encoded:
             pass
     elif type_ == "null" and not data:
         return Encoded(type_, "json", b"null")
+    return opaque(type_, data)
+
+
+def opaque(type_: str, data: bytes) -> Encoded:
+    """The serializer's bytes as they are, in base64."""
     return Encoded(type_, "base64", b'"%s"' % b64encode(data))
 
 

@@ -227,7 +227,8 @@ def test_nobody_listens(saver: type[Saver]) -> None:
 COMMANDS = [
     *("EVAL", "EVALSHA", "EXISTS", "TIME", "UNLINK"),
     *("ZADD", "ZCARD", "ZRANGEBYLEX", "ZREM", "ZREVRANGEBYLEX"),
-    *("JSON.GET", "JSON.MGET", "JSON.OBJKEYS", "JSON.SET", "JSON.TYPE"),
+    *("JSON.ARRAPPEND", "JSON.ARRLEN", "JSON.GET", "JSON.MERGE", "JSON.MGET", "JSON.OBJKEYS"),
+    *("JSON.SET", "JSON.TYPE", "ZSCORE"),
     *("FT.AGGREGATE", "FT.CREATE", "FT.CURSOR", "FT.INFO", "FT.SEARCH", "FT._LIST"),
 ]
 """All that the savers run."""
@@ -253,7 +254,8 @@ def test_the_commands_are_all_that_the_savers_run(
         checked = commands_run(admin)
         admin.config_resetstat()
         for number in range(1, 4):
-            made = put(saver, f"{number}", {"big": f"{number}{BIG}"}, metadata={"run_id": "run"})
+            grown = {"big": f"{number}{BIG}", "list": [f"{n}{BIG}" for n in range(number)]}
+            made = put(saver, f"{number}", grown, metadata={"run_id": "run"})
             for _ in range(2):
                 saver.put_writes(made, [("channel", 1), ("__interrupt__", 1)], "task")
             saver.get_tuple(made)

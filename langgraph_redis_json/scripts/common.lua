@@ -48,9 +48,10 @@ local function documents(names)
   return found
 end
 
--- What a checkpoint refers to: entries of blobs, and slices of logs, {entry, start, stop}.
+-- What a checkpoint refers to: entries of blobs, and slices of logs, {entry, start, stop}; of the
+-- list alone that has slices of one log, if that is given.
 -- What else stands there was altered by hand; whoever loads the checkpoint will say so.
-local function references_of(entry)
+local function references_of(entry, only)
   local blobs, slices = {}, {}
   local found = redis.call(
     'JSON.GET', key_of(entry), '$.channel_values.*.blob', '$.channel_values.*.log'
@@ -60,14 +61,19 @@ local function references_of(entry)
   for _, blob in ipairs(found['$.channel_values.*.blob']) do
     if type(blob) == 'string' and blob:sub(1, 2) == 'b:' then blobs[#blobs + 1] = blob end
   end
-  for _, log in ipairs(found['$.channel_values.*.log']) do
-    for _, slice in ipairs(type(log) == 'table' and log or {}) do
+  for _, list in ipairs(found['$.channel_values.*.log']) do
+    local wanted, part = only == nil, {}
+    for _, slice in ipairs(type(list) == 'table' and list or {}) do
       if
         type(slice) == 'table' and type(slice[1]) == 'string' and slice[1]:sub(1, 2) == 'l:'
         and type(slice[2]) == 'number' and type(slice[3]) == 'number'
       then
-        slices[#slices + 1] = slice
+        part[#part + 1] = slice
+        wanted = wanted or slice[1] == only
       end
+    end
+    if wanted then
+      for _, slice in ipairs(part) do slices[#slices + 1] = slice end
     end
   end
   return blobs, slices

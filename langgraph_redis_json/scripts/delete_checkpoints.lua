@@ -23,10 +23,16 @@ for _, kind in ipairs({ 'b:', 'l:' }) do
   end
 end
 
--- Write a log anew with its living items alone, and let its checkpoints refer to that. It gets
--- another name: what a saver remembers of the old one must not fit it.
-local function compact(log, ranges, channel)
-  local key, new = key_of(log), log .. '_'
+-- The name of a log that is written anew: with a number at its end that counts up. What a saver
+-- remembers of the old one must not fit it.
+local function renamed(log)
+  local name, count = log:match('^(.*)%.(%d+)$')
+  return (name or log) .. '.' .. (count or 0) + 1
+end
+
+-- Write a log anew with its living items alone, and let its checkpoints refer to that.
+local function compact(log, ranges)
+  local key, new = key_of(log), renamed(log)
   local items, starts, length = {}, {}, 0
   for _, range in ipairs(ranges) do
     local path = ('$.items[%d:%d]'):format(range[1], range[2])
@@ -41,21 +47,20 @@ local function compact(log, ranges, channel)
   fields[#fields + 1] = '"items":[' .. table.concat(items, ',') .. ']'
   redis.call('ZADD', contents, 0, new)
   redis.call('JSON.SET', key_of(new), '$', '{' .. table.concat(fields, ',') .. '}')
-  local path = '$.channel_values["' .. channel .. '"].log'
+  local channel = cjson.encode(cjson.decode(redis.call('JSON.GET', key, '$.channel'))[1])
   for entry in pairs(holders[log]) do
-    local slices = cjson.decode(redis.call('JSON.GET', key_of(entry), path))[1]
+    local _, slices = references_of(entry, log)
     for _, slice in ipairs(slices) do
-      if slice[1] == log then
-        for _, start in ipairs(starts) do
-          if start[1] <= slice[2] and slice[3] <= start[2] then
-            local moved = start[3] - start[1]
-            slice[1], slice[2], slice[3] = new, slice[2] + moved, slice[3] + moved
-            break
-          end
+      for _, start in ipairs(starts) do
+        if slice[1] == log and start[1] <= slice[2] and slice[3] <= start[2] then
+          local moved = start[3] - start[1]
+          slice[1], slice[2], slice[3] = new, slice[2] + moved, slice[3] + moved
         end
       end
     end
-    redis.call('JSON.SET', key_of(entry), path, cjson.encode(slices))
+    -- A merge needs no JSONPath, which not every channel's name can be spelled in.
+    local patch = '{"channel_values":{' .. channel .. ':{"log":' .. cjson.encode(slices) .. '}}}'
+    redis.call('JSON.MERGE', key_of(entry), '$', patch)
   end
   forget(log)
 end
@@ -63,13 +68,7 @@ end
 for log, ranges in pairs(living) do
   local found, count = merged(ranges, 0), 0
   for _, range in ipairs(found) do count = count + range[2] - range[1] end
-  if length_of(log) > 2 * count then
-    local channel = cjson.decode(redis.call('JSON.GET', key_of(log), '$.channel'))[1]
-    -- A name with other characters would need another spelling in a JSONPath.
-    if type(channel) == 'string' and channel:match('^[%w_:. -]+$') then
-      compact(log, found, channel)
-    end
-  end
+  if length_of(log) > 2 * count then compact(log, found) end
 end
 
 refresh_thread()
