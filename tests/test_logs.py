@@ -531,6 +531,7 @@ def test_nothing_is_left_behind_windows(
 ) -> None:
     threads = [Thread("thread"), Thread("thread", "sub"), Thread("other")]
     for thread in threads:
+        thread.put(saver, items(900, 910))  # a log that nobody needs in the end
         first = ITEMS["messages"](-1)
         for n in range(50):
             thread.put(saver, [first, *items(n, n + 10, "messages")])
@@ -858,6 +859,21 @@ def test_the_slices_of_a_layout(lists: list[Any]) -> None:
         )
         if forgotten:
             known = None
+
+
+def test_neighbours_in_two_logs_are_two_slices() -> None:
+    """Item 2 of one log and item 3 of another do not follow each other."""
+    known = memory.Known(
+        "1",
+        b"",
+        None,
+        [memory.Slice("one", 0, 5), memory.Slice("two", 0, 5)],
+        logs.digests([b"%d" % number for number in range(10)]),
+        {"one": 5, "two": 5},
+    )
+    value = [b"%d" % number for number in (0, 1, 2, 8, 9)]
+    layout = logs.lay_out(logs.digests(value), known, "l:")
+    assert layout.slices == [("one", 0, 3), ("two", 3, 5)]
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
