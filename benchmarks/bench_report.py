@@ -81,7 +81,14 @@ def _bytes_table(bench: Bench) -> str:
 
 def _ping(bench: Bench) -> str:
     times = bench.times.get(PING, [0.0])
-    return f"A PING took {_ms(median(times))} / {_ms(percentile(times))}."
+    middle, high = median(times), percentile(times)
+    said = f"A PING took {_ms(middle)} / {_ms(high)}."
+    if high > 5 * middle:
+        said += (
+            " The machine had other work too: what waits for a server is slower beside "
+            f"{MEMORY} than it would be alone."
+        )
+    return said
 
 
 def percentile(times: Sequence[float]) -> float:

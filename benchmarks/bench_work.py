@@ -54,7 +54,7 @@ class Sizes:
     turns: int = 10
     delays: Sequence[int] = (0, 1, 5)
     rounds: int = 31
-    budget: float = 30.0
+    budget: float = 80.0
 
     @property
     def length(self) -> int:
@@ -293,7 +293,7 @@ def short_threads(bench: Bench) -> None:
                 key = Key("{:,} short threads of 4 supersteps", number + 1, lane.name)
                 bench.note_bytes(key, lane.grown())
                 key = Key("search of all threads, {:,} checkpoints", 4 * number + 4, lane.name)
-                for _ in range(7):
+                for _ in range(5):
                     bench.timed(key, _first_ten, saver, None, filter={"source": "fork"})
 
 
