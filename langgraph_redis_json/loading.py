@@ -61,13 +61,14 @@ class Log:
         self.length = length
         self._texts: list[tuple[int, bytes]] = []
         self._items: dict[int, Any] = {}
+        self._packable: dict[int, Any] = {}
 
     def add(self, start: int, text: bytes) -> None:
         """Take in the range that begins at `start`."""
         self._texts.append((start, text))
 
-    def items(self, start: int, stop: int) -> list[bytes]:
-        """The serializer's bytes of the items from `start` up to `stop`."""
+    def items(self, start: int, stop: int) -> list[Any]:
+        """The packable items from `start` up to `stop`."""
         with reading(self.key):
             while self._texts:
                 first, text = self._texts.pop()
@@ -77,13 +78,12 @@ class Log:
                 self._items.update(enumerate(found, first))
             return [self._item(number) for number in range(start, stop)]
 
-    def _item(self, number: int) -> bytes:
-        if number not in self._items:
-            raise ValueError(f"it has no item {number}")
-        item = self._items[number]
-        if not isinstance(item, bytes):
-            item = self._items[number] = logs.decode_item(item)
-        return item
+    def _item(self, number: int) -> Any:
+        if number not in self._packable:
+            if number not in self._items:
+                raise ValueError(f"it has no item {number}")
+            self._packable[number] = logs.packable(self._items[number])
+        return self._packable[number]
 
 
 def rows(thread: ThreadKeys, thread_id: str, reply: Any) -> Iterable[Row]:
@@ -124,8 +124,6 @@ class DecodedCheckpoint(NamedTuple):
     pending_sends: Dumped | None
     stored: dict[str, Any]
     """The channel values as they stand in the document."""
-    items: dict[str, list[bytes]]
-    """The items of those that are lists in logs."""
 
 
 def decode_checkpoint(row: Row, channels: Container[str] | None = None) -> DecodedCheckpoint:
@@ -145,14 +143,9 @@ def decode_checkpoint(row: Row, channels: Container[str] | None = None) -> Decod
         body = _decode_members(orjson.loads(fields["checkpoint"]))
         _ = body["channel_versions"]
         channel_values: dict[str, Dumped] = {}
-        items: dict[str, list[bytes]] = {}
         for channel, stored in fields["channel_values"].items():
             if channels is None or channel in channels:
-                if "log" in stored:
-                    items[channel] = _items(row, stored["log"])
-                    channel_values[channel] = Dumped("msgpack", logs.join(items[channel]))
-                else:
-                    channel_values[channel] = _decode_channel(row, stored)
+                channel_values[channel] = _decode_channel(row, stored)
         return DecodedCheckpoint(
             int(body["v"]),
             _text(fields, "parent_checkpoint_id") if "parent_checkpoint_id" in fields else None,
@@ -165,14 +158,13 @@ def decode_checkpoint(row: Row, channels: Container[str] | None = None) -> Decod
                 else None
             ),
             fields["channel_values"],
-            items,
         )
 
 
-def _items(row: Row, slices: Any) -> list[bytes]:
+def _items(row: Row, slices: Any) -> list[Any]:
     if not isinstance(slices, list) or not slices:
         raise ValueError("a list of it has no slices")
-    items: list[bytes] = []
+    items: list[Any] = []
     for entry, start, stop in slices:
         if type(start) is not int or type(stop) is not int or not 0 <= start < stop:
             raise ValueError(f"{start!r:.50} to {stop!r:.50} is no slice of a log")
@@ -185,6 +177,8 @@ def _items(row: Row, slices: Any) -> list[bytes]:
 
 
 def _decode_channel(row: Row, stored: dict[str, Any]) -> Dumped:
+    if "log" in stored:
+        return Dumped("msgpack", logs.pack(_items(row, stored["log"])))
     if "blob" not in stored:
         return Dumped(*values.decode(stored))
     entry = _text(stored, "blob")
@@ -206,11 +200,14 @@ def known(row: Row, decoded: DecodedCheckpoint) -> dict[str, Known]:
         return found
     for channel, stored in decoded.stored.items():
         last = Known(versions.get(channel), orjson.dumps(stored), stored.get("blob"))
-        if channel in decoded.items:
+        if "log" in stored:
             slices = [Slice(*part) for part in stored["log"]]
+            items = logs.split(decoded.channel_values[channel].data)
+            if items is None:  # no list that this version would keep in a log
+                continue
             last = last._replace(
                 slices=slices,
-                digests=logs.digests(decoded.items[channel]),
+                digests=logs.digests(items),
                 lengths={part.log: row.logs[part.log].length for part in slices},
             )
         found[channel] = last

@@ -139,15 +139,21 @@ def encode_item(item: bytes) -> bytes:
     return b'{"%s":%s}' % (encoded.form.encode(), encoded.content)
 
 
-def decode_item(item: Any) -> bytes:
-    """The serializer's bytes of an item of a log.
+def packable(item: Any) -> Any:
+    """What ormsgpack packs into the serializer's bytes of an item of a log.
 
     Raises:
         ValueError: if it is no such item.
     """
     if not isinstance(item, dict) or len(item) != 1:
         raise ValueError("an item of it is no object of one member")
-    return values.decode({"type": "msgpack", **item})[1]
+    [(form, content)] = item.items()
+    return values.packable(form, content)
+
+
+def pack(items: Sequence[Any]) -> bytes:
+    """The list of these packable items, as the serializer wrote it."""
+    return ormsgpack.packb(items, option=ormsgpack.OPT_NON_STR_KEYS)
 
 
 def stem(checkpoint_ns: str, channel: str) -> str:

@@ -70,8 +70,11 @@ def encode(type_: str, data: bytes) -> Encoded:
         except _NotReadable:
             pass
     elif type_ == "null" and not data:
-        return Encoded(type_, "json", b"null")
+        return _NULL
     return opaque(type_, data)
+
+
+_NULL = Encoded("null", "json", b"null")
 
 
 def opaque(type_: str, data: bytes) -> Encoded:
@@ -108,6 +111,26 @@ def decode(stored: Any) -> tuple[str, bytes]:
         raise ValueError(f"it is not a stored value ({type(error).__name__}: {error})") from error
 
 
+def packable(form: str, content: Any) -> Any:
+    """What ormsgpack packs into the serializer's msgpack, of one form of it.
+
+    Raises:
+        ValueError: as `decode`.
+    """
+    try:
+        match form:
+            case "json":
+                return content
+            case "tagged":
+                return unmark(content)
+            case "base64":
+                data = b64decode(content, validate=True)
+                return ormsgpack.unpackb(data, ext_hook=ormsgpack.Ext, option=_PACKING)
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise ValueError(f"it is not a stored value ({type(error).__name__}: {error})") from error
+    raise ValueError(f"msgpack is not stored as {form!r:.50}")
+
+
 # ---- msgpack -> JSON
 
 
@@ -130,12 +153,14 @@ def _readable(data: bytes) -> tuple[Form, bytes]:
         proof = ormsgpack.packb(unmark(tree) if tagged else tree, option=_PACKING)
     except (ValueError, TypeError, RecursionError) as error:
         raise _NotReadable from error
-    if proof != data or _is_too_deep(tree):
+    if proof != data or _is_too_deep(tree, text):
         raise _NotReadable
     return ("tagged" if tagged else "json"), text
 
 
-def _is_too_deep(tree: Any) -> bool:
+def _is_too_deep(tree: Any, text: bytes) -> bool:
+    if len(text) < 2 * DEEPEST:  # each level costs two brackets
+        return False
     level = [tree] if isinstance(tree, (dict, list)) else []
     for _ in range(DEEPEST):
         level = [
