@@ -87,14 +87,14 @@ class WholeThreads(Finding):
             raise ValueError(f"cannot copy the thread {target_id!r} onto itself")
         checkpoints = yield from self._entries(source, "c")
         for page in _pages((yield from self._entries(source, "w")), PAGE):
-            found = yield from self._parsed(source, page)
+            found = yield from self._present(source, page)
             yield [store(target, _retargeted(source, found, target_id, {}))]
         copied: dict[str, str] = {}
         for page in _pages(checkpoints, PAGE):
-            found = yield from self._parsed(source, page)
+            found = yield from self._present(source, page)
             gone = yield from self._copy_references(source, target, target_id, found, copied)
             if gone:  # the thread was pruned meanwhile, and these checkpoints with it
-                found = yield from self._parsed(source, page)
+                found = yield from self._present(source, page)
                 gone = yield from self._copy_references(source, target, target_id, found, copied)
             for entry, missing in gone.items():
                 raise MissingDocumentError(key=source.key(entry), missing=source.key(missing))
@@ -131,6 +131,24 @@ class WholeThreads(Finding):
             copies = _retargeted(source, found, target_id, {})
             yield [store(target, [(copied[entry], copy) for entry, copy in copies])]
         return gone
+
+    def _present(
+        self, thread: ThreadKeys, entries: Sequence[str]
+    ) -> Plan[dict[str, dict[str, Any]]]:
+        """The documents by their entries, but for those that were deleted meanwhile.
+
+        Raises:
+            MissingDocumentError: if one is gone that the table of contents still names.
+        """
+        found = yield from self._parsed(thread, entries)
+        gone = [entry for entry in entries if entry not in found]
+        if gone:
+            scores = yield [("ZSCORE", thread.contents, entry) for entry in gone]
+            for entry, score in zip(gone, scores, strict=True):
+                if score is not None:
+                    key = thread.key(entry)
+                    raise MissingDocumentError(key=key, missing=key)
+        return found
 
     def _parsed(
         self, thread: ThreadKeys, entries: Sequence[str]

@@ -10,7 +10,7 @@ from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.serde.types import INTERRUPT
 
-from langgraph_redis_json import indexes, threads
+from langgraph_redis_json import MissingDocumentError, indexes, threads
 
 
 def renamed(found: CheckpointTuple, thread_id: str) -> CheckpointTuple:
@@ -129,3 +129,17 @@ def test_a_long_thread_is_copied_whole(make_saver: MakeSaver, client: Client) ->
     saver.copy_thread("thread", "copy")
     found = [found.checkpoint["channel_values"]["big"] for found in saver.list(config("copy"))]
     assert found == [f"{number}{BIG}" for number in range(count - 1, -1, -1)]
+
+
+@each_saver
+@pytest.mark.parametrize("kind", ["checkpoint", "checkpoint_write"])
+def test_a_document_that_is_gone_is_not_just_left_out(
+    saver: Saver, redis_client: redis.Redis, key_prefix: str, kind: str
+) -> None:
+    made = put(saver, "1")
+    saver.put_writes(made, [("channel", 1)], "task")
+    [key] = found_keys(redis_client, key_prefix, kind)
+    redis_client.delete(key)
+    with pytest.raises(MissingDocumentError) as raised:
+        saver.copy_thread("thread", "copy")
+    assert key in str(raised.value)
