@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN = $(VENV)/bin
+# Each worker has an embedded Redis of its own; a server that is shared has one.
+WORKERS = $(if $(REDIS_URL),0,auto)
 
 .DEFAULT_GOAL := help
 .PHONY: help test lint format docs demo test-lowest compare bench clean
@@ -12,7 +14,7 @@ help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 test: lint  ## Check the code, then run the tests
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n $(WORKERS)
 
 lint: $(VENV)/test.stamp  ## Check style, format and types
 	$(BIN)/ruff check
@@ -31,7 +33,7 @@ demo: $(VENV)/demo.stamp  ## Run the quickstart on a real Redis
 
 test-lowest: VENV := .venv-lowest
 test-lowest: .venv-lowest/lowest.stamp  ## Run the tests on the oldest versions of our dependencies
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n $(WORKERS)
 
 compare: VENV := .venv-compare
 compare: .venv-compare/compare.stamp  ## Set this saver beside LangGraph's others, in docs/comparison.md

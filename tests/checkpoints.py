@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -44,6 +45,11 @@ STRANGE = {
 """Ids that some key, pattern, query or separator could trip over."""
 
 strange = pytest.mark.parametrize("text", STRANGE.values(), ids=STRANGE.keys())
+
+
+def spelled(value: Any) -> str:
+    """A value in the name of a test: the same in every process that names it."""
+    return re.sub(" at 0x[0-9a-f]+", "", repr(value))
 
 
 def config(

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import pytest
 import redis
+from checkpoints import spelled
 from conftest import Client, MakeSaver, Saver
 from hypothesis import given
 from hypothesis import strategies as st
@@ -306,7 +307,7 @@ def test_any_serializer(
     assert same(found.metadata, metadata)
 
 
-@pytest.mark.parametrize("bad", [Plain(1), [Plain(1)], {"x": 2**80}, 1j], ids=repr)
+@pytest.mark.parametrize("bad", [Plain(1), [Plain(1)], {"x": 2**80}, 1j], ids=spelled)
 @pytest.mark.parametrize("good", ["first", BULK], ids=["small", "large"])
 def test_what_the_serializer_refuses_is_not_half_written(
     make_saver: MakeSaver,

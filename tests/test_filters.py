@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from checkpoints import spelled
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from redisvl.query.filter import FilterExpression
@@ -139,7 +140,7 @@ class Colour(enum.Enum):
 NO_JSON = [Colour.RED, b"red", {1, 2}, Decimal(1), UUID(int=1), {1: 2}, 2**70, object(), "\ud800"]
 
 
-@pytest.mark.parametrize("value", NO_JSON, ids=repr)
+@pytest.mark.parametrize("value", NO_JSON, ids=spelled)
 @pytest.mark.parametrize("wrap", [lambda v: v, lambda v: [v], lambda v: {"a": v}])
 def test_what_is_no_json_is_left_to_python(value: Any, wrap: Any) -> None:
     # One token stands for all such values of a key, and a search for JSON looks there too.

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import redis
-from checkpoints import BIG, STRANGE, config, each_saver, ids, names, put
+from checkpoints import BIG, STRANGE, config, each_saver, ids, names, put, spelled
 from conftest import Client, MakeSaver, Saver
 from langchain_core.messages import HumanMessage
 
@@ -240,7 +240,7 @@ def test_equal_values_are_the_same(saver: Saver, stored: Any, given: Any) -> Non
 
 
 @each_saver
-@pytest.mark.parametrize("given", [float("nan"), Colour.RED, {1, 2}, object(), b"red"], ids=repr)
+@pytest.mark.parametrize("given", [float("nan"), Colour.RED, {1, 2}, object(), b"red"], ids=spelled)
 def test_a_value_that_is_no_json_finds_what_equals_it(saver: Saver, given: Any) -> None:
     put(saver, "1", metadata={"key": "red"})
     put(saver, "2", metadata={"key": [1, 2]})
