@@ -228,7 +228,7 @@ COMMANDS = [
     *("EVAL", "EVALSHA", "EXISTS", "TIME", "UNLINK"),
     *("ZADD", "ZCARD", "ZRANGEBYLEX", "ZREM", "ZREVRANGEBYLEX"),
     *("JSON.ARRAPPEND", "JSON.ARRLEN", "JSON.GET", "JSON.MERGE", "JSON.MGET", "JSON.OBJKEYS"),
-    *("JSON.SET", "ZSCORE"),
+    *("JSON.SET", "JSON.TYPE", "ZSCORE"),
     *("FT.AGGREGATE", "FT.CREATE", "FT.CURSOR", "FT.INFO", "FT.SEARCH", "FT._LIST"),
 ]
 """All that the savers run."""
