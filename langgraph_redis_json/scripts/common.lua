@@ -9,8 +9,9 @@ local KINDS = {
 }
 local LAST = '\255'
 
--- The key that an entry of the table of contents names.
+-- The key that an entry of the table of contents names. sweep.lua puts an x in front of some.
 local function key_of(entry)
+  if entry:sub(1, 1) == 'x' then entry = entry:sub(2) end
   return prefix .. KINDS[entry:sub(1, 1)] .. ':' .. thread .. entry:sub(2)
 end
 
@@ -143,6 +144,15 @@ end
 local function forget(entry)
   redis.call('UNLINK', key_of(entry))
   redis.call('ZREM', contents, entry)
+end
+
+local function forget_all(names)
+  for first = 1, #names, 1000 do
+    local keys = {}
+    for i = first, math.min(first + 999, #names) do keys[#keys + 1] = key_of(names[i]) end
+    redis.call('UNLINK', unpack(keys))
+    redis.call('ZREM', contents, unpack(names, first, first + #keys - 1))
+  end
 end
 
 local function has_write(names, index)
