@@ -3,6 +3,7 @@
 from langgraph_redis_json.aio import AsyncRedisSaver
 from langgraph_redis_json.errors import (
     CheckpointError,
+    CoordinatorMissingError,
     DamagedDocumentError,
     IndexMissingError,
     MissingDocumentError,
@@ -13,6 +14,7 @@ from langgraph_redis_json.saver import RedisSaver
 __all__ = [
     "AsyncRedisSaver",
     "CheckpointError",
+    "CoordinatorMissingError",
     "DamagedDocumentError",
     "IndexMissingError",
     "MissingDocumentError",

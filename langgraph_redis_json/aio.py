@@ -16,11 +16,20 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.cluster import RedisCluster
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import ClusterError, NoScriptError, RedisError, TryAgainError
 from typing_extensions import Self
 
 from langgraph_redis_json.bridges import SyncOnLoop
-from langgraph_redis_json.commands import Command, Listing, Plan, Replies, with_source
+from langgraph_redis_json.commands import (
+    MOVING,
+    Command,
+    Listing,
+    Plan,
+    Replies,
+    in_cluster,
+    is_moving,
+    with_source,
+)
 
 T = TypeVar("T")
 
@@ -68,6 +77,7 @@ class AsyncRedisSaver(SyncOnLoop):
                 "AsyncRedisSaver takes a URL, or a client or connection pool of redis.asyncio, "
                 f"not {type(redis).__module__}.{type(redis).__name__}"
             )
+        self._clustered = isinstance(self._redis, RedisCluster)
 
     @classmethod
     def from_conn_string(
@@ -326,6 +336,19 @@ class AsyncRedisSaver(SyncOnLoop):
             return
 
     async def _execute(self, commands: Sequence[Command]) -> Replies:
+        if not self._clustered:
+            return await self._send(commands)
+        commands = list(map(in_cluster, commands))
+        for _ in range(MOVING):
+            try:
+                return await self._send(commands)
+            except (TryAgainError, ClusterError) as error:
+                if not is_moving(error):
+                    raise
+            await sleep(0.05)
+        return await self._send(commands)
+
+    async def _send(self, commands: Sequence[Command]) -> Replies:
         """One network round trip, and another where a script is new to the server."""
         replies: Replies
         if len(commands) == 1:

@@ -15,11 +15,12 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         super().__init__(serde=serde)
         self.key_prefix = key_prefix
         self._memory = Memory()
+        self._clustered = False
 
     @property
     def _plans(self) -> Plans:
         # Made for each call: a clone has another serializer, and users may set one.
-        return Plans(self.key_prefix, self.serde, self._memory)
+        return Plans(self.key_prefix, self.serde, self._memory, self._clustered)
 
     def get_next_version(self, current: str | int | None, channel: None) -> str:
         """The version of a channel after `current`: text that sorts as it counts, with a

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import orjson
 from langgraph.checkpoint.base import CheckpointTuple
+from redis.exceptions import RedisError, TryAgainError
 
 from langgraph_redis_json.keys import ThreadKeys
 
@@ -58,6 +59,30 @@ def with_source(command: Command) -> Command:
     """The same call for a server that does not know the script yet."""
     _, digest, *rest = command
     return ("EVAL", _source(_names[str(digest)]), *rest)
+
+
+def in_cluster(command: Command) -> Command:
+    """The same call for a cluster, which refuses it while the thread's slot is being moved.
+
+    A slot that moves is in two places, and a script, which names most of its keys itself, would
+    find half of a thread in either. Redis refuses calls of several declared keys unless all are
+    in one place; so a key that never exists is declared beside the table of contents.
+    """
+    if command[0] not in ("EVALSHA", "EVAL"):
+        return command
+    verb, what, _, contents, *rest = command
+    assert isinstance(contents, str)
+    return (verb, what, 2, contents, f"{contents}:", *rest)
+
+
+MOVING = 600
+"""Times that a call is tried again, 50 ms and more apart, while its thread's slot is moved."""
+
+
+def is_moving(error: RedisError) -> bool:
+    """Whether a cluster refused a call, unexecuted, because its slot is being moved."""
+    # redis-py tries for half a second itself, and then says the latter.
+    return isinstance(error, TryAgainError) or "TTL exhausted" in str(error)
 
 
 def store(

@@ -12,7 +12,7 @@ from redisvl.query.filter import FilterExpression
 
 from langgraph_redis_json import configs, filters, indexes, keys
 from langgraph_redis_json.commands import Command, Plan, script, search_keys, search_page, text
-from langgraph_redis_json.errors import IndexMissingError
+from langgraph_redis_json.errors import CoordinatorMissingError, IndexMissingError
 from langgraph_redis_json.keys import CheckpointName, ThreadKeys
 from langgraph_redis_json.loading import Row, rows
 from langgraph_redis_json.memory import Memory
@@ -38,11 +38,13 @@ class Finding:
         key_prefix: stands in front of every key and index name; "" for none.
         serde: the saver's serializer.
         memory: what the saver remembers.
+        clustered: whether the client is one of a Redis Cluster.
     """
 
     key_prefix: str
     serde: SerializerProtocol
     memory: Memory
+    clustered: bool = False
 
     def _names(
         self,
@@ -59,7 +61,8 @@ class Finding:
             end: only checkpoints before this one.
             most: the newest so many; all if None.
         """
-        if target is not None and not filter:
+        if target is not None and (not filter or self.clustered):
+            # On a cluster a thread is in one place, and an index is in all.
             names = yield from self._names_in_contents(target, end, most)
         else:
             wanted = target or configs.Target("", None, None, None)
@@ -99,6 +102,7 @@ class Finding:
 
     def _newest(self, query: FilterExpression, most: int) -> Plan[list[CheckpointName]]:
         """The newest so many of the checkpoints that a query finds."""
+        yield from self._see_all_threads()
         index = indexes.name(self.key_prefix, "checkpoints")
         command: Command = (
             *("FT.SEARCH", index, str(query), "NOCONTENT", "SORTBY", "checkpoint_id", "DESC"),
@@ -117,6 +121,7 @@ class Finding:
         self, query: FilterExpression, page: int = SEARCH_PAGE
     ) -> Plan[list[CheckpointName]]:
         """All checkpoints that a query finds, in no order, so many with each trip."""
+        yield from self._see_all_threads()
         index = indexes.name(self.key_prefix, "checkpoints")
         # A cursor without SORTBY is the one way to results that the server does not cap.
         command: Command = (
@@ -132,6 +137,15 @@ class Finding:
             if not cursor:
                 return found
             command = ("FT.CURSOR", "READ", index, cursor, "COUNT", page)
+
+    def _see_all_threads(self) -> Plan[None]:
+        """See that a search goes over all threads.
+
+        Raises:
+            CoordinatorMissingError: if it goes over those of one node.
+        """
+        if self.clustered and not (yield from indexes.has_coordinator(self.key_prefix)):
+            raise CoordinatorMissingError
 
     def _read(self, names: Sequence[CheckpointName]) -> Plan[list[Row]]:
         """The rows of checkpoints, in the order of their names."""

@@ -5,16 +5,20 @@ Fields are declared in ``schemas/*.yaml`` and nowhere else.
 
 from functools import cache
 from importlib.resources import as_file, files
+from warnings import warn
 
 from redis.exceptions import NoPermissionError, ResponseError
 from redisvl.schema import IndexSchema
 
 from langgraph_redis_json import keys
 from langgraph_redis_json.commands import Command, Plan, mapping, script, text, with_source
-from langgraph_redis_json.errors import UnsuitableServerError
+from langgraph_redis_json.errors import CoordinatorMissingError, UnsuitableServerError
 
 SCHEMAS = ("checkpoints", "writes", "threads")
 """The files in ``schemas/``."""
+
+_OURS = "langgraph_redis_json setup"
+"""A thread that nobody else has."""
 
 
 @cache
@@ -40,13 +44,26 @@ def is_missing(error: ResponseError) -> bool:
     return "no such index" in message or "unknown index name" in message
 
 
-def setup(key_prefix: str) -> Plan[None]:
+def has_coordinator(key_prefix: str) -> Plan[bool]:
+    """Whether the Search of a cluster can look into all nodes: a plan."""
+    [found] = yield [script("coordinator", keys.thread_keys(key_prefix, _OURS))]
+    return bool(found)
+
+
+def setup(key_prefix: str, clustered: bool) -> Plan[None]:
     """Check the server and make the indexes that are not there: a plan.
+
+    Args:
+        clustered: whether this is a cluster; one whose Search has no coordinator gets no
+            indexes, which would each know the threads of one node alone, but a warning.
 
     Raises:
         UnsuitableServerError: if the server, its database or the user's permissions do not do.
     """
     yield from _check_commands(key_prefix)
+    if clustered and not (yield from has_coordinator(key_prefix)):
+        warn(str(CoordinatorMissingError()), stacklevel=2)
+        return
     for which in SCHEMAS:
         try:
             yield [_create(schema(key_prefix, which))]
@@ -64,8 +81,10 @@ def setup(key_prefix: str) -> Plan[None]:
     yield from _check_search(name(key_prefix, SCHEMAS[0]))
 
 
-def are_building(key_prefix: str) -> Plan[bool]:
+def are_building(key_prefix: str, clustered: bool) -> Plan[bool]:
     """Whether the server still indexes documents that were there before the indexes: a plan."""
+    if clustered and not (yield from has_coordinator(key_prefix)):
+        return False
     replies = yield [("FT.INFO", name(key_prefix, which)) for which in SCHEMAS]
     return any(int(mapping(reply)["indexing"]) for reply in replies)
 
@@ -81,7 +100,7 @@ def _create(schema: IndexSchema) -> Command:
 
 def _check_commands(key_prefix: str) -> Plan[None]:
     """See that the server knows, and lets this user run, all that plans and scripts run."""
-    check = script("check", keys.thread_keys(key_prefix, "langgraph_redis_json setup"))
+    check = script("check", keys.thread_keys(key_prefix, _OURS))
     try:
         yield [with_source(check)]
     except NoPermissionError as error:

@@ -37,10 +37,10 @@ class Plans(WholeThreads):
     """The operations of one saver."""
 
     def setup(self) -> Plan[None]:
-        return indexes.setup(self.key_prefix)
+        return indexes.setup(self.key_prefix, self.clustered)
 
     def indexes_are_building(self) -> Plan[bool]:
-        return indexes.are_building(self.key_prefix)
+        return indexes.are_building(self.key_prefix, self.clustered)
 
     def put(
         self,

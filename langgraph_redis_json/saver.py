@@ -16,11 +16,20 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from redis import ConnectionPool, Redis
 from redis.cluster import RedisCluster
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import ClusterError, NoScriptError, RedisError, TryAgainError
 from typing_extensions import Self
 
 from langgraph_redis_json.bridges import AsyncInThreads
-from langgraph_redis_json.commands import Command, Listing, Plan, Replies, with_source
+from langgraph_redis_json.commands import (
+    MOVING,
+    Command,
+    Listing,
+    Plan,
+    Replies,
+    in_cluster,
+    is_moving,
+    with_source,
+)
 
 T = TypeVar("T")
 
@@ -68,6 +77,7 @@ class RedisSaver(AsyncInThreads):
                 "RedisSaver takes a URL, or a client or connection pool of redis, "
                 f"not {type(redis).__module__}.{type(redis).__name__}"
             )
+        self._clustered = isinstance(self._redis, RedisCluster)
 
     @classmethod
     def from_conn_string(
@@ -321,6 +331,19 @@ class RedisSaver(AsyncInThreads):
             return
 
     def _execute(self, commands: Sequence[Command]) -> Replies:
+        if not self._clustered:
+            return self._send(commands)
+        commands = list(map(in_cluster, commands))
+        for _ in range(MOVING):
+            try:
+                return self._send(commands)
+            except (TryAgainError, ClusterError) as error:
+                if not is_moving(error):
+                    raise
+            sleep(0.05)
+        return self._send(commands)
+
+    def _send(self, commands: Sequence[Command]) -> Replies:
         """One network round trip, and another where a script is new to the server."""
         replies: Replies
         if len(commands) == 1:
