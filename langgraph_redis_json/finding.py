@@ -118,7 +118,7 @@ class Finding:
         return [keys.checkpoint_of_key(key) for key in search_keys(reply)]
 
     def _search(
-        self, query: FilterExpression, page: int = SEARCH_PAGE
+        self, query: FilterExpression, page: int | None = None
     ) -> Plan[list[CheckpointName]]:
         """All checkpoints that a query finds, in no order, so many with each trip."""
         yield from self._see_all_threads()
@@ -126,7 +126,7 @@ class Finding:
         # A cursor without SORTBY is the one way to results that the server does not cap.
         command: Command = (
             *("FT.AGGREGATE", index, str(query), "LOAD", 1, "@__key"),
-            *("WITHCURSOR", "COUNT", page, *_WHOLE_ANSWER),
+            *("WITHCURSOR", "COUNT", page or SEARCH_PAGE, *_WHOLE_ANSWER),
         )
         found: list[CheckpointName] = []
         while True:
@@ -136,7 +136,7 @@ class Finding:
             found += [keys.checkpoint_of_key(row["__key"]) for row in rows]
             if not cursor:
                 return found
-            command = ("FT.CURSOR", "READ", index, cursor, "COUNT", page)
+            command = ("FT.CURSOR", "READ", index, cursor, "COUNT", page or SEARCH_PAGE)
 
     def _see_all_threads(self) -> Plan[None]:
         """See that a search goes over all threads.

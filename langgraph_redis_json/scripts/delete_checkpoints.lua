@@ -3,8 +3,8 @@
 
 local gone, root = {}, false
 for i = 3, #ARGV do
-  for _, write in ipairs(writes_of(ARGV[i])) do gone[#gone + 1] = write end
   gone[#gone + 1] = ARGV[i]
+  gone[#gone + 1] = writes_of(ARGV[i])
   root = root or ARGV[i]:sub(1, 3) == 'c::'
 end
 forget_all(gone)
