@@ -32,11 +32,23 @@ Listing = Generator[list[Command] | CheckpointTuple, Replies, None]
 # ---- scripts
 
 
+_SHARED = {
+    "read": ["references"],
+    "ancestors": ["references"],
+    "store": ["summary"],
+    "put_writes": ["summary"],
+    "delete_checkpoints": ["summary", "forgetting"],
+    "delete_thread": ["forgetting"],
+}
+"""What stands between scripts/common.lua and a script: each call makes its functions anew."""
+
+
 @cache
 def _source(name: str) -> str:
     folder = files("langgraph_redis_json") / "scripts"
     return "\n".join(
-        (folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("common", name)
+        (folder / f"{part}.lua").read_text(encoding="utf-8")
+        for part in ("common", *_SHARED.get(name, ()), name)
     )
 
 
@@ -92,6 +104,7 @@ def store(
     expected: Mapping[str, int] = MappingProxyType({}),
     appended: Mapping[str, tuple[int, Sequence[bytes]]] = MappingProxyType({}),
     inherited: Mapping[str, bytes] = MappingProxyType({}),
+    summary: int = 0,
 ) -> Command:
     """Call scripts/store.lua.
 
@@ -102,11 +115,14 @@ def store(
             that they must have, 0 for a blob.
         appended: log entry -> its length, and items to add to it.
         inherited: blob entry -> JSON member that the last document gets if the blob is there.
+        summary: how many bytes of the last document the thread's document begins with, if that
+            is a root checkpoint; 0 if it has to be looked up.
     """
     order = {
         "expected": list(expected.items()),
         "appended": [[log, length, len(items)] for log, (length, items) in appended.items()],
         "inherited": [[blob, member.decode()] for blob, member in inherited.items()],
+        "summary": summary,
     }
     arguments: list[Argument] = [orjson.dumps(order)]
     for _, items in appended.values():

@@ -38,9 +38,9 @@ def expression(
     """
     clauses: list[FilterExpression] = []
     if thread_id is not None:
-        clauses.append(Tag("tokens") == thread_token(thread_id))
+        clauses.append(Tag("place") == thread_token(thread_id))
     if checkpoint_ns is not None:
-        clauses.append(Tag("tokens") == namespace_token(checkpoint_ns))
+        clauses.append(Tag("place") == namespace_token(checkpoint_ns))
     for key, value in filter.items():
         if token := _searchable(key, value):
             # What is stored may be no JSON (an enum, say) and yet equal this.

@@ -92,8 +92,11 @@ def are_building(key_prefix: str, clustered: bool) -> Plan[bool]:
 def _create(schema: IndexSchema) -> Command:
     prefix = schema.index.prefix
     fields = [part for field in schema.redis_fields for part in field.redis_args()]
+    # Pending writes that nobody searches cost no memory in the index: most are gone from sight
+    # with the next checkpoint.
+    which = ("FILTER", "exists(@channel)") if "channel" in schema.fields else ()
     return (
-        *("FT.CREATE", schema.index.name, "ON", "JSON", "PREFIX", 1, str(prefix)),
+        *("FT.CREATE", schema.index.name, "ON", "JSON", "PREFIX", 1, str(prefix), *which),
         *("SCHEMA", *fields),
     )
 

@@ -6,13 +6,13 @@ thread by an *entry*: a letter for the kind, then what follows the thread in the
 
     entry                  key
     c:ns:id                checkpoint:{thread}:ns:id
-    w:ns:id:task           checkpoint_write:{thread}:ns:id:task
+    w:ns:id                checkpoint_write:{thread}:ns:id
     b:ns:channel:version   checkpoint_blob:{thread}:ns:channel:version
     l:ns:channel:n         checkpoint_log:{thread}:ns:channel:n
     t                      checkpoint_thread:{thread}
 
-Task ids and channel versions are shortened to a digest: a sorted set whose entries have
-at most 64 bytes is one compact block of memory. The documents hold them in full.
+Channel versions are shortened to a digest: a sorted set whose entries have at most 64 bytes
+is one compact block of memory. The documents hold them in full.
 """
 
 from base64 import urlsafe_b64encode
@@ -115,8 +115,8 @@ def checkpoint_entry(checkpoint_ns: str, checkpoint_id: str) -> str:
     return f"c:{escape(checkpoint_ns)}:{escape(checkpoint_id)}"
 
 
-def write_entry(checkpoint_ns: str, checkpoint_id: str, task_id: str) -> str:
-    return f"w:{escape(checkpoint_ns)}:{escape(checkpoint_id)}:{digest(task_id)}"
+def writes_entry(checkpoint_ns: str, checkpoint_id: str) -> str:
+    return f"w:{escape(checkpoint_ns)}:{escape(checkpoint_id)}"
 
 
 def blob_entry(checkpoint_ns: str, channel: str, version: str | int | float) -> str:

@@ -64,7 +64,7 @@ class Plans(WholeThreads):
             stored = channels.store_channels(
                 name, checkpoint, new_versions, self.serde, known, lost
             )
-            document, inherited = documents.build_checkpoint(
+            document, summary, inherited = documents.build_checkpoint(
                 name,
                 target.checkpoint_id,
                 checkpoint,
@@ -81,6 +81,7 @@ class Plans(WholeThreads):
                     expected=stored.expected,
                     appended=stored.appended,
                     inherited=inherited,
+                    summary=summary,
                 )
             ]
             if not missing and not grown:
@@ -111,10 +112,14 @@ class Plans(WholeThreads):
         )
         if not writes:
             return
-        head, by_index = documents.build_writes(name, writes, task_id, task_path, self.serde)
-        entry = keys.write_entry(name.checkpoint_ns, name.checkpoint_id, task_id)
-        arguments = [part for index, write in by_index.items() for part in (index, write)]
-        yield [script("put_writes", self._thread(name.thread_id), entry, head, *arguments)]
+        head, parts = documents.build_writes(name, writes, task_id, task_path, self.serde)
+        yield [
+            script(
+                *("put_writes", self._thread(name.thread_id)),
+                *(keys.writes_entry(name.checkpoint_ns, name.checkpoint_id), head),
+                *(part for key_and_write in parts.items() for part in key_and_write),
+            )
+        ]
 
     def get_tuple(self, config: RunnableConfig) -> Plan[CheckpointTuple | None]:
         target = configs.target(config)

@@ -174,6 +174,6 @@ def test_nothing_of_the_users_gets_into_a_search(
         filter,
     )
     assert isinstance(found, FilterExpression)
-    assert set(str(found)) <= set("@tokens:{}|() *0123456789abcdef")
+    assert set(str(found)) <= set("@tokensplace:{}|() *0123456789abcdef")
     clauses = sum(value is not None for value in (thread_id, checkpoint_ns, *filter.values()))
-    assert str(found).count("@tokens:") == clauses
+    assert str(found).count("@") == clauses

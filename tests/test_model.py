@@ -83,12 +83,8 @@ class Model(InMemorySaver):
             self.storage[target][ns].update(checkpoints)
         for key, writes in [*self.writes.items()]:
             if key[0] == source:
-                copied = {task for task, _ in writes}
-                there = self.writes[(target, *key[1:])]
-                for task, index in [*there]:
-                    if task in copied:  # a task's writes are copied as a whole
-                        del there[task, index]
-                there.update(writes)
+                # A checkpoint's writes are copied as a whole, as the checkpoint is.
+                self.writes[(target, *key[1:])] = {**writes}
         for (thread, *rest), blob in [*self.blobs.items()]:
             if thread == source:
                 self.blobs[(target, *rest)] = blob  # type: ignore[index]

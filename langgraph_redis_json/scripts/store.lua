@@ -2,8 +2,9 @@
 -- ARGV[3] is a JSON object: "expected", pairs of the entry of a blob or log that must be there
 -- already and how many items it must have (0 for a blob); "appended", logs with their length and
 -- the number of items to add to each; "inherited", pairs of a blob's entry and the JSON member that
--- the last document gets if the blob is there. Then come the items to add, one after another, and
--- then the documents: entry, document, …
+-- the last document gets if the blob is there; "summary", how many bytes of the last document the
+-- thread's document begins with, 0 if it has to be looked up. Then come the items to add, one after
+-- another, and then the documents: entry, document, …
 -- Returns the entries that are missing, and the logs that others have added to: if there are any,
 -- nothing is stored.
 
@@ -12,14 +13,15 @@ local order = cjson.decode(ARGV[3])
 local missing, grown = {}, {}
 for _, pair in ipairs(order.expected) do
   local entry, length = pair[1], pair[2]
-  if length > 0 and length_of(entry) < length
+  if not redis.call('ZSCORE', contents, entry)
+    or length > 0 and length_of(entry) < length
     or length == 0 and redis.call('EXISTS', key_of(entry)) == 0
   then
     missing[#missing + 1] = entry
   end
 end
 for _, log in ipairs(order.appended) do
-  local length = length_of(log[1])
+  local length = redis.call('ZSCORE', contents, log[1]) and length_of(log[1]) or -1
   if length < log[2] then missing[#missing + 1] = log[1] end
   if length > log[2] then grown[#grown + 1] = log[1] end
 end
@@ -37,7 +39,8 @@ end
 
 local members = {}
 for _, pair in ipairs(order.inherited) do
-  if redis.call('EXISTS', key_of(pair[1])) == 1 then members[#members + 1] = pair[2] end
+  local named = redis.call('ZSCORE', contents, pair[1])
+  if named and redis.call('EXISTS', key_of(pair[1])) == 1 then members[#members + 1] = pair[2] end
 end
 
 local root = false
@@ -56,7 +59,12 @@ for i = at, #ARGV, 2 do
   else
     redis.call('JSON.SET', key_of(entry), '$', document)
   end
-  if entry:sub(1, 3) == 'c::' then root = true end
+  if entry:sub(1, 3) == 'c::' then root = entry end
 end
-if root then refresh_thread() end
+
+if root then
+  local is_plain = order.summary > 0 and newest('') == root
+    and redis.call('EXISTS', key_of(writes_of(root))) == 0
+  if is_plain then summarize(ARGV[#ARGV]:sub(1, order.summary)) else refresh_thread() end
+end
 return { {}, {} }
