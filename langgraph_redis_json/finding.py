@@ -20,6 +20,9 @@ from langgraph_redis_json.memory import Memory
 SEARCH_PAGE = 10_000
 """Names that one trip of a search brings."""
 
+NAMES = 5_000
+"""Entries of a table of contents that one trip brings, so that the server is soon free again."""
+
 NEWEST = 1000
 """Names that a search is asked to sort, at most."""
 
@@ -114,14 +117,16 @@ class Finding:
             raise
         return [keys.checkpoint_of_key(key) for key in search_keys(reply)]
 
-    def _search(self, query: FilterExpression) -> Plan[list[CheckpointName]]:
-        """All checkpoints that a query finds, in no order."""
+    def _search(
+        self, query: FilterExpression, page: int | None = None
+    ) -> Plan[list[CheckpointName]]:
+        """All checkpoints that a query finds, in no order, so many with each trip."""
         yield from self._see_all_threads()
         index = indexes.name(self.key_prefix, "checkpoints")
         # A cursor without SORTBY is the one way to results that the server does not cap.
         command: Command = (
             *("FT.AGGREGATE", index, str(query), "LOAD", 1, "@__key"),
-            *("WITHCURSOR", "COUNT", SEARCH_PAGE, *_WHOLE_ANSWER),
+            *("WITHCURSOR", "COUNT", page or SEARCH_PAGE, *_WHOLE_ANSWER),
         )
         found: list[CheckpointName] = []
         while True:
@@ -131,7 +136,7 @@ class Finding:
             found += [keys.checkpoint_of_key(row["__key"]) for row in rows]
             if not cursor:
                 return found
-            command = ("FT.CURSOR", "READ", index, cursor, "COUNT", SEARCH_PAGE)
+            command = ("FT.CURSOR", "READ", index, cursor, "COUNT", page or SEARCH_PAGE)
 
     def _see_all_threads(self) -> Plan[None]:
         """See that a search goes over all threads.
@@ -158,12 +163,25 @@ class Finding:
         }
         return [found[name] for name in names]
 
-    def _entries(self, thread: ThreadKeys, kind: str) -> Plan[list[str]]:
-        start = f"{kind}:"
-        [entries] = yield [
-            ("ZRANGEBYLEX", thread.contents, "[" + start, b"(" + start.encode() + keys.LAST)
-        ]
-        return list(map(text, entries))
+    def _entries(self, thread: ThreadKeys, *starts: str) -> Plan[list[list[str]]]:
+        """The entries that begin with each of some texts, in order."""
+        found: list[list[str]] = [[] for _ in starts]
+        after = {number: f"[{start}" for number, start in enumerate(starts)}
+        while after:
+            replies = yield [
+                (
+                    *("ZRANGEBYLEX", thread.contents, start),
+                    *(b"(" + starts[number].encode() + keys.LAST, "LIMIT", 0, NAMES),
+                )
+                for number, start in after.items()
+            ]
+            for number, reply in zip([*after], replies, strict=True):
+                found[number] += map(text, reply)
+                if len(reply) == NAMES:
+                    after[number] = f"({found[number][-1]}"
+                else:
+                    del after[number]
+        return found
 
     def _documents(self, thread: ThreadKeys, entries: Sequence[str]) -> Plan[list[bytes | None]]:
         [found] = yield [("JSON.MGET", *map(thread.key, entries), ".")]
