@@ -7,6 +7,7 @@ from langgraph_redis_json.errors import (
     DamagedDocumentError,
     IndexMissingError,
     MissingDocumentError,
+    ThreadMissingError,
     UnsuitableServerError,
 )
 from langgraph_redis_json.saver import RedisSaver
@@ -19,5 +20,6 @@ __all__ = [
     "IndexMissingError",
     "MissingDocumentError",
     "RedisSaver",
+    "ThreadMissingError",
     "UnsuitableServerError",
 ]

@@ -33,10 +33,12 @@ Listing = Generator[list[Command] | CheckpointTuple, Replies, None]
 
 
 _SHARED = {
-    "read": ["references"],
+    "read": ["references", "lifetimes"],
     "ancestors": ["references"],
-    "store": ["summary"],
-    "put_writes": ["summary"],
+    "store": ["summary", "lifetimes"],
+    "put_writes": ["summary", "lifetimes"],
+    "move_deadline": ["lifetimes"],
+    "sweep": ["forgetting"],
     "delete_checkpoints": ["summary", "forgetting"],
     "delete_thread": ["forgetting"],
 }
@@ -105,6 +107,7 @@ def store(
     appended: Mapping[str, tuple[int, Sequence[bytes]]] = MappingProxyType({}),
     inherited: Mapping[str, bytes] = MappingProxyType({}),
     summary: int = 0,
+    ttl: int = 0,
 ) -> Command:
     """Call scripts/store.lua.
 
@@ -117,12 +120,14 @@ def store(
         inherited: blob entry -> JSON member that the last document gets if the blob is there.
         summary: how many bytes of the last document the thread's document begins with, if that
             is a root checkpoint; 0 if it has to be looked up.
+        ttl: milliseconds that the thread has to live from now; 0 for as long as it does.
     """
     order = {
         "expected": list(expected.items()),
         "appended": [[log, length, len(items)] for log, (length, items) in appended.items()],
         "inherited": [[blob, member.decode()] for blob, member in inherited.items()],
         "summary": summary,
+        "ttl": ttl,
     }
     arguments: list[Argument] = [orjson.dumps(order)]
     for _, items in appended.values():

@@ -14,6 +14,7 @@ from langgraph_redis_json import configs, filters, indexes, keys
 from langgraph_redis_json.commands import Command, Plan, script, search_keys, search_page, text
 from langgraph_redis_json.errors import CoordinatorMissingError, IndexMissingError
 from langgraph_redis_json.keys import CheckpointName, ThreadKeys
+from langgraph_redis_json.lifetimes import FOR_EVER, Lifetimes
 from langgraph_redis_json.loading import Row, rows
 from langgraph_redis_json.memory import Memory
 
@@ -39,12 +40,14 @@ class Finding:
         serde: the saver's serializer.
         memory: what the saver remembers.
         clustered: whether the client is one of a Redis Cluster.
+        lifetimes: how long threads live.
     """
 
     key_prefix: str
     serde: SerializerProtocol
     memory: Memory
     clustered: bool = False
+    lifetimes: Lifetimes = FOR_EVER
 
     def _names(
         self,
@@ -153,7 +156,7 @@ class Finding:
         for thread_id, checkpoint_ns, checkpoint_id in names:
             entries[thread_id].append(keys.checkpoint_entry(checkpoint_ns, checkpoint_id))
         replies = yield [
-            script("read", self._thread(thread_id), "-", *wanted)
+            script("read", self._thread(thread_id), 0, "-", *wanted)
             for thread_id, wanted in entries.items()
         ]
         found = {

@@ -73,7 +73,7 @@ class Plans(WholeThreads):
                 stored.texts,
                 self.serde,
             )
-            [(missing, grown)] = yield [
+            [(missing, grown, due)] = yield [
                 store(
                     thread,
                     # The checkpoint comes last: whoever sees it finds all that it needs.
@@ -82,6 +82,7 @@ class Plans(WholeThreads):
                     appended=stored.appended,
                     inherited=inherited,
                     summary=summary,
+                    ttl=self.lifetimes.ttl,
                 )
             ]
             if not missing and not grown:
@@ -89,6 +90,7 @@ class Plans(WholeThreads):
             lost.update(map(text, missing))
             known = channels.without(known, lost, set(map(text, grown)))
         self.memory.learn(thread.contents, name.checkpoint_ns, stored.known)
+        yield from self._live_on(thread, due)
         return {
             "configurable": {
                 "thread_id": target.given_thread_id,
@@ -113,24 +115,28 @@ class Plans(WholeThreads):
         if not writes:
             return
         head, parts = documents.build_writes(name, writes, task_id, task_path, self.serde)
-        yield [
+        thread = self._thread(name.thread_id)
+        [due] = yield [
             script(
-                *("put_writes", self._thread(name.thread_id)),
+                *("put_writes", thread, self.lifetimes.ttl),
                 *(keys.writes_entry(name.checkpoint_ns, name.checkpoint_id), head),
                 *(part for key_and_write in parts.items() for part in key_and_write),
             )
         ]
+        yield from self._live_on(thread, due)
 
     def get_tuple(self, config: RunnableConfig) -> Plan[CheckpointTuple | None]:
         target = configs.target(config)
         thread = self._thread(target.thread_id)
         checkpoint_ns = target.checkpoint_ns or ""
+        ttl = self.lifetimes.ttl if self.lifetimes.refresh_on_read else 0
         if target.checkpoint_id is None:
-            command = script("read", thread, keys.escape(checkpoint_ns))
+            command = script("read", thread, ttl, keys.escape(checkpoint_ns))
         else:
             entry = keys.checkpoint_entry(checkpoint_ns, target.checkpoint_id)
-            command = script("read", thread, "-", entry)
+            command = script("read", thread, ttl, "-", entry)
         [reply] = yield [command]
+        yield from self._live_on(thread, reply[3])
         for row in rows(thread, target.thread_id, reply):
             if row.named:
                 decoded = loading.decode_checkpoint(row)
@@ -147,7 +153,7 @@ class Plans(WholeThreads):
         if decoded.v < 4 and parent is not None:
             # Before version 4 a checkpoint's tasks were kept among its parent's writes.
             entry = keys.checkpoint_entry(row.name.checkpoint_ns, parent)
-            [reply] = yield [script("read", row.thread, "-", entry)]
+            [reply] = yield [script("read", row.thread, 0, "-", entry)]
             [parent_row] = rows(row.thread, row.name.thread_id, reply)
             writes = loading.load_writes(parent_row, self.serde, [TASKS])
             sends = [value for _, _, value in writes]
