@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from os import getpid
 from typing import Any, TypeVar
 
 from langchain_core.runnables import RunnableConfig
@@ -93,22 +94,37 @@ class SyncOnLoop(BaseRedisSaver):
     _loop: asyncio.AbstractEventLoop | None = None
     """Where the saver was last awaited."""
 
+    _process = 0
+    """The process in which it was."""
+
     _redis: Redis | RedisCluster
 
     @property
     def _plans(self) -> Plans:
         # Every operation begins here, on the loop that its connections belong to.
-        self._loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop or self._process != getpid():
+            self._leave_loop()
+            self._loop, self._process = loop, getpid()
         return super()._plans
 
+    def _leave_loop(self) -> None:
+        """Drop connections that can not even be closed any more: those of a loop that is closed,
+        and those that a parent process goes on using."""
+        if self._loop is None or not (self._loop.is_closed() or self._process != getpid()):
+            return
+        if isinstance(self._redis, Redis):
+            pool: Any = self._redis.connection_pool
+            pool.reset()
+
     def _has_loop(self) -> bool:
-        return self._loop is not None and self._loop.is_running()
+        return self._loop is not None and self._process == getpid() and self._loop.is_running()
 
     def _wait(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            pass
+            pool.reset()
         else:
             raise RuntimeError(
                 "this call would block the event loop that it runs on: await the method of "
@@ -122,6 +138,7 @@ class SyncOnLoop(BaseRedisSaver):
                 return await call()
             finally:
                 # Connections do not outlive the event loop that they were made on.
+                self._loop = None
                 if isinstance(self._redis, Redis):
                     await self._redis.connection_pool.disconnect()
                 else:
