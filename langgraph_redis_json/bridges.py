@@ -124,7 +124,7 @@ class SyncOnLoop(BaseRedisSaver):
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            pool.reset()
+            pass
         else:
             raise RuntimeError(
                 "this call would block the event loop that it runs on: await the method of "
