@@ -5,17 +5,23 @@ from langgraph_redis_json.errors import (
     CheckpointError,
     DamagedDocumentError,
     IndexMissingError,
+    MetadataFieldMissingError,
     MissingDocumentError,
+    UnindexedDocumentsError,
     UnsuitableServerError,
 )
 from langgraph_redis_json.saver import RedisSaver
+from langgraph_redis_json.summaries import ThreadSummary
 
 __all__ = [
     "AsyncRedisSaver",
     "CheckpointError",
     "DamagedDocumentError",
     "IndexMissingError",
+    "MetadataFieldMissingError",
     "MissingDocumentError",
     "RedisSaver",
+    "ThreadSummary",
+    "UnindexedDocumentsError",
     "UnsuitableServerError",
 ]

@@ -137,3 +137,32 @@ def checkpoint_of_key(key: str) -> CheckpointName:
     return CheckpointName(
         "" if tag == "~" else unescape(tag), unescape(checkpoint_ns), unescape(checkpoint_id)
     )
+
+
+# ---- places
+
+
+def place_of_entry(thread_tag: str, entry: str) -> bytes:
+    """Where a checkpoint stands in a listing: its name in few bytes, which sort as a listing does,
+    by checkpoint, namespace and thread."""
+    _, checkpoint_ns, checkpoint_id = entry.split(":")
+    thread = "" if thread_tag == "{~}" else thread_tag[1:-1]
+    return "\0".join((checkpoint_id, checkpoint_ns, thread)).encode()
+
+
+def place_of_key(key: str) -> bytes:
+    """The same, of the key of a checkpoint."""
+    head, checkpoint_ns, checkpoint_id = key.rsplit(":", 2)
+    return place_of_entry(head[head.index("{") :], f"c:{checkpoint_ns}:{checkpoint_id}")
+
+
+def places_of(checkpoint_id: str) -> tuple[bytes, bytes]:
+    """What the places of a checkpoint id sort from, and up to."""
+    spelled = escape(checkpoint_id).encode()
+    return spelled, spelled + b"\1"
+
+
+def checkpoint_at(place: bytes) -> CheckpointName:
+    """The checkpoint that has a place."""
+    checkpoint_id, checkpoint_ns, thread = map(unescape, place.decode().split("\0"))
+    return CheckpointName(thread, checkpoint_ns, checkpoint_id)

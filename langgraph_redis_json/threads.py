@@ -181,7 +181,7 @@ class WholeThreads(Finding):
         runs = set(map(configs.run, configs.several("run_ids", run_ids)))
         if not runs:
             return
-        names = yield from self._search(filters.runs_expression(runs))
+        names = map(keys.checkpoint_at, (yield from self._search(filters.runs_expression(runs))))
         for thread_id in dict.fromkeys(name.thread_id for name in names):
             thread = self._thread(thread_id)
             entries = yield from self._entries(thread, "c")
