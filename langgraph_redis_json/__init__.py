@@ -3,6 +3,7 @@
 from langgraph_redis_json.aio import AsyncRedisSaver
 from langgraph_redis_json.errors import (
     CheckpointError,
+    CoordinatorMissingError,
     DamagedDocumentError,
     IndexMissingError,
     MetadataFieldMissingError,
@@ -16,6 +17,7 @@ from langgraph_redis_json.summaries import ThreadSummary
 __all__ = [
     "AsyncRedisSaver",
     "CheckpointError",
+    "CoordinatorMissingError",
     "DamagedDocumentError",
     "IndexMissingError",
     "MetadataFieldMissingError",

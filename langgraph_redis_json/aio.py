@@ -3,7 +3,7 @@
 from asyncio import sleep
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -16,15 +16,26 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.cluster import RedisCluster
-from redis.exceptions import NoScriptError, RedisError
-from redisvl.index import AsyncSearchIndex
+from redis.exceptions import ClusterError, NoScriptError, RedisError, TryAgainError
 from typing_extensions import Self
 
 from langgraph_redis_json.base import MetadataFields
 from langgraph_redis_json.bridges import SyncOnLoop
-from langgraph_redis_json.commands import Command, Listing, Plan, Replies, with_source
+from langgraph_redis_json.commands import (
+    MOVING,
+    Command,
+    Listing,
+    Plan,
+    Replies,
+    in_cluster,
+    is_moving,
+    with_source,
+)
 from langgraph_redis_json.progress import progress_bar
 from langgraph_redis_json.summaries import ThreadSummary
+
+if TYPE_CHECKING:
+    from redisvl.index import AsyncSearchIndex
 
 T = TypeVar("T")
 
@@ -81,6 +92,7 @@ class AsyncRedisSaver(SyncOnLoop):
                 "AsyncRedisSaver takes a URL, or a client or connection pool of redis.asyncio, "
                 f"not {type(redis).__module__}.{type(redis).__name__}"
             )
+        self._clustered = isinstance(self._redis, RedisCluster)
 
     @classmethod
     def from_conn_string(
@@ -257,7 +269,7 @@ class AsyncRedisSaver(SyncOnLoop):
         return self._iterate(self._plans.list_threads(filter, status, limit))
 
     @property
-    def checkpoints_index(self) -> AsyncSearchIndex:
+    def checkpoints_index(self) -> "AsyncSearchIndex":
         """redisvl's index over the checkpoints, on this saver's client, for queries of your own.
 
         What they find has the fields of ``schemas/checkpoints.yaml`` and your metadata_fields.
@@ -265,6 +277,9 @@ class AsyncRedisSaver(SyncOnLoop):
         Raises:
             ValueError: for a client with ``protocol=3``, whose replies redisvl does not read.
         """
+        # Few need it, and it takes long to import.
+        from redisvl.index import AsyncSearchIndex
+
         schema = self._checkpoints_schema(self._redis)
         return AsyncSearchIndex(schema, redis_client=self._redis)
 
@@ -402,6 +417,19 @@ class AsyncRedisSaver(SyncOnLoop):
             return
 
     async def _execute(self, commands: Sequence[Command]) -> Replies:
+        if not self._clustered:
+            return await self._send(commands)
+        commands = list(map(in_cluster, commands))
+        for _ in range(MOVING):
+            try:
+                return await self._send(commands)
+            except (TryAgainError, ClusterError) as error:
+                if not is_moving(error):
+                    raise
+            await sleep(0.05)
+        return await self._send(commands)
+
+    async def _send(self, commands: Sequence[Command]) -> Replies:
         """One network round trip, and another where a script is new to the server."""
         replies: Replies
         if len(commands) == 1:

@@ -31,11 +31,14 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         self.key_prefix = key_prefix
         self._metadata_fields = fields.read(metadata_fields)
         self._memory = Memory()
+        self._clustered = False
 
     @property
     def _plans(self) -> Plans:
         # Made for each call: a clone has another serializer, and users may set one.
-        return Plans(self.key_prefix, self.serde, self._memory, self._metadata_fields)
+        return Plans(
+            self.key_prefix, self.serde, self._memory, self._metadata_fields, self._clustered
+        )
 
     def _checkpoints_schema(self, client: Any) -> IndexSchema:
         """What redisvl has to know of the index over checkpoints, and that it can use a client."""

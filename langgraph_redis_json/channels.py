@@ -73,7 +73,9 @@ def store_channels(
             if items is not None:
                 last = _store_list(stored, name, channel, version, items, last)
             else:
-                text = encode(type_, data, serde).text()
+                # As an object of its own a null would take a quarter of a small checkpoint.
+                is_null = type_ == "null" and not data
+                text = b"null" if is_null else encode(type_, data, serde).text()
                 last = Known(version, text)
                 if len(text) > INLINE or isinstance(value, _DeltaSnapshot):
                     entry = keys.blob_entry(name.checkpoint_ns, channel, version)

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 import orjson
+from redis.exceptions import RedisError, TryAgainError
 
 from langgraph_redis_json.keys import ThreadKeys
 
@@ -30,11 +31,22 @@ Listing = Generator[list[Command] | T, Replies, None]
 # ---- scripts
 
 
+_SHARED = {
+    "read": ["references"],
+    "ancestors": ["references"],
+    "store": ["summary"],
+    "put_writes": ["summary"],
+    "delete_checkpoints": ["references", "summary"],
+}
+"""What stands between scripts/common.lua and a script: each call makes its functions anew."""
+
+
 @cache
 def _source(name: str) -> str:
     folder = files("langgraph_redis_json") / "scripts"
     return "\n".join(
-        (folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("common", name)
+        (folder / f"{part}.lua").read_text(encoding="utf-8")
+        for part in ("common", *_SHARED.get(name, ()), name)
     )
 
 
@@ -59,6 +71,30 @@ def with_source(command: Command) -> Command:
     return ("EVAL", _source(_names[str(digest)]), *rest)
 
 
+def in_cluster(command: Command) -> Command:
+    """The same call for a cluster, which refuses it while the thread's slot is being moved.
+
+    A slot that moves is in two places, and a script, which names most of its keys itself, would
+    find half of a thread in either. Redis refuses calls of several declared keys unless all are
+    in one place; so a key that never exists is declared beside the table of contents.
+    """
+    if command[0] not in ("EVALSHA", "EVAL"):
+        return command
+    verb, what, _, contents, *rest = command
+    assert isinstance(contents, str)
+    return (verb, what, 2, contents, f"{contents}:", *rest)
+
+
+MOVING = 600
+"""Times that a call is tried again, 50 ms and more apart, while its thread's slot is moved."""
+
+
+def is_moving(error: RedisError) -> bool:
+    """Whether a cluster refused a call, unexecuted, because its slot is being moved."""
+    # redis-py tries for half a second itself, and then says the latter.
+    return isinstance(error, TryAgainError) or "TTL exhausted" in str(error)
+
+
 def store(
     thread: ThreadKeys,
     documents: Iterable[tuple[str, bytes]],
@@ -66,6 +102,7 @@ def store(
     expected: Mapping[str, int] = MappingProxyType({}),
     appended: Mapping[str, tuple[int, Sequence[bytes]]] = MappingProxyType({}),
     inherited: Mapping[str, bytes] = MappingProxyType({}),
+    summary: int = 0,
 ) -> Command:
     """Call scripts/store.lua.
 
@@ -76,11 +113,14 @@ def store(
             that they must have, 0 for a blob.
         appended: log entry -> its length, and items to add to it.
         inherited: blob entry -> JSON member that the last document gets if the blob is there.
+        summary: how many bytes of the last document the thread's document begins with, if that
+            is a root checkpoint; 0 if it has to be looked up.
     """
     order = {
         "expected": list(expected.items()),
         "appended": [[log, length, len(items)] for log, (length, items) in appended.items()],
         "inherited": [[blob, member.decode()] for blob, member in inherited.items()],
+        "summary": summary,
     }
     arguments: list[Argument] = [orjson.dumps(order)]
     for _, items in appended.values():
@@ -168,6 +208,7 @@ class IndexInfo(NamedTuple):
     Attributes:
         name: the index's own name, whatever alias was asked for.
         prefixes: of the keys that it indexes.
+        filter: which of them; "" for all.
         fields: what each is, by name.
         share: how much is indexed, from 0 to 1; less than 1 while the server reads documents
             that were there before the index or a field of it.
@@ -178,6 +219,7 @@ class IndexInfo(NamedTuple):
 
     name: str
     prefixes: list[str]
+    filter: str
     fields: dict[str, FieldInfo]
     share: float
     failures: int
@@ -188,11 +230,13 @@ class IndexInfo(NamedTuple):
 def index_info(reply: Any) -> IndexInfo:
     """The reply to ``FT.INFO``."""
     info = mapping(reply)
+    definition = mapping(info["index_definition"])
     errors = mapping(info["Index Errors"])
     share = float(info["percent_indexed"])
     return IndexInfo(
         text(info["index_name"]),
-        list(map(text, mapping(info["index_definition"])["prefixes"])),
+        list(map(text, definition["prefixes"])),
+        text(definition.get("filter", "")),
         dict(map(_field_info, info["attributes"])),
         # It says 1 at first, when the server has not begun.
         min(share, 0.99) if int(info["indexing"]) else 1.0,

@@ -26,11 +26,14 @@ class CheckpointDocument(NamedTuple):
 
     Attributes:
         document: the JSON text of the checkpoint.
+        summary: how many bytes of it the thread's document begins with, if this is the newest
+            root checkpoint; 0 if it is none of the root's.
         inherited: blobs that it refers to if an earlier checkpoint has brought them, entry ->
             JSON member of its channel values.
     """
 
     document: bytes
+    summary: int
     inherited: dict[str, bytes]
 
 
@@ -66,33 +69,39 @@ def build_checkpoint(
             inherited[entry] = orjson.dumps({channel: {"blob": entry}})[1:-1]
     # State that an old LangGraph kept beside the channels is as private as the channels.
     sends = body.pop("pending_sends", None)
-    document: dict[str, Any] = {
+    # The thread's document has these members too.
+    at_a_glance = {
         "format": FORMAT,
-        **name._asdict(),
-        "parent_checkpoint_id": parent_checkpoint_id,
-        **_typed_metadata(metadata),
+        "thread_id": name.thread_id,
+        "checkpoint_id": name.checkpoint_id,
         "created_at": _milliseconds(checkpoint["ts"]),
+        **_typed_metadata(metadata),
         "metadata": orjson.Fragment(_members(metadata, serde)),
+        "tokens": ",".join(filters.metadata_tokens(metadata)),
+    }
+    rest = {
+        "checkpoint_ns": name.checkpoint_ns,
+        "place": _place(name.thread_id, name.checkpoint_ns),
+        "parent_checkpoint_id": parent_checkpoint_id,
         "delta_channels": delta_channels,
         # Version maps are machinery that nobody searches: as text they take half the memory.
-        "checkpoint": _members(body, serde).decode(),
+        "checkpoint": squeeze(_members(body, serde)).decode(),
         "pending_sends": (
             None
             if sends is None
             else orjson.Fragment(encode(*serde.dumps_typed(sends), serde).text())
         ),
-        "tokens": [
-            filters.thread_token(name.thread_id),
-            filters.namespace_token(name.checkpoint_ns),
-            *filters.metadata_tokens(metadata),
-        ],
         # The last member: scripts/store.lua adds the inherited ones.
         "channel_values": {
             channel: orjson.Fragment(text) for channel, text in channel_values.items()
         },
     }
-    text = orjson.dumps({key: value for key, value in document.items() if value not in (None, [])})
-    return CheckpointDocument(text, inherited)
+    first, second = (
+        orjson.dumps({key: value for key, value in part.items() if value not in (None, [])})
+        for part in (at_a_glance, rest)
+    )
+    summary = 0 if name.checkpoint_ns else len(first) - 1
+    return CheckpointDocument(b"%s,%s" % (first[:-1], second[1:]), summary, inherited)
 
 
 def build_blob(name: CheckpointName, channel: str, version: Any, value: bytes) -> bytes:
@@ -120,10 +129,11 @@ def build_log(name: CheckpointName, channel: str, items: Sequence[bytes]) -> byt
 
 
 class WritesDocument(NamedTuple):
-    """What a ``put_writes`` stores: the document up to its writes, and the writes by index."""
+    """What a ``put_writes`` stores: the document of the checkpoint's writes up to its writes, and
+    the writes, by digest of the task and index."""
 
     head: bytes
-    writes: dict[int, bytes]
+    writes: dict[str, bytes]
 
 
 def build_writes(
@@ -134,25 +144,30 @@ def build_writes(
     serde: SerializerProtocol,
 ) -> WritesDocument:
     """One task's pending writes. The index of a write is its place in the sequence, or for
-    special channels (errors, interrupts …) the one that LangGraph's WRITES_IDX_MAP gives."""
-    head = orjson.dumps({"format": FORMAT, **name._asdict(), "task_id": task_id})
-    by_index = {
-        WRITES_IDX_MAP.get(channel, index): orjson.dumps(
+    special channels (errors, interrupts …) the one that LangGraph's WRITES_IDX_MAP gives.
+
+    An ordinary write is one JSON text: as a tree it takes three times the memory. A special one,
+    which people search, is a tree."""
+    task = keys.digest(task_id)
+    found: dict[str, bytes] = {}
+    for place, (channel, value) in enumerate(writes):
+        write = orjson.dumps(
             {
-                "channel": channel,
+                "task_id": task_id,
                 "task_path": task_path,
+                "channel": channel,
                 "value": orjson.Fragment(encode(*serde.dumps_typed(value), serde).text()),
             }
         )
-        for index, (channel, value) in enumerate(writes)
-    }
-    return WritesDocument(head[:-1], by_index)
+        index = WRITES_IDX_MAP.get(channel, place)
+        found[f"{task}:{index}"] = write if index < 0 else orjson.dumps(write.decode())
+    return WritesDocument(orjson.dumps({"format": FORMAT, **name._asdict()})[:-1], found)
 
 
 def references(checkpoint: Mapping[str, Any]) -> list[str]:
     """The entries of the blobs and logs that a checkpoint's document refers to."""
     found: list[str] = []
-    for stored in checkpoint["channel_values"].values():
+    for stored in filter(None, checkpoint["channel_values"].values()):
         if "blob" in stored:
             found.append(stored["blob"])
         elif "log" in stored:
@@ -173,11 +188,9 @@ def retarget(
         thread_id: the other thread.
         names: what the entries that a checkpoint refers to are called there.
     """
-    if "tokens" in fields:
-        old = filters.thread_token(fields["thread_id"])
-        new = filters.thread_token(thread_id)
-        fields["tokens"] = [new if token == old else token for token in fields["tokens"]]
-    for stored in fields["channel_values"].values() if names else ():
+    if "place" in fields:
+        fields["place"] = _place(thread_id, fields["checkpoint_ns"])
+    for stored in filter(None, fields["channel_values"].values()) if names else ():
         if "log" in stored:
             stored["log"] = [[names[log], start, stop] for log, start, stop in stored["log"]]
     fields["thread_id"] = thread_id
@@ -195,6 +208,24 @@ def writes_msgpack(serde: SerializerProtocol) -> bool:
     """Whether what the serializer calls msgpack is LangGraph's. Another's may be anything, and
     ormsgpack before 1.13.1 can be made to take all memory by what only looks like msgpack."""
     return type(serde).dumps_typed is JsonPlusSerializer.dumps_typed
+
+
+_ZEROS = b"0" * 24
+
+
+def squeeze(text: bytes) -> bytes:
+    """JSON text without most of the zeros that LangGraph's versions begin with: ``~0`` stands for
+    24 of them where a string begins, ``~~`` for a tilde."""
+    return text.replace(b'"~', b'"~~').replace(b'"' + _ZEROS, b'"~0')
+
+
+def expand(text: bytes) -> bytes:
+    """The text that `squeeze` made shorter."""
+    return text.replace(b'"~0', b'"' + _ZEROS).replace(b'"~~', b'"~')
+
+
+def _place(thread_id: str, checkpoint_ns: str) -> str:
+    return f"{filters.thread_token(thread_id)},{filters.namespace_token(checkpoint_ns)}"
 
 
 def _typed_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,12 @@ class IndexMissingError(CheckpointError):
     asynchronous saver: await saver.setup()) before you filter or list across threads."""
 
 
+class CoordinatorMissingError(CheckpointError):
+    """The Search of this Redis Cluster looks at one node at a time, so nothing can be listed,
+    filtered or deleted across threads here: name a thread in the config. Everything within a
+    thread works. Redis 8 brings the coordinator that a search of all nodes needs."""
+
+
 class MetadataFieldMissingError(IndexMissingError):
     """The search index "{index}" cannot answer a range of the metadata field "{field}": {why}.
     Call setup() on a saver with these metadata_fields, and try again."""

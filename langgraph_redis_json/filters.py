@@ -222,11 +222,11 @@ def same(left: Any, right: Any) -> bool:
 
 
 def in_thread(thread_id: str) -> FilterExpression:
-    return Tag("tokens") == thread_token(thread_id)
+    return Tag("place") == thread_token(thread_id)
 
 
 def in_namespace(checkpoint_ns: str) -> FilterExpression:
-    return Tag("tokens") == namespace_token(checkpoint_ns)
+    return Tag("place") == namespace_token(checkpoint_ns)
 
 
 def runs_expression(run_ids: Iterable[str]) -> FilterExpression:

@@ -12,7 +12,7 @@ from redisvl.query.filter import FilterExpression
 
 from langgraph_redis_json import configs, filters, indexes, keys
 from langgraph_redis_json.commands import Command, Plan, script, search_keys, search_page, text
-from langgraph_redis_json.errors import IndexMissingError
+from langgraph_redis_json.errors import CoordinatorMissingError, IndexMissingError
 from langgraph_redis_json.fields import Fields
 from langgraph_redis_json.filters import Filter
 from langgraph_redis_json.keys import CheckpointName, ThreadKeys
@@ -40,16 +40,18 @@ class Wanted(NamedTuple):
         target: the thread, namespace and checkpoint that it is about; None for all.
         filter: what the metadata must meet.
         end: only checkpoints before this one; None for all.
+        clustered: whether this is a cluster, where a thread is in one place and an index in all.
     """
 
     target: configs.Target | None
     filter: Filter
     end: str | None
+    clustered: bool
 
     @property
     def in_contents(self) -> configs.Target | None:
-        """The target, if the table of contents of its thread tells all."""
-        return None if self.filter.conditions else self.target
+        """The target, if its checkpoints are taken from the thread's table of contents."""
+        return self.target if self.clustered or not self.filter.conditions else None
 
     def expression(self) -> FilterExpression:
         """What to search for otherwise."""
@@ -60,13 +62,13 @@ class Wanted(NamedTuple):
                 clauses.append(filters.in_namespace(self.target.checkpoint_ns))
         return self.filter.expression(*clauses)
 
-    def places(self) -> tuple[bytes, bytes]:
-        """The places that it may find, from the first up to the second."""
+    def positions(self) -> tuple[bytes, bytes]:
+        """The positions that it may find, from the first up to the second."""
         start, end = b"", keys.LAST
         if self.target is not None and self.target.checkpoint_id is not None:
-            start, end = keys.places_of(self.target.checkpoint_id)
+            start, end = keys.positions_of(self.target.checkpoint_id)
         if self.end is not None:
-            end = min(end, keys.places_of(self.end)[0])
+            end = min(end, keys.positions_of(self.end)[0])
         return start, end
 
     @property
@@ -80,9 +82,9 @@ class Wanted(NamedTuple):
         """The limit, if Redis itself can tell which the newest so many are."""
         if limit is None or limit > NEWEST:
             return None
-        if self.in_contents or (self.filter.is_exact and self.places() == (b"", keys.LAST)):
-            return limit
-        return None
+        if self.in_contents:
+            return None if self.filter.conditions else limit
+        return limit if self.filter.is_exact and self.positions() == (b"", keys.LAST) else None
 
 
 @dataclass(frozen=True)
@@ -94,12 +96,14 @@ class Finding:
         serde: the saver's serializer.
         memory: what the saver remembers.
         metadata_fields: the user's own fields of the indexes.
+        clustered: whether the client is one of a Redis Cluster.
     """
 
     key_prefix: str
     serde: SerializerProtocol
     memory: Memory
     metadata_fields: Fields
+    clustered: bool
 
     def _filter(self, filter: Any) -> Filter:
         """A caller's filter, checked."""
@@ -107,7 +111,7 @@ class Finding:
         return filters.read(filter, kinds)
 
     def _newest(self, wanted: Wanted, most: int) -> Plan[list[bytes]]:
-        """The places of the newest so many that a listing may find, newest first."""
+        """The positions of the newest so many that a listing may find, newest first."""
         if not wanted.in_contents:
             index = indexes.name(self.key_prefix, "checkpoints")
             command: Command = (
@@ -120,11 +124,11 @@ class Finding:
                 if not is_too_many(error):
                     raise
             else:
-                return sorted(map(keys.place_of_key, search_keys(reply)), reverse=True)
-        return (yield from self._places(wanted, *wanted.places(), most))
+                return sorted(map(keys.position_of_key, search_keys(reply)), reverse=True)
+        return (yield from self._positions(wanted, *wanted.positions(), most))
 
-    def _places(self, wanted: Wanted, start: bytes, end: bytes, most: int) -> Plan[list[bytes]]:
-        """The newest so many places from start up to end, newest first; fewer if there are no
+    def _positions(self, wanted: Wanted, start: bytes, end: bytes, most: int) -> Plan[list[bytes]]:
+        """The newest so many positions from start up to end, newest first; fewer if there are no
         more."""
         target = wanted.in_contents
         if target is None:
@@ -138,17 +142,17 @@ class Finding:
     def _in_namespace(
         self, target: configs.Target, checkpoint_ns: str, start: bytes, end: bytes, most: int
     ) -> Plan[list[bytes]]:
-        # Here entries are in the order of places.
+        # Here entries are in the order of positions.
         thread = self._thread(target.thread_id)
         head = keys.checkpoint_entry(checkpoint_ns, "").encode()
-        first, last = (head + place.partition(b"\0")[0] for place in (start, end))
+        first, last = (head + position.partition(b"\0")[0] for position in (start, end))
         [entries] = yield [
             (
                 *("ZREVRANGEBYLEX", thread.contents, b"(" + last, b"[" + first),
                 *("LIMIT", 0, most),
             )
         ]
-        return [keys.place_of_entry(thread.tag, text(entry)) for entry in entries]
+        return [keys.position_of_entry(thread.tag, text(entry)) for entry in entries]
 
     def _in_thread(
         self, target: configs.Target, start: bytes, end: bytes, most: int
@@ -163,9 +167,9 @@ class Finding:
 
         def read(entries: Any) -> tuple[list[bytes], Command | None]:
             names = list(map(text, entries))
-            places = [keys.place_of_entry(thread.tag, name) for name in names]
+            positions = [keys.position_of_entry(thread.tag, name) for name in names]
             more = len(names) == NAMES_PAGE
-            return places, command(names[-1].encode()) if more else None
+            return positions, command(names[-1].encode()) if more else None
 
         [reply] = yield [command(b"c:" + keys.LAST)]
         return (yield from _newest_of(reply, read, start, end, most))
@@ -182,15 +186,21 @@ class Finding:
 
         def read(reply: Any) -> tuple[list[bytes], Command | None]:
             found, cursor = search_page(reply)
-            places = [keys.place_of_key(row["__key"]) for row in found]
-            return places, next_page(index, cursor) if cursor else None
+            positions = [keys.position_of_key(row["__key"]) for row in found]
+            return positions, next_page(index, cursor) if cursor else None
 
         reply = yield from self._ask(index, filter, whole_search(index, query, "@__key"))
         return (yield from _newest_of(reply, read, start, end, most))
 
     def _ask(self, index: str, filter: Filter, command: Command) -> Plan[Any]:
         """The reply to a search. One that asks metadata fields sees first, in the same trip, that
-        the index has them: where it has not, the server finds nothing and says nothing."""
+        the index has them: where it has not, the server finds nothing and says nothing.
+
+        Raises:
+            CoordinatorMissingError: on a cluster, if the search goes over one node alone.
+        """
+        if self.clustered and not (yield from indexes.has_coordinator(self.key_prefix)):
+            raise CoordinatorMissingError
         checks: list[Command] = [("FT.INFO", index)] if filter.fields else []
         with _needed(index):
             *infos, reply = yield [*checks, command]
@@ -254,16 +264,16 @@ def _newest_of(
     end: bytes,
     most: int | None,
 ) -> Plan[list[bytes]]:
-    """The newest so many (all if None) of the places from start up to end that a reply brings and
-    those that follow, newest first.
+    """The newest so many (all if None) of the positions from start up to end that a reply brings,
+    and those that follow; newest first.
 
     Args:
         read: what a reply brings, and the command for the next one.
     """
     found: list[bytes] = []
     while True:
-        places, command = read(reply)
-        found += [place for place in places if start <= place < end]
+        positions, command = read(reply)
+        found += [position for position in positions if start <= position < end]
         if command is None:
             # What is written again while a cursor reads comes twice.
             return sorted(set(found), reverse=True)[:most]

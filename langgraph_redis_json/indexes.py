@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Mapping
 from hashlib import blake2b
 from typing import Any
+from warnings import warn
 
 from redis.exceptions import NoPermissionError, ResponseError
 from redisvl.schema import IndexSchema
@@ -25,6 +26,7 @@ from langgraph_redis_json.commands import (
     with_source,
 )
 from langgraph_redis_json.errors import (
+    CoordinatorMissingError,
     MetadataFieldMissingError,
     UnindexedDocumentsError,
     UnsuitableServerError,
@@ -33,6 +35,9 @@ from langgraph_redis_json.fields import SCHEMAS, WITH_METADATA, Fields
 
 VERSION = 1
 """Of the fields in ``schemas/*.yaml``: one more for each release that changes or drops one."""
+
+_OURS = "langgraph_redis_json setup"
+"""A thread that nobody else has."""
 
 
 def schema(key_prefix: str, which: str, metadata_fields: Fields) -> IndexSchema:
@@ -58,20 +63,33 @@ def is_missing(error: ResponseError) -> bool:
     return "no such index" in message or "unknown index name" in message
 
 
+def has_coordinator(key_prefix: str) -> Plan[bool]:
+    """Whether the Search of a cluster can look into all nodes: a plan."""
+    [found] = yield [script("coordinator", keys.thread_keys(key_prefix, _OURS))]
+    return bool(found)
+
+
 # ---- what setup does
 
 
-def check_server(key_prefix: str) -> Plan[None]:
+def check_server(key_prefix: str, clustered: bool) -> Plan[None]:
     """See that the server has, and lets this user do, what a saver does: a plan.
+
+    Args:
+        clustered: whether this is a cluster; one whose Search has no coordinator gets no
+            indexes, which would each know the threads of one node alone, but a warning.
 
     Raises:
         UnsuitableServerError: if the server, its database or the user's permissions do not do.
     """
     yield from _check_commands(key_prefix)
+    if clustered and not (yield from has_coordinator(key_prefix)):
+        warn(str(CoordinatorMissingError()), stacklevel=2)
+        return
     yield from _check_search(name(key_prefix, SCHEMAS[0]) + "_probe")
 
 
-def build(key_prefix: str, metadata_fields: Fields) -> Plan[float]:
+def build(key_prefix: str, metadata_fields: Fields, clustered: bool) -> Plan[float]:
     """Do what is to be done next for the indexes to be as their schemas: a plan, to be run again
     until all is done. What another process does at the same time, this one need not do.
 
@@ -82,6 +100,8 @@ def build(key_prefix: str, metadata_fields: Fields) -> Plan[float]:
         UnsuitableServerError: if an index is of a newer version.
         UnindexedDocumentsError: if the server cannot index some documents.
     """
+    if clustered and not (yield from has_coordinator(key_prefix)):
+        return 1.0
     shares = []
     for which in SCHEMAS:
         share = None
@@ -126,6 +146,7 @@ def _can_stay(live: IndexInfo, wanted: IndexSchema) -> bool:
     return (
         version == VERSION
         and live.prefixes == [wanted.index.prefix]
+        and live.filter == _which(wanted)
         and not live.failures
         and all(
             live.fields[name].is_like(field)
@@ -140,8 +161,9 @@ def _build_beside(live: IndexInfo | None, wanted: IndexSchema) -> Plan[float | N
     alias = str(wanted.index.name)
     definitions = {} if live is None else _of_other_savers(live)
     definitions.update(_definitions(wanted))
+    which = ("FILTER", found) if (found := _which(wanted)) else ()
     definition: Command = (
-        *("ON", "JSON", "PREFIX", 1, str(wanted.index.prefix), "SCHEMA"),
+        *("ON", "JSON", "PREFIX", 1, str(wanted.index.prefix), *which, "SCHEMA"),
         *_words(definitions),
     )
     digest = blake2b(repr((live and live.name, definition)).encode(), digest_size=6).hexdigest()
@@ -170,6 +192,13 @@ def _build_beside(live: IndexInfo | None, wanted: IndexSchema) -> Plan[float | N
         if live and (live.name == alias or _version(alias, live.name)):
             yield from _drop(live.name)
     return None
+
+
+def _which(schema: IndexSchema) -> str:
+    """Which documents of its prefix an index has; "" for all."""
+    # Pending writes that nobody searches cost no memory in the index: most are gone from sight
+    # with the next checkpoint.
+    return "exists(@channel)" if "channel" in schema.fields else ""
 
 
 def _of_other_savers(live: IndexInfo) -> dict[str, FieldInfo]:
@@ -245,7 +274,7 @@ def check_fields(index: str, reply: Any, used: Collection[str], metadata_fields:
 
 def _check_commands(key_prefix: str) -> Plan[None]:
     """See that the server knows, and lets this user run, all that plans and scripts run."""
-    check = script("check", keys.thread_keys(key_prefix, "langgraph_redis_json setup"))
+    check = script("check", keys.thread_keys(key_prefix, _OURS))
     try:
         yield [with_source(check)]
     except NoPermissionError as error:

@@ -6,13 +6,13 @@ thread by an *entry*: a letter for the kind, then what follows the thread in the
 
     entry                  key
     c:ns:id                checkpoint:{thread}:ns:id
-    w:ns:id:task           checkpoint_write:{thread}:ns:id:task
+    w:ns:id                checkpoint_write:{thread}:ns:id
     b:ns:channel:version   checkpoint_blob:{thread}:ns:channel:version
     l:ns:channel:n         checkpoint_log:{thread}:ns:channel:n
     t                      checkpoint_thread:{thread}
 
-Task ids and channel versions are shortened to a digest: a sorted set whose entries have
-at most 64 bytes is one compact block of memory. The documents hold them in full.
+Channel versions are shortened to a digest: a sorted set whose entries have at most 64 bytes
+is one compact block of memory. The documents hold them in full.
 """
 
 from base64 import urlsafe_b64encode
@@ -115,8 +115,8 @@ def checkpoint_entry(checkpoint_ns: str, checkpoint_id: str) -> str:
     return f"c:{escape(checkpoint_ns)}:{escape(checkpoint_id)}"
 
 
-def write_entry(checkpoint_ns: str, checkpoint_id: str, task_id: str) -> str:
-    return f"w:{escape(checkpoint_ns)}:{escape(checkpoint_id)}:{digest(task_id)}"
+def writes_entry(checkpoint_ns: str, checkpoint_id: str) -> str:
+    return f"w:{escape(checkpoint_ns)}:{escape(checkpoint_id)}"
 
 
 def blob_entry(checkpoint_ns: str, channel: str, version: str | int | float) -> str:
@@ -139,10 +139,10 @@ def checkpoint_of_key(key: str) -> CheckpointName:
     )
 
 
-# ---- places
+# ---- positions
 
 
-def place_of_entry(thread_tag: str, entry: str) -> bytes:
+def position_of_entry(thread_tag: str, entry: str) -> bytes:
     """Where a checkpoint stands in a listing: its name in few bytes, which sort as a listing does,
     by checkpoint, namespace and thread."""
     _, checkpoint_ns, checkpoint_id = entry.split(":")
@@ -150,19 +150,19 @@ def place_of_entry(thread_tag: str, entry: str) -> bytes:
     return "\0".join((checkpoint_id, checkpoint_ns, thread)).encode()
 
 
-def place_of_key(key: str) -> bytes:
+def position_of_key(key: str) -> bytes:
     """The same, of the key of a checkpoint."""
     head, checkpoint_ns, checkpoint_id = key.rsplit(":", 2)
-    return place_of_entry(head[head.index("{") :], f"c:{checkpoint_ns}:{checkpoint_id}")
+    return position_of_entry(head[head.index("{") :], f"c:{checkpoint_ns}:{checkpoint_id}")
 
 
-def places_of(checkpoint_id: str) -> tuple[bytes, bytes]:
-    """What the places of a checkpoint id sort from, and up to."""
+def positions_of(checkpoint_id: str) -> tuple[bytes, bytes]:
+    """What the positions of a checkpoint id sort from, and up to."""
     spelled = escape(checkpoint_id).encode()
     return spelled, spelled + b"\1"
 
 
-def checkpoint_at(place: bytes) -> CheckpointName:
-    """The checkpoint that has a place."""
-    checkpoint_id, checkpoint_ns, thread = map(unescape, place.decode().split("\0"))
+def checkpoint_at(position: bytes) -> CheckpointName:
+    """The checkpoint at a position in a listing."""
+    checkpoint_id, checkpoint_ns, thread = map(unescape, position.decode().split("\0"))
     return CheckpointName(thread, checkpoint_ns, checkpoint_id)

@@ -19,7 +19,7 @@ from langgraph.checkpoint.serde.types import TASKS
 
 from langgraph_redis_json import keys, logs, values
 from langgraph_redis_json.commands import pairs, text
-from langgraph_redis_json.documents import FORMAT, readable_serde
+from langgraph_redis_json.documents import FORMAT, expand, readable_serde
 from langgraph_redis_json.errors import DamagedDocumentError, MissingDocumentError
 from langgraph_redis_json.keys import CheckpointName, ThreadKeys
 from langgraph_redis_json.memory import Known, Slice
@@ -33,19 +33,21 @@ class Row(NamedTuple):
         name: which checkpoint.
         thread: the keys of its thread.
         document: its document, None if there is none.
-        writes: its tasks' pending writes, entry -> document, None for one that is gone.
+        writes: the document of its pending writes, None if there is none.
         blobs: its large channel values, entry -> document, None for one that is gone.
         logs: the logs that hold the items of its lists, by entry.
         named: whether the thread's table of contents says that the checkpoint is there.
+        writes_named: whether it says so of the writes.
     """
 
     name: CheckpointName
     thread: ThreadKeys
     document: bytes | None
-    writes: Mapping[str, bytes | None]
+    writes: bytes | None
     blobs: Mapping[str, bytes | None]
     logs: Mapping[str, "Log"]
     named: bool
+    writes_named: bool
 
     @property
     def key(self) -> str:
@@ -94,15 +96,16 @@ def rows(thread: ThreadKeys, thread_id: str, reply: Any) -> Iterable[Row]:
         name = text(entry)
         if items is not None:
             found.setdefault(name, Log(thread.key(name), length)).add(start, items)
-    for entry, document, writes, named in reply[0]:
+    for entry, document, writes, named, writes_named in reply[0]:
         yield Row(
             keys.checkpoint_of_entry(thread_id, text(entry)),
             thread,
             document,
-            {text(write): document for write, document in pairs(writes)},
+            writes,
             blobs,
             found,
             bool(named),
+            bool(writes_named),
         )
 
 
@@ -140,7 +143,7 @@ def decode_checkpoint(row: Row, channels: Container[str] | None = None) -> Decod
         raise MissingDocumentError(key=row.key, missing=row.key)
     with reading(row.key):
         fields = parse(row.document)
-        body = _decode_members(orjson.loads(fields["checkpoint"]))
+        body = _decode_members(orjson.loads(expand(fields["checkpoint"].encode())))
         _ = body["channel_versions"]
         channel_values: dict[str, Dumped] = {}
         for channel, stored in fields["channel_values"].items():
@@ -176,7 +179,9 @@ def _items(row: Row, slices: Any) -> list[Any]:
     return items
 
 
-def _decode_channel(row: Row, stored: dict[str, Any]) -> Dumped:
+def _decode_channel(row: Row, stored: dict[str, Any] | None) -> Dumped:
+    if stored is None:
+        return Dumped("null", b"")
     if "log" in stored:
         return Dumped("msgpack", logs.pack(_items(row, stored["log"])))
     if "blob" not in stored:
@@ -199,7 +204,8 @@ def known(row: Row, decoded: DecodedCheckpoint) -> dict[str, Known]:
     if not isinstance(versions, dict):  # what only the serializer can load
         return found
     for channel, stored in decoded.stored.items():
-        last = Known(versions.get(channel), orjson.dumps(stored), stored.get("blob"))
+        stored = stored or {}
+        last = Known(versions.get(channel), orjson.dumps(stored or None), stored.get("blob"))
         if "log" in stored:
             slices = [Slice(*part) for part in stored["log"]]
             items = logs.split(decoded.channel_values[channel].data)
@@ -285,20 +291,21 @@ def load_writes(
         serde: the saver's serializer.
         channels: only the writes to these; all if None.
     """
-    found = []
-    for entry, document in row.writes.items():
-        key = row.thread.key(entry)
-        if document is None:
+    key = row.thread.key(keys.writes_entry(row.name.checkpoint_ns, row.name.checkpoint_id))
+    if row.writes is None:
+        if row.writes_named:
             raise MissingDocumentError(key=row.key, missing=key)
-        with reading(key):
-            fields = parse(document)
-            task_id = _text(fields, "task_id")
-            for index, write in fields["writes"].items():
-                order = writes_sort_key(_text(write, "task_path"), task_id, int(index))
-                channel = _text(write, "channel")
-                if channels is None or channel in channels:
-                    dumped = Dumped(*values.decode(write["value"]))
-                    found.append((order, task_id, channel, dumped))
+        return []
+    found = []
+    with reading(key):
+        for task_and_index, write in parse(row.writes)["writes"].items():
+            if isinstance(write, str):
+                write = orjson.loads(write)
+            task_id, channel = _text(write, "task_id"), _text(write, "channel")
+            if channels is None or channel in channels:
+                index = int(task_and_index.rpartition(":")[2])
+                order = writes_sort_key(_text(write, "task_path"), task_id, index)
+                found.append((order, task_id, channel, Dumped(*values.decode(write["value"]))))
     found.sort(key=itemgetter(0))
     return [(task_id, channel, serde.loads_typed(dumped)) for _, task_id, channel, dumped in found]
 

@@ -38,10 +38,10 @@ class Plans(WholeThreads, Summaries):
     """The operations of one saver."""
 
     def check_server(self) -> Plan[None]:
-        return indexes.check_server(self.key_prefix)
+        return indexes.check_server(self.key_prefix, self.clustered)
 
     def build_indexes(self) -> Plan[float]:
-        return indexes.build(self.key_prefix, self.metadata_fields)
+        return indexes.build(self.key_prefix, self.metadata_fields, self.clustered)
 
     def put(
         self,
@@ -65,7 +65,7 @@ class Plans(WholeThreads, Summaries):
             stored = channels.store_channels(
                 name, checkpoint, new_versions, self.serde, known, lost
             )
-            document, inherited = documents.build_checkpoint(
+            document, summary, inherited = documents.build_checkpoint(
                 name,
                 target.checkpoint_id,
                 checkpoint,
@@ -82,6 +82,7 @@ class Plans(WholeThreads, Summaries):
                     expected=stored.expected,
                     appended=stored.appended,
                     inherited=inherited,
+                    summary=summary,
                 )
             ]
             if not missing and not grown:
@@ -112,10 +113,14 @@ class Plans(WholeThreads, Summaries):
         )
         if not writes:
             return
-        head, by_index = documents.build_writes(name, writes, task_id, task_path, self.serde)
-        entry = keys.write_entry(name.checkpoint_ns, name.checkpoint_id, task_id)
-        arguments = [part for index, write in by_index.items() for part in (index, write)]
-        yield [script("put_writes", self._thread(name.thread_id), entry, head, *arguments)]
+        head, parts = documents.build_writes(name, writes, task_id, task_path, self.serde)
+        yield [
+            script(
+                *("put_writes", self._thread(name.thread_id)),
+                *(keys.writes_entry(name.checkpoint_ns, name.checkpoint_id), head),
+                *(part for key_and_write in parts.items() for part in key_and_write),
+            )
+        ]
 
     def get_tuple(self, config: RunnableConfig) -> Plan[CheckpointTuple | None]:
         target = configs.target(config)
@@ -159,21 +164,22 @@ class Plans(WholeThreads, Summaries):
         # What is wrong with these is said at once, not when the listing is iterated.
         target = configs.target(config) if config else None
         end = configs.checkpoint_id((before or {}).get("configurable", {}).get("checkpoint_id"))
-        return self._list(Wanted(target, self._filter(filter), end), limit)
+        wanted = Wanted(target, self._filter(filter), end, self.clustered)
+        return self._list(wanted, limit)
 
     def _list(self, wanted: Wanted, limit: int | None) -> Listing[CheckpointTuple]:
         left = limit
-        start, end = wanted.places()
+        start, end = wanted.positions()
         seen: Collection[bytes] = ()
         # First as many as are wanted; more, only if some of these turn out not to match.
         few = wanted.few(limit)
         while left is None or left > 0:
             most = few or wanted.page
             if few:
-                places = yield from self._newest(wanted, few)
+                positions = yield from self._newest(wanted, few)
             else:
-                places = yield from self._places(wanted, start, end, most)
-            unseen = iter([place for place in places if place not in seen])
+                positions = yield from self._positions(wanted, start, end, most)
+            unseen = iter([position for position in positions if position not in seen])
             while page := list(islice(unseen, PAGE if left is None else min(PAGE, left))):
                 for row in (yield from self._read(list(map(keys.checkpoint_at, page)))):
                     if not row.named:  # deleted meanwhile
@@ -186,12 +192,12 @@ class Plans(WholeThreads, Summaries):
                         left = None if left is None else left - 1
                 if left == 0:
                     return
-            if len(places) < most:
+            if len(positions) < most:
                 return
-            end, seen = places[-1], ()
+            end, seen = positions[-1], ()
             if few:  # the server may have left out others of the same checkpoint id
-                end = keys.places_of(keys.checkpoint_at(end).checkpoint_id)[1]
-                few, seen = None, set(places)
+                end = keys.positions_of(keys.checkpoint_at(end).checkpoint_id)[1]
+                few, seen = None, set(positions)
 
     def get_delta_channel_history(
         self, config: RunnableConfig, channels: Sequence[str]

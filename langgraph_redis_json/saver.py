@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from time import sleep
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -16,15 +16,26 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from redis import ConnectionPool, Redis
 from redis.cluster import RedisCluster
-from redis.exceptions import NoScriptError, RedisError
-from redisvl.index import SearchIndex
+from redis.exceptions import ClusterError, NoScriptError, RedisError, TryAgainError
 from typing_extensions import Self
 
 from langgraph_redis_json.base import MetadataFields
 from langgraph_redis_json.bridges import AsyncInThreads
-from langgraph_redis_json.commands import Command, Listing, Plan, Replies, with_source
+from langgraph_redis_json.commands import (
+    MOVING,
+    Command,
+    Listing,
+    Plan,
+    Replies,
+    in_cluster,
+    is_moving,
+    with_source,
+)
 from langgraph_redis_json.progress import progress_bar
 from langgraph_redis_json.summaries import ThreadSummary
+
+if TYPE_CHECKING:
+    from redisvl.index import SearchIndex
 
 T = TypeVar("T")
 
@@ -81,6 +92,7 @@ class RedisSaver(AsyncInThreads):
                 "RedisSaver takes a URL, or a client or connection pool of redis, "
                 f"not {type(redis).__module__}.{type(redis).__name__}"
             )
+        self._clustered = isinstance(self._redis, RedisCluster)
 
     @classmethod
     def from_conn_string(
@@ -255,7 +267,7 @@ class RedisSaver(AsyncInThreads):
         return self._iterate(self._plans.list_threads(filter, status, limit))
 
     @property
-    def checkpoints_index(self) -> SearchIndex:
+    def checkpoints_index(self) -> "SearchIndex":
         """redisvl's index over the checkpoints, on this saver's client, for queries of your own.
 
         What they find has the fields of ``schemas/checkpoints.yaml`` and your metadata_fields.
@@ -263,6 +275,9 @@ class RedisSaver(AsyncInThreads):
         Raises:
             ValueError: for a client with ``protocol=3``, whose replies redisvl does not read.
         """
+        # Few need it, and it takes long to import.
+        from redisvl.index import SearchIndex
+
         schema = self._checkpoints_schema(self._redis)
         return SearchIndex(schema, redis_client=self._redis)
 
@@ -400,6 +415,19 @@ class RedisSaver(AsyncInThreads):
             return
 
     def _execute(self, commands: Sequence[Command]) -> Replies:
+        if not self._clustered:
+            return self._send(commands)
+        commands = list(map(in_cluster, commands))
+        for _ in range(MOVING):
+            try:
+                return self._send(commands)
+            except (TryAgainError, ClusterError) as error:
+                if not is_moving(error):
+                    raise
+            sleep(0.05)
+        return self._send(commands)
+
+    def _send(self, commands: Sequence[Command]) -> Replies:
         """One network round trip, and another where a script is new to the server."""
         replies: Replies
         if len(commands) == 1:

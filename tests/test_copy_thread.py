@@ -59,10 +59,11 @@ def test_the_copy_is_the_same_but_for_its_name(
     ]
     put(copied, "6", thread_id="copy")
     assert copied.get_tuple(config("copy")).pending_writes == [("task", "early", 1)]
-    for which, count in {"checkpoints": 10, "writes": 11, "threads": 1}.items():
+    for which, count in {"checkpoints": 10, "writes": 10}.items():
         index = indexes.name(key_prefix, which)
         assert indexed(redis_client, index, "@thread_id:{thread}") == count
         assert indexed(redis_client, index, "@thread_id:{copy}") == count + (which == "checkpoints")
+    assert indexed(redis_client, indexes.name(key_prefix, "threads"), "*") == 2
 
 
 @each_saver

@@ -20,14 +20,14 @@ from checkpoints import (
     strange,
 )
 from conftest import Client, MakeSaver, Saver
-from langgraph.checkpoint.serde.types import INTERRUPT
+from langgraph.checkpoint.serde.types import ERROR, INTERRUPT
 
 from langgraph_redis_json import IndexMissingError, RedisSaver, indexes
 
 
 def put_run(saver: Saver, checkpoint_id: str, run_id: object, **more: object) -> None:
     metadata = {"run_id": run_id, **more.pop("metadata", {})}
-    saver.put_writes(put(saver, checkpoint_id, metadata=metadata, **more), [("a", 1)], "task")
+    saver.put_writes(put(saver, checkpoint_id, metadata=metadata, **more), [(ERROR, 1)], "task")
 
 
 def test_checkpoints_of_the_runs_go_in_all_threads(

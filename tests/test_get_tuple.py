@@ -11,7 +11,7 @@ import redis
 from checkpoints import BIG, checkpoint, config, each_saver, found_keys, put
 from conftest import Client, MakeSaver, Saver
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.checkpoint.serde.types import TASKS
+from langgraph.checkpoint.serde.types import ERROR, TASKS
 from langgraph.types import Send
 
 from langgraph_redis_json import DamagedDocumentError, MissingDocumentError
@@ -207,13 +207,14 @@ DAMAGES: list[tuple[str, str, Any]] = [
     ("checkpoint_blob", "$.value", {"type": "msgpack", "base64": "?"}),
     ("checkpoint_blob", "$", []),
     ("checkpoint_write", "$.format", 2),
-    ("checkpoint_write", "$.task_id", None),
+    ("checkpoint_write", "$.writes.*.task_id", None),
     ("checkpoint_write", "$.writes", []),
     ("checkpoint_write", "$.writes", {"x": {}}),
-    ("checkpoint_write", "$.writes.0.channel", None),
-    ("checkpoint_write", "$.writes.0.task_path", None),
-    ("checkpoint_write", "$.writes.0.value", 1),
-    ("checkpoint_write", "$.writes.0.value.json", None),
+    ("checkpoint_write", "$.writes", {"x:0": "{"}),
+    ("checkpoint_write", "$.writes.*.channel", None),
+    ("checkpoint_write", "$.writes.*.task_path", None),
+    ("checkpoint_write", "$.writes.*.value", 1),
+    ("checkpoint_write", "$.writes.*.value.json", None),
 ]
 
 
@@ -224,7 +225,7 @@ def test_a_damaged_document_is_named(
 ) -> None:
     values = {"small": 1, "bytes": b"\xff", "tagged": {1}, "big": BIG}
     parent = put(saver, "0")
-    saver.put_writes(put(saver, "1", values, parent="0"), [("channel", 1)], "task")
+    saver.put_writes(put(saver, "1", values, parent="0"), [(ERROR, 1)], "task")
     [*_, key] = found_keys(redis_client, key_prefix, kind)
     if value is None:
         assert redis_client.execute_command("JSON.DEL", key, path) == 1

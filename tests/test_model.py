@@ -8,10 +8,13 @@ everything listed, where InMemorySaver's goes thread by thread and namespace by 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from itertools import count
 from typing import Any
 
+import pytest
 import redis
+from checkpoints import config
 from conftest import Client, MakeSaver, Saver
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -27,7 +30,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME, SCHEDULED, _DeltaSnapshot
 from strategies import examples
 
-from langgraph_redis_json import AsyncRedisSaver, RedisSaver
+from langgraph_redis_json import AsyncRedisSaver, CoordinatorMissingError, RedisSaver
 
 # Names that would be taken for one another by keys that are not spelled with care, or that a
 # search index cuts, folds or escapes.
@@ -80,12 +83,8 @@ class Model(InMemorySaver):
             self.storage[target][ns].update(checkpoints)
         for key, writes in [*self.writes.items()]:
             if key[0] == source:
-                copied = {task for task, _ in writes}
-                there = self.writes[(target, *key[1:])]
-                for task, index in [*there]:
-                    if task in copied:  # a task's writes are copied as a whole
-                        del there[task, index]
-                there.update(writes)
+                # A checkpoint's writes are copied as a whole, as the checkpoint is.
+                self.writes[(target, *key[1:])] = {**writes}
         for (thread, *rest), blob in [*self.blobs.items()]:
             if thread == source:
                 self.blobs[(target, *rest)] = blob  # type: ignore[index]
@@ -165,6 +164,9 @@ maybe: Callable[[Any], Any] = lambda some: st.one_of(st.none(), some)  # noqa: E
 
 
 class Machine(RuleBasedStateMachine):
+    across = True
+    """Whether the server can search all threads."""
+
     def __init__(self, savers: list[Saver], client: redis.Redis, prefix: str) -> None:
         super().__init__()
         self.savers, self.client, self.prefix = savers, client, prefix
@@ -308,6 +310,9 @@ class Machine(RuleBasedStateMachine):
             saver.prune(some)
             for thread in some:
                 model.prune(thread)
+        elif how == "runs" and not self.across:
+            with pytest.raises(CoordinatorMissingError) if runs else nullcontext():
+                saver.delete_for_runs(runs)
         elif how == "runs":
             saver.delete_for_runs(runs)
             model.delete_for_runs(runs)
@@ -367,6 +372,10 @@ class Machine(RuleBasedStateMachine):
         if isinstance(filter, int):  # a pair that some checkpoint has
             some = [one["metadata"] for one in newest_first(self.model.list(None))] or [{}]
             filter = dict([*some[filter % len(some)].items()][:1])
+        if config is None and not self.across and limit != 0:
+            with pytest.raises(CoordinatorMissingError):
+                list(self.savers[via].list(None, filter=filter, limit=limit))
+            return
         earlier: Any = before and {"configurable": {"checkpoint_id": before}}
         expected = [
             one
@@ -388,7 +397,11 @@ class Machine(RuleBasedStateMachine):
     def all_is_the_same(self) -> None:
         expected = newest_first(self.model.list(None))
         for saver in self.savers:
-            assert [*map(row, saver.list(None))] == expected
+            if self.across:
+                assert [*map(row, saver.list(None))] == expected
+            else:
+                rows = [one for thread in self.threads for one in saver.list(config(thread, None))]
+                assert newest_first(rows) == expected
 
     def teardown(self) -> None:
         for thread in THREADS:

@@ -152,8 +152,9 @@ def test_a_value_that_the_serializer_refuses_writes_nothing(
 def test_interrupts_and_errors_are_found_by_search(
     saver: Saver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
-    for number, channel in enumerate([INTERRUPT, ERROR, ERROR]):
-        saver.put_writes(config(checkpoint_id="1"), [("a", 1), (channel, 1)], f"{number}")
-    for channel, count in {INTERRUPT: 1, ERROR: 2, "a": 3, RESUME: 0}.items():
+    for number, channel in enumerate([INTERRUPT, ERROR, ERROR, "b"]):
+        saver.put_writes(config(checkpoint_id=f"{number}"), [("a", 1), (channel, 1)], "task")
+    saver.put_writes(config(checkpoint_id="3"), [(INTERRUPT, 1)], "another task")
+    for channel, count in {INTERRUPT: 2, ERROR: 2, "a": 0, "b": 0, RESUME: 0}.items():
         query = f"@channel:{{{channel}}}"
         assert indexed(redis_client, f"{key_prefix}:langgraph_writes", query) == count

@@ -256,7 +256,7 @@ def test_delete_thread(saver: Saver, proxy: CountingProxy) -> None:
         saver.put_writes(put(saver, f"{number}", {"big": BIG}), [("channel", 1)], "task")
     assert proxy.count(lambda: saver.delete_thread("thread")) == 1
     for number in range(threads.CHUNK + 1):
-        saver.put_writes(config(checkpoint_id="1"), [("channel", 1)], f"{number}")
+        saver.put_writes(config(checkpoint_id=f"{number}"), [("channel", 1)], "task")
     assert proxy.count(lambda: saver.delete_thread("thread")) == 2
 
 

@@ -11,6 +11,13 @@ for i = 7, #ARGV do
   count = count + 1
 end
 
+-- One part of a name, as keys.escape spells it.
+local SPELLING = {
+  [':'] = ';.', [';'] = ';;', ['{'] = '|(', ['|'] = '||', ['}'] = '~)', ['~'] = '~~',
+  ['\0'] = '\1\1', ['\1'] = '\1\2',
+}
+local function escape(part) return (part:gsub('[:;{|}~%z\1]', SPELLING)) end
+
 local function parent_of(child)
   local found = redis.call('JSON.GET', key_of(child), '$.parent_checkpoint_id')
   local id = found and cjson.decode(found)[1]
@@ -22,20 +29,20 @@ if ARGV[5] == 'after' and entry ~= '' then entry = parent_of(entry) end
 
 local rows, blobs, ranges = {}, {}, {}
 while entry ~= '' and count > 0 and #rows < tonumber(ARGV[6]) do
-  local document = documents({ entry })[1]
-  if not document then
+  local row = rows_of({ entry })[1]
+  if not row[2] then
     -- The thread begins here, or was pruned up to here, unless the contents say otherwise.
-    if redis.call('ZSCORE', contents, entry) then rows[#rows + 1] = { entry, false, {}, 1 } end
+    if row[4] == 1 then rows[#rows + 1] = row end
     entry = ''
     break
   end
-  rows[#rows + 1] = { entry, document, written(entry), 1 }
+  rows[#rows + 1] = row
   for _, channel in ipairs(redis.call('JSON.OBJKEYS', key_of(entry), '.channel_values')) do
     if open[channel] then
       open[channel] = nil
       count = count - 1
       local start = ':' .. namespace .. ':' .. escape(channel) .. ':'
-      local references, slices = references_of(entry)
+      local references, slices = references_in(row[2], entry)
       for _, slice in ipairs(slices) do
         if slice[1]:sub(2, #start + 1) == start then want(ranges, { slice }) end
       end

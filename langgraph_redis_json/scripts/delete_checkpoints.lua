@@ -2,7 +2,7 @@
 -- the blobs, logs and items of logs that no other checkpoint refers to.
 
 for i = 3, #ARGV do
-  for _, write in ipairs(writes_of(ARGV[i])) do forget(write) end
+  forget(writes_of(ARGV[i]))
   forget(ARGV[i])
 end
 

@@ -1,10 +1,8 @@
 -- Checkpoints with their pending writes and their blobs, each blob once.
 -- ARGV[3] is the escaped namespace whose newest checkpoint is wanted, or '-' and then come
 -- the entries of the wanted ones.
--- Returns {{entry, document, {write, document, …}, named}, …}, {blob, document, …}, and the
--- items of logs as logged() gives them.
--- A document that is gone is nil; named is 1 if the table of contents says that the checkpoint
--- is there.
+-- Returns the rows of these checkpoints, {blob, document, …}, and the items of logs as logged()
+-- gives them. A document that is gone is nil.
 
 local wanted = {}
 if ARGV[3] == '-' then
@@ -13,11 +11,10 @@ else
   wanted[1] = newest(ARGV[3])
 end
 
-local rows, names, seen, ranges = {}, {}, {}, {}
-local found = #wanted > 0 and documents(wanted) or {}
+local rows, names, seen, ranges = rows_of(wanted), {}, {}, {}
 for i, entry in ipairs(wanted) do
-  if found[i] then
-    local references, slices = references_of(entry)
+  if rows[i][2] then
+    local references, slices = references_in(rows[i][2], entry)
     want(ranges, slices)
     for _, name in ipairs(references) do
       if not seen[name] then
@@ -26,8 +23,6 @@ for i, entry in ipairs(wanted) do
       end
     end
   end
-  local named = (found[i] or redis.call('ZSCORE', contents, entry)) and 1 or 0
-  rows[i] = { entry, found[i], written(entry), named }
 end
 
 local blobs = {}

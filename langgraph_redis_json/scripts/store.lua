@@ -2,8 +2,9 @@
 -- ARGV[3] is a JSON object: "expected", pairs of the entry of a blob or log that must be there
 -- already and how many items it must have (0 for a blob); "appended", logs with their length and
 -- the number of items to add to each; "inherited", pairs of a blob's entry and the JSON member that
--- the last document gets if the blob is there. Then come the items to add, one after another, and
--- then the documents: entry, document, …
+-- the last document gets if the blob is there; "summary", how many bytes of the last document the
+-- thread's document begins with, 0 if it has to be looked up. Then come the items to add, one after
+-- another, and then the documents: entry, document, …
 -- Returns the entries that are missing, and the logs that others have added to: if there are any,
 -- nothing is stored.
 
@@ -56,7 +57,12 @@ for i = at, #ARGV, 2 do
   else
     redis.call('JSON.SET', key_of(entry), '$', document)
   end
-  if entry:sub(1, 3) == 'c::' then root = true end
+  if entry:sub(1, 3) == 'c::' then root = entry end
 end
-if root then refresh_thread() end
+
+if root then
+  local is_plain = order.summary > 0 and newest('') == root
+    and redis.call('EXISTS', key_of(writes_of(root))) == 0
+  if is_plain then summarize(ARGV[#ARGV]:sub(1, order.summary)) else refresh_thread() end
+end
 return { {}, {} }

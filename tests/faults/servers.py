@@ -1,0 +1,205 @@
+"""Servers for tests that do them harm: nodes, Sentinels and clusters on the loopback interface."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from langgraph_redis_json import embedded
+from langgraph_redis_json.embedded import EmbeddedRedis
+
+IN_MEMORY = ("--appendonly", "no")
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+class Node:
+    """A server that keeps its port and its data when it is killed and started again."""
+
+    def __init__(self, directory: Path, *options: str) -> None:
+        self.directory = directory
+        self.port = embedded._free_port()
+        self.bus = embedded._free_port()  # where the nodes of a cluster talk
+        options += ("--cluster-port", f"{self.bus}")
+        self.url = f"redis://127.0.0.1:{self.port}"
+        self._server = EmbeddedRedis(directory, port=self.port, options=options)
+
+    def start(self) -> Node:
+        self._server.start()
+        with self.admin() as client:
+            self.pid = int(client.info("server")["process_id"])
+        return self
+
+    def admin(self) -> redis.Redis:
+        return redis.Redis(port=self.port, decode_responses=True)
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def restart(self) -> None:
+        """After `kill`: start again from what is on the disk."""
+        self.stop()
+        self.start()
+
+
+@contextmanager
+def running(node: Node) -> Iterator[Node]:
+    try:
+        yield node.start()
+    finally:
+        node.stop()
+
+
+@contextmanager
+def sentinel(directory: Path, master: Node) -> Iterator[int]:
+    """A Sentinel that watches a primary called "primary", as one of three; gives its port."""
+    port = embedded._free_port()
+    directory.mkdir()
+    settings = directory / "sentinel.conf"
+    settings.write_text(
+        f"port {port}\nbind 127.0.0.1\ndir {directory}\n"
+        f"sentinel monitor primary 127.0.0.1 {master.port} 2\n"
+        "sentinel down-after-milliseconds primary 300\n"
+        "sentinel failover-timeout primary 2000\n"
+    )
+    binary, _ = embedded._find_server()
+    command = [str(binary), str(settings), "--sentinel"]
+    # It ends with these tests, however they end.
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", embedded._WATCHDOG, "redis-watchdog", "", *command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    try:
+        wait_until(lambda: answers(port))
+        yield port
+    finally:
+        process.stdin.close()
+        process.wait()
+
+
+def answers(port: int) -> bool:
+    try:
+        with redis.Redis(port=port) as client:
+            return bool(client.ping())
+    except redis.ConnectionError:
+        return False
+
+
+class Cluster:
+    """Primaries with a replica each, and all slots shared out among them."""
+
+    def __init__(self, primaries: list[Node], replicas: list[Node]) -> None:
+        self.primaries, self.replicas = primaries, replicas
+
+    @property
+    def nodes(self) -> list[Node]:
+        return [*self.primaries, *self.replicas]
+
+    def join(self) -> None:
+        """Make one cluster of the nodes."""
+        edges = [16384 * n // len(self.primaries) for n in range(len(self.primaries) + 1)]
+        for number, node in enumerate(self.primaries):
+            with node.admin() as client:
+                client.execute_command(
+                    "CLUSTER ADDSLOTSRANGE", edges[number], edges[number + 1] - 1
+                )
+                client.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
+        first = self.primaries[0]
+        with first.admin() as client:
+            for node in self.nodes[1:]:
+                client.execute_command("CLUSTER MEET", "127.0.0.1", node.port, node.bus)
+        wait_until(lambda: all(len(self.known(node)) == len(self.nodes) for node in self.nodes))
+        for primary, replica in zip(self.primaries, self.replicas, strict=True):
+            with replica.admin() as client:
+                client.execute_command("CLUSTER REPLICATE", self.id_of(primary))
+        wait_until(lambda: all(self.is_ready(node) for node in self.nodes))
+
+    def known(self, node: Node) -> list[str]:
+        with node.admin() as client:
+            found = client.execute_command("CLUSTER NODES")
+        return [name for name, told in found.items() if "handshake" not in told["flags"]]
+
+    def is_ready(self, node: Node) -> bool:
+        with node.admin() as client:
+            replicas = client.execute_command("CLUSTER NODES").values()
+            return (
+                client.execute_command("CLUSTER INFO")["cluster_state"] == "ok"
+                and sum("slave" in told["flags"] for told in replicas) == len(self.replicas)
+                and client.info("replication").get("master_link_status", "up") == "up"
+            )
+
+    def id_of(self, node: Node) -> str:
+        with node.admin() as client:
+            return str(client.execute_command("CLUSTER MYID"))
+
+    def owner(self, slot: int) -> Node:
+        for node in self.primaries:
+            with node.admin() as client:
+                [told] = [
+                    told
+                    for told in client.execute_command("CLUSTER NODES").values()
+                    if "myself" in told["flags"]
+                ]
+            if any(int(range_[0]) <= slot <= int(range_[-1]) for range_ in told["slots"]):
+                return node
+        raise AssertionError(f"nobody has slot {slot}")
+
+    def move(self, slot: int, target: Node, *, pause: float = 0, batch: int = 10) -> int:
+        """Move a slot key by key, as ``redis-cli --cluster reshard`` does; returns how many."""
+        source = self.owner(slot)
+        assert source is not target
+        moved = 0
+        with source.admin() as old, target.admin() as new:
+            new.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", self.id_of(source))
+            old.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", self.id_of(target))
+            while keys := old.execute_command("CLUSTER GETKEYSINSLOT", slot, batch):
+                old.execute_command(
+                    *("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
+                )
+                moved += len(keys)
+                time.sleep(pause)
+            owner = self.id_of(target)
+            for client in (new, old):
+                client.execute_command("CLUSTER SETSLOT", slot, "NODE", owner)
+        for node in self.primaries:
+            if node is not source and node is not target:
+                with node.admin() as client:
+                    client.execute_command("CLUSTER SETSLOT", slot, "NODE", owner)
+        return moved
+
+
+@contextmanager
+def cluster(directory: Path, primaries: int = 3) -> Iterator[Cluster]:
+    options = (
+        *IN_MEMORY,
+        *("--cluster-enabled", "yes", "--cluster-node-timeout", "1000"),
+        *("--repl-diskless-sync-delay", "0"),
+    )
+    with ExitStack() as stack:
+        nodes = [
+            stack.enter_context(running(Node(directory / f"{number}", *options)))
+            for number in range(2 * primaries)
+        ]
+        made = Cluster(nodes[:primaries], nodes[primaries:])
+        made.join()
+        yield made

@@ -1,0 +1,238 @@
+"""A cluster of three primaries with a replica each, whose Search has no coordinator."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from checkpoints import BIG, config, each_saver, ids, put
+from conftest import Client, MakeSaver, Saver
+from hypothesis.stateful import run_state_machine_as_test
+from langgraph.checkpoint.conformance import checkpointer_test, validate
+from record import times, tried
+from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
+from redis.cluster import RedisCluster
+from servers import Cluster, cluster
+from strategies import examples
+from test_model import Machine
+from work import Writer, check_contents
+
+from langgraph_redis_json import AsyncRedisSaver, CoordinatorMissingError, RedisSaver
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    directory: Path = tmp_path_factory.mktemp("cluster")
+    with cluster(directory) as made:
+        yield made
+
+
+@pytest.fixture
+def cluster_client(nodes: Cluster) -> Iterator[RedisCluster]:
+    """A plain client, to look at what the savers store; all is gone afterwards."""
+    with RedisCluster(
+        host="127.0.0.1", port=nodes.primaries[0].port, decode_responses=True
+    ) as client:
+        yield client
+        client.flushall(target_nodes=RedisCluster.PRIMARIES)
+
+
+@pytest.fixture
+def make_saver(
+    nodes: Cluster,
+    cluster_client: RedisCluster,
+    event_loop_thread: asyncio.AbstractEventLoop,
+) -> Iterator[MakeSaver]:
+    """Makes savers on the cluster, as the fixture of that name does elsewhere."""
+    with ExitStack() as stack:
+
+        def on_loop(coroutine: Any) -> Any:
+            return asyncio.run_coroutine_threadsafe(coroutine, event_loop_thread).result()
+
+        def make(client: Client) -> Saver:
+            options = {"host": "127.0.0.1", "port": nodes.primaries[0].port, **client.options()}
+            if client.saver is RedisSaver:
+                return RedisSaver(stack.enter_context(RedisCluster(**options)))
+
+            async def asynchronous() -> AsyncRedisSaver:
+                # redis-py would otherwise close connections that are in use when slots move.
+                made = AsyncRedisSaver(AsyncRedisCluster(reinitialize_steps=0, **options))
+                await made.aget_tuple(config("names the loop"))
+                return made
+
+            made = on_loop(asynchronous())
+            stack.callback(lambda: on_loop(made._redis.aclose()))
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def saver(make_saver: MakeSaver, client: Client) -> Saver:
+    return make_saver(client)
+
+
+# ---- what works, and what says that it does not
+
+
+@each_saver
+def test_setup_warns_where_search_sees_one_node_at_a_time(
+    saver: Saver, nodes: Cluster, event_loop_thread: asyncio.AbstractEventLoop
+) -> None:
+    def setup() -> None:
+        if isinstance(saver, AsyncRedisSaver):
+            asyncio.run_coroutine_threadsafe(saver.setup(), event_loop_thread).result()
+        else:
+            saver.setup()
+
+    with pytest.warns(UserWarning, match="nothing can be listed"):
+        setup()
+    # An index that knows one node's threads would answer for all of them.
+    for node in nodes.primaries:
+        with node.admin() as client:
+            assert client.execute_command("FT._LIST") == []
+
+
+@each_saver
+def test_a_filter_within_a_thread(saver: Saver) -> None:
+    for number in range(60):
+        put(
+            saver,
+            f"{number:03}",
+            {"big": BIG},
+            {"big": 1},
+            checkpoint_ns="" if number % 3 else "sub",
+            metadata={"third": number % 3, "user": {"name": "é"}, "half": number % 2},
+        )
+    put(saver, "999", thread_id="another", metadata={"third": 0})
+    listed = saver.list(config(checkpoint_ns=None), filter={"third": 0, "user": {"name": "é"}})
+    assert ids(listed) == [f"{number:03}" for number in range(57, -1, -3)]
+    listed = saver.list(config(), filter={"half": 1}, limit=2, before=config(checkpoint_id="050"))
+    assert ids(listed) == ["049", "047"]
+    assert ids(saver.list(config(), filter={"third": 0})) == []
+    assert ids(saver.list(config(checkpoint_ns="sub"), filter={"absent": None}, limit=1)) == ["057"]
+
+
+@each_saver
+def test_all_threads_cannot_be_searched(saver: Saver) -> None:
+    put(saver, "1", metadata={"run_id": "run"})
+    for call in (
+        lambda: list(saver.list(None)),
+        lambda: list(saver.list(None, filter={"run_id": "run"}, limit=1)),
+        lambda: saver.delete_for_runs(["run"]),
+    ):
+        with pytest.raises(CoordinatorMissingError, match="name a thread"):
+            call()
+    assert ids(saver.list(config())) == ["1"]
+
+
+@pytest.mark.filterwarnings("ignore:The Search of this Redis Cluster")
+@pytest.mark.parametrize("kind", [RedisSaver, AsyncRedisSaver])
+async def test_conformance(kind: type[Saver], nodes: Cluster, cluster_client: RedisCluster) -> None:
+    port = nodes.primaries[0].port
+
+    @checkpointer_test(name=kind.__name__)
+    async def checkpointer() -> AsyncIterator[Saver]:
+        if kind is RedisSaver:
+            with RedisCluster(host="127.0.0.1", port=port) as client:
+                made = RedisSaver(client)
+                made.setup()
+                yield made
+        else:
+            async with AsyncRedisCluster(host="127.0.0.1", port=port) as client:
+                made = AsyncRedisSaver(client)
+                await made.setup()
+                yield made
+
+    report = await validate(checkpointer)
+    # This one looks for runs in all threads.
+    runs = report.results.pop("delete_for_runs")
+    assert all("looks at one node at a time" in failure for failure in runs.failures)
+    assert len(report.results) == 7
+    for name, result in report.results.items():
+        assert result.failures == [], name
+        assert result.tests_passed > 0, name
+
+
+class ClusterMachine(Machine):
+    across = False
+
+
+def test_any_sequence_of_operations(make_saver: MakeSaver, cluster_client: RedisCluster) -> None:
+    savers = [make_saver(Client(kind, 3, False)) for kind in (RedisSaver, AsyncRedisSaver)]
+    count = times(6, 200)
+    run_state_machine_as_test(
+        lambda: ClusterMachine(savers, cluster_client, "checkpoint*"),
+        settings=examples(count, stateful_step_count=40),
+    )
+    tried(
+        "Random sequences of 40 operations on a cluster, beside `InMemorySaver`",
+        count,
+        lost=0,
+        torn=0,
+    )
+
+
+# ---- slots and nodes that move
+
+
+@each_saver
+def test_slots_that_move_under_load(
+    saver: Saver, nodes: Cluster, cluster_client: RedisCluster
+) -> None:
+    """Threads are written while theirs are moved key by key."""
+    moves, done = times(5, 300), threading.Event()
+    failures: list[BaseException] = []
+    writers = [Writer(f"thread-{number}") for number in range(8)]
+
+    def write(writer: Writer) -> None:
+        try:
+            while not done.is_set():
+                since = writer.put
+                for _ in range(5):
+                    writer.step(saver)
+                writer.check(saver, since)
+                if writer.put > 60:
+                    saver.delete_thread(writer.thread_id)
+                    writer.put = writer.begun = writer.written = -1
+        except BaseException as error:
+            failures.append(error)
+            raise
+
+    threads = [threading.Thread(target=write, args=(writer,)) for writer in writers]
+    for thread in threads:
+        thread.start()
+    moved = 0
+    choose = random.Random(3)
+    try:
+        for _ in range(moves):
+            slot = cluster_client.keyslot(f"{{{choose.choice(writers).thread_id}}}")
+            source = nodes.owner(slot)
+            target = choose.choice([node for node in nodes.primaries if node is not source])
+            moved += nodes.move(slot, target, pause=choose.choice([0, 0.005]), batch=3)
+            if failures:
+                break
+            time.sleep(0.02)
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+    assert moved > moves
+    checked = sum(writer.check(saver) for writer in writers)
+    check_contents(cluster_client)
+    tried(
+        f"A slot moved to another node under 8 writers (`{type(saver).__name__}`)",
+        moves,
+        checked=checked,
+        lost=0,
+        torn=0,
+        note=f"{moved} keys moved while their threads were written",
+    )

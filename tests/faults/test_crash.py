@@ -1,0 +1,195 @@
+"""A server that is killed while 32 writers are at it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+import redis.asyncio
+from conftest import Saver
+from record import times, tried
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from servers import Node, running
+from work import LOST, Writer, check_contents
+
+from langgraph_redis_json import AsyncRedisSaver, RedisSaver
+
+WRITERS = 32
+
+
+@pytest.fixture
+def durable(tmp_path: Path) -> Iterator[Node]:
+    """A server that has on the disk whatever it acknowledges."""
+    with running(Node(tmp_path / "data", "--appendfsync", "always")) as node:
+        yield node
+
+
+@pytest.fixture
+def savers(durable: Node, event_loop_thread: asyncio.AbstractEventLoop) -> Iterator[list[Saver]]:
+    """One of each kind, for a server that comes and goes."""
+    options = {"protocol": 3, "retry": Retry(NoBackoff(), 0)}
+    client = redis.Redis(port=durable.port, **options)
+
+    async def asynchronous() -> AsyncRedisSaver:
+        made = AsyncRedisSaver(redis.asyncio.Redis(port=durable.port, **options))
+        await made.setup()
+        return made
+
+    made = asyncio.run_coroutine_threadsafe(asynchronous(), event_loop_thread).result()
+    yield [RedisSaver(client), made]
+    client.close()
+    asyncio.run_coroutine_threadsafe(made._redis.aclose(), event_loop_thread).result()
+
+
+def write_until(fault: Callable[[], None], savers: list[Saver], writers: list[Writer]) -> None:
+    """All writers write at once, until the fault ends them."""
+    failures: list[BaseException] = []
+
+    def write(writer: Writer, saver: Saver) -> None:
+        try:
+            while True:
+                writer.step(saver)
+        except LOST:
+            pass
+        except BaseException as error:
+            failures.append(error)
+            raise
+
+    threads = [
+        threading.Thread(target=write, args=(writer, savers[number % 2]))
+        for number, writer in enumerate(writers)
+    ]
+    for thread in threads:
+        thread.start()
+    fault()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_a_killed_server(durable: Node, savers: list[Saver]) -> None:
+    writers = [Writer(f"thread-{number}") for number in range(WRITERS)]
+    kills, checked = times(2, 50), 0
+
+    def kill() -> None:
+        time.sleep(random.uniform(0.2, 0.6))
+        durable.kill()
+
+    for _ in range(kills):
+        before = [writer.put for writer in writers]
+        write_until(kill, savers, writers)
+        durable.restart()
+        with durable.admin() as client:
+            check_contents(client)
+        for number, writer in enumerate(writers):
+            # The one that wrote remembers what it sent; the other knows nothing of it.
+            checked += writer.check(savers[number // 2 % 2], since=before[number])
+    assert min(writer.put for writer in writers) > 0
+    for number, writer in enumerate(writers):
+        writer.check(savers[number % 2])
+    tried(
+        f"`kill -9` of a server with `appendfsync always` under {WRITERS} writers",
+        kills,
+        checked=checked,
+        lost=0,
+        torn=0,
+    )
+
+
+def test_a_log_of_commands_that_was_cut_anywhere(tmp_path: Path) -> None:
+    """A machine that stops writes part of what the server sent to its disk."""
+    writer = Writer("thread")
+    data = tmp_path / "data"
+    with running(Node(data, "--appendfsync", "always")) as node:
+        with RedisSaver.from_conn_string(node.url) as saver:
+            saver.setup()
+            for _ in range(3):
+                writer.step(saver)
+            [log] = data.glob("appendonlydir/*.incr.aof")
+            before = log.stat().st_size
+            writer.step(saver)
+        node.kill()
+        node.stop()
+    whole = log.read_bytes()
+    cuts = times(6, 100)
+    states = set()
+    for number in range(cuts):
+        size = before + (len(whole) - before) * number // cuts
+        copy = tmp_path / "copy"
+        shutil.copytree(data, copy)
+        (copy / log.relative_to(data)).write_bytes(whole[:size])
+        with running(Node(copy, "--aof-load-truncated", "yes")) as node, node.admin() as client:
+            check_contents(client)
+            with RedisSaver.from_conn_string(node.url) as saver:
+                survivor = Writer("thread")
+                survivor.put = survivor.written = 2
+                survivor.begun = 3
+                survivor.check(saver)
+                states.add(survivor.put)
+                survivor.step(saver)
+                survivor.check(saver)
+        shutil.rmtree(copy)
+    assert states == {2, 3}
+    tried(
+        "A put and a put_writes cut at any byte of the append-only file",
+        cuts,
+        checked=6 * cuts,
+        lost=0,
+        torn=0,
+    )
+
+
+CLIENT = """
+import sys
+sys.path[:0] = sys.argv[2:]
+from work import Writer
+from langgraph_redis_json import RedisSaver
+
+writer = Writer("thread")
+with RedisSaver.from_conn_string(sys.argv[1]) as saver:
+    newest = saver.get_tuple({"configurable": {"thread_id": "thread"}})
+    if newest:
+        writer.put = writer.begun = int(newest.checkpoint["id"])
+    while True:
+        writer.step(saver)
+        print(writer.put, flush=True)
+"""
+
+
+def test_a_killed_client(durable: Node) -> None:
+    kills, last, checked = times(3, 50), -1, 0
+    here = Path(__file__).parent
+    with RedisSaver.from_conn_string(durable.url) as saver:
+        saver.setup()
+        for _ in range(kills):
+            process = subprocess.Popen(
+                [sys.executable, "-c", CLIENT, durable.url, str(here), str(here.parent)],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            assert process.stdout is not None
+            acknowledged = [int(process.stdout.readline())]
+            time.sleep(random.uniform(0, 0.05))
+            process.send_signal(signal.SIGKILL)
+            acknowledged += map(int, process.stdout)
+            process.wait()
+            assert acknowledged[0] == last + 1
+            survivor = Writer("thread")
+            survivor.put = survivor.written = acknowledged[-1]
+            survivor.begun = survivor.put + 1
+            checked += survivor.check(saver, since=last)
+            last = survivor.put
+            with durable.admin() as client:
+                check_contents(client)
+    tried("A client killed in the middle of its puts", kills, checked=checked, lost=0, torn=0)
