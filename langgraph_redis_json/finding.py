@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -102,8 +103,8 @@ class Finding:
     key_prefix: str
     serde: SerializerProtocol
     memory: Memory
-    metadata_fields: Fields
-    clustered: bool
+    metadata_fields: Fields = MappingProxyType({})
+    clustered: bool = False
 
     def _filter(self, filter: Any) -> Filter:
         """A caller's filter, checked."""
