@@ -36,7 +36,8 @@ _SHARED = {
     "ancestors": ["references"],
     "store": ["summary"],
     "put_writes": ["summary"],
-    "delete_checkpoints": ["references", "summary"],
+    "delete_checkpoints": ["summary", "forgetting"],
+    "delete_thread": ["forgetting"],
 }
 """What stands between scripts/common.lua and a script: each call makes its functions anew."""
 

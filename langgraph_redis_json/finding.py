@@ -20,8 +20,8 @@ from langgraph_redis_json.keys import CheckpointName, ThreadKeys
 from langgraph_redis_json.loading import Row, rows
 from langgraph_redis_json.memory import Memory
 
-NAMES_PAGE = 10_000
-"""Names that one trip brings."""
+NAMES = 5_000
+"""Names that one trip brings, so that the server is soon free again."""
 
 NAMES_KEPT = 50_000
 """Names that a listing holds at a time, however long it is: some 7 MB. What is beyond them it
@@ -76,7 +76,7 @@ class Wanted(NamedTuple):
     def page(self) -> int:
         """Names that the listing looks for at a time."""
         if self.in_contents and self.in_contents.checkpoint_ns is not None:
-            return NAMES_PAGE  # they come in order
+            return NAMES  # they come in order
         return NAMES_KEPT
 
     def few(self, limit: int | None) -> int | None:
@@ -163,13 +163,13 @@ class Finding:
         def command(last: bytes) -> Command:
             return (
                 *("ZREVRANGEBYLEX", thread.contents, b"(" + last, "[c:"),
-                *("LIMIT", 0, NAMES_PAGE),
+                *("LIMIT", 0, NAMES),
             )
 
         def read(entries: Any) -> tuple[list[bytes], Command | None]:
             names = list(map(text, entries))
             positions = [keys.position_of_entry(thread.tag, name) for name in names]
-            more = len(names) == NAMES_PAGE
+            more = len(names) == NAMES
             return positions, command(names[-1].encode()) if more else None
 
         [reply] = yield [command(b"c:" + keys.LAST)]
@@ -225,12 +225,25 @@ class Finding:
         }
         return [found[name] for name in names]
 
-    def _entries(self, thread: ThreadKeys, kind: str) -> Plan[list[str]]:
-        start = f"{kind}:"
-        [entries] = yield [
-            ("ZRANGEBYLEX", thread.contents, "[" + start, b"(" + start.encode() + keys.LAST)
-        ]
-        return list(map(text, entries))
+    def _entries(self, thread: ThreadKeys, *starts: str) -> Plan[list[list[str]]]:
+        """The entries that begin with each of some texts, in order."""
+        found: list[list[str]] = [[] for _ in starts]
+        after = {number: f"[{start}" for number, start in enumerate(starts)}
+        while after:
+            replies = yield [
+                (
+                    *("ZRANGEBYLEX", thread.contents, start),
+                    *(b"(" + starts[number].encode() + keys.LAST, "LIMIT", 0, NAMES),
+                )
+                for number, start in after.items()
+            ]
+            for number, reply in zip([*after], replies, strict=True):
+                found[number] += map(text, reply)
+                if len(reply) == NAMES:
+                    after[number] = f"({found[number][-1]}"
+                else:
+                    del after[number]
+        return found
 
     def _documents(self, thread: ThreadKeys, entries: Sequence[str]) -> Plan[list[bytes | None]]:
         [found] = yield [("JSON.MGET", *map(thread.key, entries), ".")]
@@ -245,12 +258,12 @@ def whole_search(index: str, query: FilterExpression, *fields: str) -> Command:
     return (
         *("FT.AGGREGATE", index, str(query), "LOAD", len(fields)),
         *fields,
-        *("WITHCURSOR", "COUNT", NAMES_PAGE, *WHOLE_ANSWER),
+        *("WITHCURSOR", "COUNT", NAMES, *WHOLE_ANSWER),
     )
 
 
 def next_page(index: str, cursor: int) -> Command:
-    return ("FT.CURSOR", "READ", index, cursor, "COUNT", NAMES_PAGE)
+    return ("FT.CURSOR", "READ", index, cursor, "COUNT", NAMES)
 
 
 def is_too_many(error: ResponseError) -> bool:

@@ -83,6 +83,7 @@ def check_server(key_prefix: str, clustered: bool) -> Plan[None]:
         UnsuitableServerError: if the server, its database or the user's permissions do not do.
     """
     yield from _check_commands(key_prefix)
+    yield from _check_eviction(key_prefix)
     if clustered and not (yield from has_coordinator(key_prefix)):
         warn(str(CoordinatorMissingError()), stacklevel=2)
         return
@@ -291,6 +292,19 @@ def _check_commands(key_prefix: str) -> Plan[None]:
                 remedy="Use Redis 8, Redis Stack, or a service that offers both Search and JSON",
             )
         raise _forbidden(command, message)
+
+
+def _check_eviction(key_prefix: str) -> Plan[None]:
+    """Warn of a server that deletes keys when it is full."""
+    [reply] = yield [script("eviction", keys.thread_keys(key_prefix, _OURS))]
+    policy = text(reply)
+    # The volatile policies delete only what has a time to live.
+    if policy.startswith("allkeys"):
+        warn(
+            f"this Redis deletes any key when it is full (maxmemory-policy {policy}), so threads "
+            "can lose checkpoints that they need: set maxmemory-policy to noeviction",
+            stacklevel=2,
+        )
 
 
 def _check_search(nowhere: str) -> Plan[None]:

@@ -75,7 +75,7 @@ class Log:
             while self._texts:
                 first, text = self._texts.pop()
                 parts = orjson.loads(text)
-                _check_format(*parts.pop("$.format"))
+                check_format(*parts.pop("$.format"))
                 [found] = parts.values()
                 self._items.update(enumerate(found, first))
             return [self._item(number) for number in range(start, stop)]
@@ -331,11 +331,11 @@ def _load_members(members: Mapping[str, Any], serde: SerializerProtocol) -> dict
 
 def parse(document: bytes) -> dict[str, Any]:
     fields: dict[str, Any] = orjson.loads(document)
-    _check_format(fields["format"])
+    check_format(fields["format"])
     return fields
 
 
-def _check_format(found: Any) -> None:
+def check_format(found: Any) -> None:
     if found is True or found != FORMAT:
         raise ValueError(
             f"its format is {found!r} and this version of langgraph-redis-json "

@@ -1,19 +1,18 @@
 """What is done to whole threads: deleting, copying, pruning."""
 
+from collections import defaultdict
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-from langgraph_redis_json import configs, documents, filters, keys, logs
+from langgraph_redis_json import configs, documents, filters, keys, logs, sweeping
 from langgraph_redis_json.commands import Plan, script, store
 from langgraph_redis_json.errors import MissingDocumentError
-from langgraph_redis_json.finding import Finding
 from langgraph_redis_json.keys import ThreadKeys
 from langgraph_redis_json.loading import parse, reading
+from langgraph_redis_json.sweeping import Sweeping, pages
 
-T = TypeVar("T")
-
-CHUNK = 1000
+CHUNK = 500
 """Keys that one call deletes: other clients wait for no more than that."""
 
 PAGE = 25
@@ -27,25 +26,11 @@ class Lineage(NamedTuple):
         parent: the entry of its parent, None for a first checkpoint.
         delta_channels: the channels whose value is rebuilt from the writes of its ancestors.
         channels: the channels that have a value here.
-        run_id: the run that made it.
     """
 
     parent: str | None
     delta_channels: Collection[str]
     channels: Container[str]
-    run_id: Any
-
-
-def lineage(fields: Mapping[str, Any]) -> Lineage:
-    """A checkpoint's lineage, from its document."""
-    parent = fields.get("parent_checkpoint_id")
-    channels = fields["channel_values"].keys()
-    return Lineage(
-        keys.checkpoint_entry(fields["checkpoint_ns"], parent) if parent else None,
-        [channel for channel in fields.get("delta_channels", ()) if channel not in channels],
-        channels,
-        fields["metadata"].get("run_id"),
-    )
 
 
 def ancestors_needed(lineages: Mapping[str, Lineage], kept: Iterable[str]) -> set[str]:
@@ -53,7 +38,7 @@ def ancestors_needed(lineages: Mapping[str, Lineage], kept: Iterable[str]) -> se
     each channel all, back to the nearest one that has its value.
 
     Args:
-        lineages: entry -> lineage, of every checkpoint of the thread.
+        lineages: entry -> lineage. A walk ends, too, at an ancestor that is not among them.
         kept: entries.
     """
     walked: set[tuple[str, str]] = set()
@@ -62,16 +47,16 @@ def ancestors_needed(lineages: Mapping[str, Lineage], kept: Iterable[str]) -> se
             continue
         for channel in lineages[entry].delta_channels:
             at = lineages[entry].parent
-            while at is not None and at in lineages and (at, channel) not in walked:
+            while at is not None and (at, channel) not in walked:
                 walked.add((at, channel))
-                if channel in lineages[at].channels:
+                if at not in lineages or channel in lineages[at].channels:
                     break
                 at = lineages[at].parent
     return {entry for entry, _ in walked}
 
 
 @dataclass(frozen=True)
-class WholeThreads(Finding):
+class WholeThreads(Sweeping):
     """The operations on whole threads."""
 
     def delete_thread(self, thread_id: Any) -> Plan[None]:
@@ -85,12 +70,12 @@ class WholeThreads(Finding):
         source, target = self._thread(configs.thread(source_thread_id)), self._thread(target_id)
         if source == target:
             raise ValueError(f"cannot copy the thread {target_id!r} onto itself")
-        checkpoints = yield from self._entries(source, "c")
-        for page in _pages((yield from self._entries(source, "w")), PAGE):
+        checkpoints, writes = yield from self._entries(source, "c:", "w:")
+        for page in pages(writes, PAGE):
             found = yield from self._present(source, page)
             yield [store(target, _retargeted(source, found, target_id, {}))]
         copied: dict[str, str] = {}
-        for page in _pages(checkpoints, PAGE):
+        for page in pages(checkpoints, PAGE):
             found = yield from self._present(source, page)
             gone = yield from self._copy_references(source, target, target_id, found, copied)
             if gone:  # the thread was pruned meanwhile, and these checkpoints with it
@@ -124,7 +109,7 @@ class WholeThreads(Finding):
                 references = set(documents.references(fields)).difference(copied)
                 holders.update(dict.fromkeys(references, entry))
         gone: dict[str, str] = {}
-        for page in _pages(list(holders), PAGE):
+        for page in pages(list(holders), PAGE):
             found = yield from self._parsed(source, page)
             gone.update({holders[entry]: entry for entry in page if entry not in found})
             copied.update({entry: logs.renamed(entry) for entry in found})
@@ -172,47 +157,143 @@ class WholeThreads(Finding):
                 yield from self.delete_thread(thread_id)
                 continue
             thread = self._thread(configs.thread(thread_id))
-            entries = yield from self._entries(thread, "c")
+            [entries] = yield from self._entries(thread, "c:")
             # Entries sort by namespace, then by id: the last one of a namespace is its newest.
             newest = {entry.split(":")[1]: entry for entry in entries}.values()
-            yield from self._delete_checkpoints(thread, entries, set(newest))
+            finished = yield from self._of_finished_calls(thread, [*newest])
+            kept = {entry for entry in newest if entry not in finished}
+            yield from self._delete_checkpoints(thread, entries, kept)
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> Plan[None]:
         runs = set(map(configs.run, configs.several("run_ids", run_ids)))
         if not runs:
             return
         names = map(keys.checkpoint_at, (yield from self._search(filters.runs_expression(runs))))
-        for thread_id in dict.fromkeys(name.thread_id for name in names):
+        found: dict[str, list[str]] = defaultdict(list)
+        for name in names:
+            entry = keys.checkpoint_entry(name.checkpoint_ns, name.checkpoint_id)
+            found[name.thread_id].append(entry)
+        for thread_id, hits in found.items():
             thread = self._thread(thread_id)
-            entries = yield from self._entries(thread, "c")
-            lineages = yield from self._lineages(thread, entries)
-            kept = {entry for entry in lineages if lineages[entry].run_id not in runs}
-            yield from self._delete_checkpoints(thread, entries, kept, lineages)
+            doomed: set[str] = set()
+            for page in pages(hits, sweeping.PAGE):
+                fields = yield from self._fields(thread, page, ["$.metadata.run_id"])
+                doomed.update(entry for entry, [ids] in fields.items() if ids and ids[0] in runs)
+            if doomed:
+                [entries] = yield from self._entries(thread, "c:")
+                yield from self._delete_checkpoints(thread, entries, {*entries} - doomed)
 
     def _delete_checkpoints(
-        self,
-        thread: ThreadKeys,
-        entries: Sequence[str],
-        kept: set[str],
-        lineages: Mapping[str, Lineage] | None = None,
+        self, thread: ThreadKeys, entries: Sequence[str], kept: Collection[str]
     ) -> Plan[None]:
-        """Delete those of a thread's checkpoints that are not kept, nor needed by a kept one."""
-        if lineages is None:
-            lineages = yield from self._lineages(thread, list(kept))
-            if any(lineage.delta_channels for lineage in lineages.values()):
-                lineages = yield from self._lineages(thread, entries)
-        needed = kept | ancestors_needed(lineages, kept)
-        gone = [entry for entry in entries if entry not in needed]
-        if gone:
-            yield [script("delete_checkpoints", thread, *gone)]
+        """Delete those of a thread's checkpoints that are not kept, nor needed by a kept one, and
+        free what no checkpoint refers to any more.
 
-    def _lineages(self, thread: ThreadKeys, entries: Sequence[str]) -> Plan[dict[str, Lineage]]:
+        Args:
+            entries: all of its checkpoints, in order.
+        """
+        needed = {*kept, *(yield from self._ancestors_needed(thread, entries, kept))}
+        for page in pages((entry for entry in entries if entry not in needed), CHUNK // 2):
+            yield [script("delete_checkpoints", thread, *page)]
+        yield from self._sweep(thread)
+
+    def _ancestors_needed(
+        self, thread: ThreadKeys, entries: Sequence[str], kept: Collection[str]
+    ) -> Plan[set[str]]:
+        """The ancestors from which the delta channels of the kept checkpoints are rebuilt."""
+        known = yield from self._lineages(thread, sorted(kept))
+        if not any(lineage.delta_channels for lineage in known.values()):
+            return set()
+        known = yield from self._lineages(thread, sorted(kept), channels=True)
+        places = {entry: number for number, entry in enumerate(entries)}
+        while True:
+            needed = ancestors_needed(known, kept)
+            wanted = [places[entry] for entry in needed if entry in places and entry not in known]
+            if not wanted:
+                return needed
+            # An ancestor is mostly found just before its child.
+            last = max(wanted) + 1
+            page = entries[max(0, last - sweeping.PAGE) : last]
+            known |= dict.fromkeys(page, Lineage(None, (), ()))  # for those that are gone
+            known |= yield from self._lineages(thread, page, channels=True)
+
+    def _of_finished_calls(self, thread: ThreadKeys, newest: Sequence[str]) -> Plan[set[str]]:
+        """Those of the newest checkpoints whose namespaces belong to calls of subgraphs that no
+        later run goes on with."""
+        found: dict[str, NewestOfNamespace] = {}
+        entry_of: dict[str, str] = {}
+        if len(newest) == 1:
+            return set()
+        for page in pages(newest, sweeping.PAGE):
+            fields = yield from self._fields(thread, page, ["$.metadata.parents"])
+            for entry, [parents] in fields.items():
+                _, checkpoint_ns, checkpoint_id = keys.checkpoint_of_entry("", entry)
+                entry_of[checkpoint_ns] = entry
+                found[checkpoint_ns] = NewestOfNamespace(checkpoint_id, parents and parents[0])
+        return {
+            entry_of[checkpoint_ns]
+            for checkpoint_ns, last in found.items()
+            if is_finished(checkpoint_ns, last.parents, found)
+        }
+
+    def _lineages(
+        self, thread: ThreadKeys, entries: Sequence[str], channels: bool = False
+    ) -> Plan[dict[str, Lineage]]:
+        """The lineages of checkpoints.
+
+        Args:
+            channels: whether to look which channels have a value; if not, none seem to.
+        """
         found: dict[str, Lineage] = {}
-        for page in _pages(entries, 4 * PAGE):
-            for entry, fields in (yield from self._parsed(thread, page)).items():
+        paths = ["$.parent_checkpoint_id", "$.delta_channels"]
+        if channels:
+            paths.append("$.channel_values")
+        for page in pages(entries, sweeping.PAGE):
+            fields = yield from self._fields(thread, page, paths)
+            for entry, [parents, delta_channels, *values] in fields.items():
                 with reading(thread.key(entry)):
-                    found[entry] = lineage(fields)
+                    start, _, _ = entry.rpartition(":")
+                    there = {name for part in values for members in part for name in members}
+                    found[entry] = Lineage(
+                        next((f"{start}:{keys.escape(parent)}" for parent in parents), None),
+                        [name for part in delta_channels for name in part if name not in there],
+                        there,
+                    )
         return found
+
+
+class NewestOfNamespace(NamedTuple):
+    """The newest checkpoint of a namespace: its id, and what its metadata has for parents."""
+
+    checkpoint_id: str
+    parents: Any
+
+
+def is_finished(checkpoint_ns: str, parents: Any, newest: Mapping[str, NewestOfNamespace]) -> bool:
+    """Whether a namespace is that of one call of a subgraph, and no later run goes on with it.
+
+    A call's namespace ends in the id of its task, which follows from the checkpoint of the graph
+    around that made the task. When that graph has a newer one, it makes other tasks.
+
+    Args:
+        checkpoint_ns: the namespace.
+        parents: the graphs around, by their namespaces, and the checkpoint that each was at.
+        newest: what is stored, by namespace.
+    """
+    names = [part for part in checkpoint_ns.split("|") if not part.isdigit()]
+    if not names or ":" not in names[-1] or not isinstance(parents, dict):
+        return False  # a graph of its own, or one that keeps its state from call to call
+    around = [ns for ns in parents if not ns or checkpoint_ns.startswith(f"{ns}|")]
+    if not around:
+        return False
+    outer = max(around, key=len)
+    if outer not in newest:
+        return outer != "" and is_finished(outer, parents, newest)
+    # Saved in the background, the outer graph's checkpoint may come after the call's.
+    made_by, last = parents[outer], newest[outer]
+    return isinstance(made_by, str) and (
+        made_by < last.checkpoint_id or is_finished(outer, last.parents, newest)
+    )
 
 
 def _retargeted(
@@ -226,7 +307,3 @@ def _retargeted(
         with reading(source.key(entry)):
             copies.append((entry, documents.retarget(fields, target_id, names)))
     return copies
-
-
-def _pages(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:
-    return (items[first : first + size] for first in range(0, len(items), size))

@@ -262,12 +262,17 @@ def test_delete_thread(saver: Saver, proxy: CountingProxy) -> None:
 
 @each_saver
 def test_prune_and_delete_for_runs(saver: Saver, proxy: CountingProxy) -> None:
-    # Names, lineages, deletion; and for runs a search first.
+    # Names, lineages, deletion, names and references of what is left; and for runs a search first,
+    # and a look at what it has found.
     for number in range(20):
         put(saver, f"{number:02}", {"big": BIG}, metadata={"run_id": f"{number // 10}"})
-    assert proxy.count(lambda: saver.delete_for_runs(["0"])) == 4
-    assert proxy.count(lambda: saver.prune(["thread"])) == 3
+    assert proxy.count(lambda: saver.delete_for_runs(["0"])) == 7
+    assert proxy.count(lambda: saver.prune(["thread"])) == 5
     assert ids(saver.list(config())) == ["19"]
+    # What is freed is marked, looked for among the names and references once more, and deleted.
+    put(saver, "20", {"big": f"new{BIG}"}, {"big": 2})
+    assert proxy.count(lambda: saver.prune(["thread"])) == 9
+    assert ids(saver.list(config())) == ["20"]
 
 
 @each_saver

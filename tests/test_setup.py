@@ -250,7 +250,7 @@ def test_the_commands_are_all_that_the_savers_run(
     server: EmbeddedRedis, admin: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Few names are many then, and come in pages.
-    monkeypatch.setattr(finding, "NAMES_PAGE", 2)
+    monkeypatch.setattr(finding, "NAMES", 2)
     admin.script_flush()
     with RedisSaver.from_conn_string(server.url) as saver:
         admin.config_resetstat()

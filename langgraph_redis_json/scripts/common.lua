@@ -9,8 +9,9 @@ local KINDS = {
 }
 local LAST = '\255'
 
--- The key that an entry of the table of contents names.
+-- The key that an entry of the table of contents names. sweep.lua puts an x in front of some.
 local function key_of(entry)
+  if entry:sub(1, 1) == 'x' then entry = entry:sub(2) end
   return prefix .. KINDS[entry:sub(1, 1)] .. ':' .. thread .. entry:sub(2)
 end
 

@@ -6,7 +6,7 @@ for _, start in ipairs({ 'c:', '' }) do
   local names = redis.call(
     'ZRANGEBYLEX', contents, '[' .. start, '(' .. start .. LAST, 'LIMIT', 0, left
   )
-  for _, entry in ipairs(names) do forget(entry) end
+  forget_all(names)
   left = left - #names
   if left == 0 then break end
 end

@@ -1,9 +1,8 @@
--- What checkpoints refer to. Shared by the scripts that read or delete them.
+-- What checkpoints refer to. Shared by the scripts that read them.
 
--- What a checkpoint refers to: entries of blobs, and slices of logs, {entry, start, stop}; of the
--- list alone that has slices of one log, if that is given.
+-- What a checkpoint refers to: entries of blobs, and slices of logs, {entry, start, stop}.
 -- What else stands there was altered by hand; whoever loads the checkpoint will say so.
-local function references_of(entry, only)
+local function references_of(entry)
   local blobs, slices = {}, {}
   local found = redis.call(
     'JSON.GET', key_of(entry), '$.channel_values.*.blob', '$.channel_values.*.log'
@@ -14,18 +13,13 @@ local function references_of(entry, only)
     if type(blob) == 'string' and blob:sub(1, 2) == 'b:' then blobs[#blobs + 1] = blob end
   end
   for _, list in ipairs(found['$.channel_values.*.log']) do
-    local wanted, part = only == nil, {}
     for _, slice in ipairs(type(list) == 'table' and list or {}) do
       if
         type(slice) == 'table' and type(slice[1]) == 'string' and slice[1]:sub(1, 2) == 'l:'
         and type(slice[2]) == 'number' and type(slice[3]) == 'number'
       then
-        part[#part + 1] = slice
-        wanted = wanted or slice[1] == only
+        slices[#slices + 1] = slice
       end
-    end
-    if wanted then
-      for _, slice in ipairs(part) do slices[#slices + 1] = slice end
     end
   end
   return blobs, slices

@@ -13,14 +13,15 @@ local order = cjson.decode(ARGV[3])
 local missing, grown = {}, {}
 for _, pair in ipairs(order.expected) do
   local entry, length = pair[1], pair[2]
-  if length > 0 and length_of(entry) < length
+  if not redis.call('ZSCORE', contents, entry)
+    or length > 0 and length_of(entry) < length
     or length == 0 and redis.call('EXISTS', key_of(entry)) == 0
   then
     missing[#missing + 1] = entry
   end
 end
 for _, log in ipairs(order.appended) do
-  local length = length_of(log[1])
+  local length = redis.call('ZSCORE', contents, log[1]) and length_of(log[1]) or -1
   if length < log[2] then missing[#missing + 1] = log[1] end
   if length > log[2] then grown[#grown + 1] = log[1] end
 end
@@ -38,7 +39,8 @@ end
 
 local members = {}
 for _, pair in ipairs(order.inherited) do
-  if redis.call('EXISTS', key_of(pair[1])) == 1 then members[#members + 1] = pair[2] end
+  local named = redis.call('ZSCORE', contents, pair[1])
+  if named and redis.call('EXISTS', key_of(pair[1])) == 1 then members[#members + 1] = pair[2] end
 end
 
 local root = false

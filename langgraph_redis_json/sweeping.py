@@ -1,0 +1,183 @@
+"""Freeing what no checkpoint refers to: blobs, logs, and items of logs. Parts of plans.
+
+It is done in many short calls beside running writers. A checkpoint that is stored meanwhile may
+refer to what is about to be freed, so that is marked first (scripts/sweep.lua): from then on a
+put sends it anew. Whatever was stored before the marks is looked through after them.
+"""
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, TypeVar
+
+import orjson
+
+from langgraph_redis_json import logs
+from langgraph_redis_json.commands import Plan, script, store
+from langgraph_redis_json.finding import Finding
+from langgraph_redis_json.keys import ThreadKeys
+from langgraph_redis_json.loading import check_format, reading
+
+T = TypeVar("T")
+
+PAGE = 250
+"""Documents that one call looks into or changes: other clients wait for no more than that."""
+
+Range = tuple[int, int]
+
+
+@dataclass
+class References:
+    """What checkpoints refer to.
+
+    Attributes:
+        needed: the entries of blobs and logs.
+        living: log -> the ranges of its items, in order, none touching another.
+        holders: log -> the entries of the checkpoints that refer to it.
+    """
+
+    needed: set[str] = field(default_factory=set)
+    living: dict[str, list[Range]] = field(default_factory=lambda: defaultdict(list))
+    holders: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, checkpoint: str, blobs: Any, lists: Any) -> None:
+        """Take in what stands at ``$.channel_values.*.blob`` and ``….log`` of a checkpoint.
+
+        What is no reference was altered by hand; whoever loads the checkpoint will say so.
+        """
+        self.needed.update(blob for blob in blobs if isinstance(blob, str))
+        for slices in lists:
+            for part in slices if isinstance(slices, list) else ():
+                match part:
+                    case [str(log), int(start), int(stop)] if start < stop:
+                        self.needed.add(log)
+                        insert(self.living[log], start, stop)
+                        if checkpoint not in self.holders[log][-1:]:
+                            self.holders[log].append(checkpoint)
+
+
+def insert(ranges: list[Range], start: int, stop: int) -> None:
+    """Add a range to ranges that are in order, and join it with those that it touches."""
+    at = bisect_right(ranges, (start, stop))
+    first = at - 1 if at and ranges[at - 1][1] >= start else at
+    last = first
+    while last < len(ranges) and ranges[last][0] <= stop:
+        start, stop = min(start, ranges[last][0]), max(stop, ranges[last][1])
+        last += 1
+    ranges[first:last] = [(start, stop)]
+
+
+@dataclass(frozen=True)
+class Sweeping(Finding):
+    """Freeing what no checkpoint refers to."""
+
+    def _sweep(self, thread: ThreadKeys) -> Plan[None]:
+        """Free all of a thread's blobs, logs and items that no checkpoint refers to."""
+        blobs, checkpoints, lists, marked = yield from self._entries(thread, "b:", "c:", "l:", "x")
+        if not blobs and not lists and not marked:
+            return
+        found = yield from self._references(thread, checkpoints)
+        yield from self._compact(thread, found, lists)
+        unneeded = [entry for entry in blobs + lists if entry not in found.needed]
+        for page in pages(unneeded, PAGE):
+            yield [script("sweep", thread, "mark", *page)]
+        # An earlier sweep that was cut short has left its marks.
+        marks = [*unneeded, *(entry[1:] for entry in marked)]
+        if not marks:
+            return
+        [checkpoints] = yield from self._entries(thread, "c:")
+        found = yield from self._references(thread, checkpoints)
+        for page in pages(marks, PAGE):
+            kept = [entry for entry in page if entry in found.needed]
+            gone = [entry for entry in page if entry not in found.needed]
+            yield [
+                script("sweep", thread, step, *some)
+                for step, some in (("keep", kept), ("free", gone))
+                if some
+            ]
+
+    def _references(self, thread: ThreadKeys, checkpoints: Sequence[str]) -> Plan[References]:
+        """What checkpoints refer to."""
+        found = References()
+        paths = ("$.channel_values.*.blob", "$.channel_values.*.log")
+        for page in pages(checkpoints, PAGE):
+            for entry, [blobs, lists] in (yield from self._fields(thread, page, paths)).items():
+                found.add(entry, blobs, lists)
+        return found
+
+    def _fields(
+        self, thread: ThreadKeys, entries: Sequence[str], paths: Sequence[str]
+    ) -> Plan[dict[str, list[Any]]]:
+        """What stands at JSONPaths of documents: for each that is there a list for each path."""
+        names = [thread.key(entry) for entry in entries]
+        replies = yield [("JSON.MGET", *names, path) for path in ("$.format", *paths)]
+        found: dict[str, list[Any]] = {}
+        for entry, texts in zip(entries, zip(*replies, strict=True), strict=True):
+            if None not in texts:
+                with reading(thread.key(entry)):
+                    written, *values = map(orjson.loads, texts)
+                    check_format(*written)
+                    found[entry] = values
+        return found
+
+    # ---- logs
+
+    def _compact(self, thread: ThreadKeys, found: References, stored: list[str]) -> Plan[None]:
+        """Write logs more than half of whose items are dead anew, under other names.
+
+        Args:
+            found: what all checkpoints refer to; brought up to date.
+            stored: all logs; new ones are added.
+        """
+        wanted = [log for log in stored if log in found.living]
+        for page in pages(wanted, PAGE):
+            [lengths] = yield [script("lengths", thread, *page)]
+            for log, length in zip(page, lengths, strict=True):
+                living = sum(stop - start for start, stop in found.living[log])
+                if length > 2 * living:
+                    new = logs.renamed(log)
+                    stored.append(new)
+                    yield from self._rewrite(thread, found, log, new)
+
+    def _rewrite(self, thread: ThreadKeys, found: References, log: str, new: str) -> Plan[None]:
+        """Write the living items of a log to another, and let its checkpoints refer to that.
+
+        Where anything is not as it should be (another process frees too), the log stays as it is.
+        """
+        names = ("format", "thread_id", "checkpoint_ns", "channel")
+        starts: list[tuple[int, int, int]] = []
+        length = 0
+        for start, stop in found.living[log]:
+            starts.append((start, stop, length))
+            for first in range(start, stop, PAGE):
+                path = f"$.items[{first}:{min(first + PAGE, stop)}]"
+                [text] = yield [
+                    ("JSON.GET", thread.key(log), path, *(f"$.{name}" for name in names))
+                ]
+                fields = orjson.loads(text or b"{}")
+                if len(fields.get(path, ())) < min(first + PAGE, stop) - first:
+                    return
+                items = [orjson.dumps(item) for item in fields[path]]
+                if length:
+                    command = store(thread, [], appended={new: (length, items)})
+                else:
+                    head = {name: value for name in names for value in fields[f"$.{name}"]}
+                    document = orjson.dumps({**head, "items": [*map(orjson.Fragment, items)]})
+                    command = store(thread, [(new, document)])
+                [(missing, grown)] = yield [command]
+                if missing or grown:
+                    return
+                length += len(items)
+        order = orjson.dumps(starts)
+        for page in pages(found.holders[log], PAGE):
+            [moved] = yield [script("move_slices", thread, log, new, length, order, *page)]
+            if moved:
+                found.needed.add(new)
+        found.needed.discard(log)
+
+
+def pages(items: Iterable[T], size: int) -> Iterable[Sequence[T]]:
+    rest = iter(items)
+    return iter(lambda: list(islice(rest, size)), [])

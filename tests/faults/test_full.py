@@ -1,0 +1,156 @@
+"""A server that has no more memory."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+from checkpoints import config, each_saver, ids, put
+from conftest import Client, MakeSaver, Saver
+from record import times, tried
+from work import Writer, check_contents
+
+from langgraph_redis_json import RedisSaver
+from langgraph_redis_json.embedded import EmbeddedRedis
+
+
+@pytest.fixture(scope="module")
+def redis_url() -> Iterator[str]:
+    """A server whose settings may be changed."""
+    with EmbeddedRedis() as server:
+        yield server.url
+
+
+@pytest.fixture
+def unlimited(redis_client: redis.Redis) -> Iterator[Callable[[], None]]:
+    """Takes the limits away again."""
+
+    def reset() -> None:
+        redis_client.config_set("maxmemory", 0)
+        redis_client.config_set("maxmemory-policy", "noeviction")
+
+    reset()
+    yield reset
+    reset()
+
+
+@each_saver
+def test_writers_go_on_when_there_is_room_again(
+    saver: Saver, redis_client: redis.Redis, key_prefix: str, unlimited: Callable[[], None]
+) -> None:
+    fillings, checked = times(2, 100), 0
+    writers = [Writer(f"thread-{number}") for number in range(8)]
+    raised: list[redis.RedisError] = []
+
+    def write(writer: Writer) -> None:
+        try:
+            while True:
+                writer.step(saver)
+        except redis.RedisError as error:
+            raised.append(error)
+
+    for _ in range(fillings):
+        since = [writer.put for writer in writers]
+        raised.clear()
+        room = 1_000_000
+        redis_client.config_set("maxmemory", redis_client.info("memory")["used_memory"] + room)
+        threads = [threading.Thread(target=write, args=(writer,)) for writer in writers]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [type(error) for error in raised] == [redis.exceptions.OutOfMemoryError] * 8
+        for writer in writers:
+            found = saver.get_tuple(config(writer.thread_id))
+            assert ((found and int(found.checkpoint["id"])) or 0) == max(writer.put, 0)
+            writer.begun = writer.put  # a put that has raised has stored nothing
+        check_contents(redis_client, key_prefix)
+        unlimited()
+        for writer, start in zip(writers, since, strict=True):
+            checked += writer.check(saver, start)
+    tried(
+        f"A server with `maxmemory` and `noeviction` full, under 8 writers "
+        f"(`{type(saver).__name__}`)",
+        fillings,
+        checked=checked,
+        lost=0,
+        torn=0,
+        note="each writer got `OutOfMemoryError`, and went on when there was room",
+    )
+
+
+# ---- servers that make room themselves
+
+
+@pytest.fixture
+def set_up(
+    client: Client, make_saver: MakeSaver, event_loop_thread: asyncio.AbstractEventLoop
+) -> Callable[[], None]:
+    saver = make_saver(client)
+
+    def setup() -> None:
+        if isinstance(saver, RedisSaver):
+            saver.setup()
+        else:
+            asyncio.run_coroutine_threadsafe(saver.setup(), event_loop_thread).result()
+
+    return setup
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-lfu", "allkeys-random"])
+def test_setup_warns_of_eviction(
+    set_up: Callable[[], None],
+    redis_client: redis.Redis,
+    unlimited: Callable[[], None],
+    policy: str,
+) -> None:
+    redis_client.config_set("maxmemory-policy", policy)
+    with pytest.warns(UserWarning, match=f"maxmemory-policy {policy}.*to noeviction"):
+        set_up()
+
+
+@each_saver
+@pytest.mark.parametrize("policy", ["noeviction", "volatile-lru", "volatile-ttl"])
+def test_no_warning_where_nothing_is_evicted(
+    set_up: Callable[[], None],
+    redis_client: redis.Redis,
+    unlimited: Callable[[], None],
+    policy: str,
+) -> None:
+    redis_client.config_set("maxmemory-policy", policy)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        set_up()
+
+
+@each_saver
+def test_what_a_volatile_policy_leaves(
+    saver: Saver, redis_client: redis.Redis, unlimited: Callable[[], None]
+) -> None:
+    """Keys without a time to live stay, and the server says that it is full."""
+    put(saver, "1")
+    redis_client.config_set("maxmemory-policy", "volatile-lru")
+    redis_client.config_set("maxmemory", 1)
+    with pytest.raises(redis.exceptions.OutOfMemoryError):
+        put(saver, "2")
+    assert ids(saver.list(config())) == ["1"]
+
+
+def test_a_user_who_may_not_ask_for_the_policy(
+    redis_url: str, redis_client: redis.Redis, key_prefix: str, unlimited: Callable[[], None]
+) -> None:
+    redis_client.config_set("maxmemory-policy", "allkeys-lru")
+    redis_client.execute_command(
+        *("ACL", "SETUSER", "shy", "reset", "on", ">secret", "~*", "+@all", "-info", "-config")
+    )
+    url = redis_url.replace("redis://", "redis://shy:secret@")
+    with (
+        warnings.catch_warnings(),
+        RedisSaver.from_conn_string(url, key_prefix=key_prefix) as saver,
+    ):
+        warnings.simplefilter("error")
+        saver.setup()

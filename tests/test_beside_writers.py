@@ -1,0 +1,168 @@
+"""What is done to whole threads takes many steps: between any two of them others write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+
+import pytest
+import redis
+from accounting import account
+from checkpoints import BIG, checkpoint, config, put
+from conftest import Client, MakeSaver
+
+from langgraph_redis_json import RedisSaver
+
+SAVER = Client(RedisSaver, 3, False)
+
+
+def run_with_break(saver: RedisSaver, plan: Any, step: int, meanwhile: Callable[[], None]) -> bool:
+    """Run a plan, and do something just before one of its steps. Returns whether it has so many."""
+    try:
+        commands = next(plan)
+        for number in count():
+            if number == step:
+                meanwhile()
+            commands = plan.send(saver._execute(commands))
+    except StopIteration:
+        return number >= step
+
+
+def items(*numbers: int) -> list[dict[str, Any]]:
+    return [{"n": n, "text": BIG[:200]} for n in numbers]
+
+
+def fill(saver: RedisSaver, thread_id: str) -> None:
+    """Checkpoints with blobs that come and go, and a list whose old items go."""
+    for number in range(1, 9):
+        values = {"blob": f"{number // 3}{BIG}", "list": items(*range(number, number + 6))}
+        versions = {"blob": number // 3, "list": number}
+        parent = f"{number - 1}" if number > 1 else None
+        metadata = {"step": number, "run_id": f"{number % 2}"}
+        written = put(
+            saver,
+            f"{number}",
+            values,
+            versions,
+            thread_id=thread_id,
+            parent=parent,
+            metadata=metadata,
+        )
+        saver.put_writes(written, [("channel", number)], "task")
+
+
+def fork(saver: RedisSaver, thread_id: str, parent: str, checkpoint_id: str) -> Any:
+    """Go on from a checkpoint: the blob stays as it is, the list grows."""
+    found = saver.get_tuple(config(thread_id, "", parent))
+    values = dict(found.checkpoint["channel_values"])
+    values["list"] = [*values["list"], *items(100)]
+    versions = {**found.checkpoint["channel_versions"], "list": checkpoint_id}
+
+    def go_on() -> None:
+        made = checkpoint(checkpoint_id, values, versions)
+        written = saver.put(found.config, made, {"step": 9}, {"list": checkpoint_id})
+        saver.put_writes(written, [("channel", "new")], "task")
+
+    return values, go_on
+
+
+@pytest.fixture
+def savers(make_saver: MakeSaver) -> tuple[RedisSaver, RedisSaver]:
+    return make_saver(SAVER), make_saver(SAVER, setup=False)  # type: ignore[return-value]
+
+
+def every_step() -> Iterator[int]:
+    """Numbers of steps; whoever takes them stops when a plan has no more."""
+    return count()
+
+
+PLANS: dict[str, Callable[[RedisSaver, str], Any]] = {
+    "prune": lambda saver, thread_id: saver._plans.prune([thread_id], "keep_latest"),
+    "delete_for_runs": lambda saver, thread_id: saver._plans.delete_for_runs(["1"]),
+    "delete_thread": lambda saver, thread_id: saver._plans.delete_thread(thread_id),
+}
+
+
+@pytest.mark.parametrize("verb", PLANS)
+@pytest.mark.parametrize("parent", ["1", "2", "5", "8"])
+@pytest.mark.parametrize("checkpoint_id", ["0", "9"])  # the oldest, the newest
+def test_what_is_put_meanwhile_is_whole(
+    savers: tuple[RedisSaver, RedisSaver],
+    redis_client: redis.Redis,
+    key_prefix: str,
+    verb: str,
+    parent: str,
+    checkpoint_id: str,
+) -> None:
+    deleter, writer = savers
+    for step in every_step():
+        thread_id = f"thread {step}"
+        fill(deleter, thread_id)
+        values, go_on = fork(writer, thread_id, parent, checkpoint_id)
+        if not run_with_break(deleter, PLANS[verb](deleter, thread_id), step, go_on):
+            assert step > 0
+            break
+        found = deleter.get_tuple(config(thread_id, "", checkpoint_id))
+        if found is None:  # put before the names were read, and an old one
+            assert step == 0 or verb == "delete_thread"
+        else:
+            assert found.checkpoint["channel_values"] == values, step
+            assert found.pending_writes == [("task", "channel", "new")]
+        for each in deleter.list(config(thread_id)):  # nobody misses anything
+            assert each.checkpoint["channel_values"].keys() == {"blob", "list"}
+        account(redis_client, key_prefix, garbage=True)
+        deleter.prune([thread_id])
+        assert found is None or deleter.get_tuple(config(thread_id, "")) is not None
+        account(redis_client, key_prefix)
+        deleter.delete_thread(thread_id)
+
+
+@pytest.mark.parametrize("other", ["prune", "delete_for_runs"])
+def test_two_that_free_at_once(
+    savers: tuple[RedisSaver, RedisSaver], redis_client: redis.Redis, key_prefix: str, other: str
+) -> None:
+    one, two = savers
+    for step in every_step():
+        thread_id = f"thread {step}"
+        fill(one, thread_id)
+        newest = one.get_tuple(config(thread_id))
+
+        def meanwhile(thread_id: str = thread_id) -> None:
+            two._run(PLANS[other](two, thread_id))
+
+        if not run_with_break(one, PLANS["prune"](one, thread_id), step, meanwhile):
+            break
+        assert one.get_tuple(config(thread_id)) == newest
+        account(redis_client, key_prefix)
+        one.delete_thread(thread_id)
+
+
+def test_what_a_sweep_that_was_cut_short_has_left(
+    savers: tuple[RedisSaver, RedisSaver], redis_client: redis.Redis, key_prefix: str
+) -> None:
+    class Cut(Exception):
+        pass
+
+    def cut() -> None:
+        raise Cut
+
+    one, two = savers
+    for step in every_step():
+        thread_id = f"thread {step}"
+        fill(one, thread_id)
+        newest = one.get_tuple(config(thread_id))
+        try:
+            if not run_with_break(one, PLANS["prune"](one, thread_id), step, cut):
+                break
+        except Cut:
+            pass
+        assert two.get_tuple(config(thread_id)) == newest
+        values, go_on = fork(two, thread_id, "8", "9")
+        go_on()
+        assert one.get_tuple(config(thread_id)).checkpoint["channel_values"] == values
+        two.prune([thread_id])
+        assert one.get_tuple(config(thread_id)).checkpoint["channel_values"] == values
+        account(redis_client, key_prefix)
+        two.delete_thread(thread_id)
+    account(redis_client, key_prefix)
