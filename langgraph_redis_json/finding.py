@@ -3,8 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -103,7 +102,7 @@ class Finding:
     key_prefix: str
     serde: SerializerProtocol
     memory: Memory
-    metadata_fields: Fields = MappingProxyType({})
+    metadata_fields: Fields = field(default_factory=dict)
     clustered: bool = False
 
     def _filter(self, filter: Any) -> Filter:
