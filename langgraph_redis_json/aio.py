@@ -1,5 +1,7 @@
 """AsyncRedisSaver: the checkpointer for graphs that are awaited."""
 
+from __future__ import annotations
+
 from asyncio import sleep
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
@@ -269,7 +271,7 @@ class AsyncRedisSaver(SyncOnLoop):
         return self._iterate(self._plans.list_threads(filter, status, limit))
 
     @property
-    def checkpoints_index(self) -> "AsyncSearchIndex":
+    def checkpoints_index(self) -> AsyncSearchIndex:
         """redisvl's index over the checkpoints, on this saver's client, for queries of your own.
 
         What they find has the fields of ``schemas/checkpoints.yaml`` and your metadata_fields.

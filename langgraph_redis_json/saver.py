@@ -1,5 +1,7 @@
 """RedisSaver: the checkpointer for graphs that are invoked."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from time import sleep
 from types import TracebackType
@@ -267,7 +269,7 @@ class RedisSaver(AsyncInThreads):
         return self._iterate(self._plans.list_threads(filter, status, limit))
 
     @property
-    def checkpoints_index(self) -> "SearchIndex":
+    def checkpoints_index(self) -> SearchIndex:
         """redisvl's index over the checkpoints, on this saver's client, for queries of your own.
 
         What they find has the fields of ``schemas/checkpoints.yaml`` and your metadata_fields.
