@@ -69,9 +69,9 @@ def store_channels(
         else:
             type_, data = serde.dumps_typed(value)
             is_large = type_ == "msgpack" and len(data) > INLINE
-            items = logs.split(data) if is_large and writes_msgpack(serde) else None
+            items = logs.read(data, last) if is_large and writes_msgpack(serde) else None
             if items is not None:
-                last = _store_list(stored, name, channel, version, items, last)
+                last = _store_list(stored, name, channel, version, data, items, last)
             else:
                 # As an object of its own a null would take a quarter of a small checkpoint.
                 is_null = type_ == "null" and not data
@@ -94,18 +94,21 @@ def _store_list(
     name: CheckpointName,
     channel: str,
     version: Any,
-    items: list[bytes],
+    data: bytes,
+    items: logs.Items,
     last: Known | None,
 ) -> Known:
-    digests = logs.digests(items)
-    layout = logs.lay_out(digests, last, logs.stem(name.checkpoint_ns, channel))
+    layout = logs.lay_out(items.digests, last, logs.stem(name.checkpoint_ns, channel))
     lengths = {
         part.log: last.lengths[part.log]
         for part in layout.slices
         if last is not None and part.log in last.lengths
     }
     if layout.log is not None:
-        new = [logs.encode_item(items[number]) for number in layout.new]
+        first = len(items.digests) - len(items.new)
+        if layout.new[0] < first:  # all is written anew
+            items, first = logs.read(data) or items, 0
+        new = [logs.encode_item(items.new[number - first]) for number in layout.new]
         if layout.length:
             stored.appended[layout.log] = layout.length, new
         else:
@@ -113,7 +116,9 @@ def _store_list(
         lengths.pop(layout.log, None)
         lengths[layout.log] = layout.length + len(new)  # the last one is added to next
     text = orjson.dumps({"type": "msgpack", "log": [list(part) for part in layout.slices]})
-    known = Known(version, text, None, layout.slices, digests, lengths)
+    known = Known(
+        version, text, None, layout.slices, items.digests, lengths, items.size, items.digest
+    )
     needed = known.needed()
     needed.pop(layout.log or "", None)
     _expect(stored, needed)

@@ -15,6 +15,7 @@ from langgraph.checkpoint.base import (
     writes_sort_key,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.serde.types import TASKS
 
 from langgraph_redis_json import keys, logs, values
@@ -63,14 +64,14 @@ class Log:
         self.length = length
         self._texts: list[tuple[int, bytes]] = []
         self._items: dict[int, Any] = {}
-        self._packable: dict[int, Any] = {}
+        self._decoded: dict[int, bytes] = {}
 
     def add(self, start: int, text: bytes) -> None:
         """Take in the range that begins at `start`."""
         self._texts.append((start, text))
 
-    def items(self, start: int, stop: int) -> list[Any]:
-        """The packable items from `start` up to `stop`."""
+    def items(self, start: int, stop: int) -> list[bytes]:
+        """The serializer's bytes of the items from `start` up to `stop`."""
         with reading(self.key):
             while self._texts:
                 first, text = self._texts.pop()
@@ -80,12 +81,13 @@ class Log:
                 self._items.update(enumerate(found, first))
             return [self._item(number) for number in range(start, stop)]
 
-    def _item(self, number: int) -> Any:
-        if number not in self._packable:
+    def _item(self, number: int) -> bytes:
+        decoded = self._decoded.get(number)
+        if decoded is None:
             if number not in self._items:
                 raise ValueError(f"it has no item {number}")
-            self._packable[number] = logs.packable(self._items[number])
-        return self._packable[number]
+            decoded = self._decoded[number] = logs.decode_item(self._items[number])
+        return decoded
 
 
 def rows(thread: ThreadKeys, thread_id: str, reply: Any) -> Iterable[Row]:
@@ -127,6 +129,8 @@ class DecodedCheckpoint(NamedTuple):
     pending_sends: Dumped | None
     stored: dict[str, Any]
     """The channel values as they stand in the document."""
+    lists: dict[str, list[bytes]]
+    """The items of those that are kept in logs."""
 
 
 def decode_checkpoint(row: Row, channels: Container[str] | None = None) -> DecodedCheckpoint:
@@ -146,8 +150,14 @@ def decode_checkpoint(row: Row, channels: Container[str] | None = None) -> Decod
         body = _decode_members(orjson.loads(expand(fields["checkpoint"].encode())))
         _ = body["channel_versions"]
         channel_values: dict[str, Dumped] = {}
+        lists: dict[str, list[bytes]] = {}
         for channel, stored in fields["channel_values"].items():
-            if channels is None or channel in channels:
+            if channels is not None and channel not in channels:
+                continue
+            if stored is not None and "log" in stored:
+                lists[channel] = _items(row, stored["log"])
+                channel_values[channel] = Dumped("msgpack", logs.join(lists[channel]))
+            else:
                 channel_values[channel] = _decode_channel(row, stored)
         return DecodedCheckpoint(
             int(body["v"]),
@@ -161,13 +171,14 @@ def decode_checkpoint(row: Row, channels: Container[str] | None = None) -> Decod
                 else None
             ),
             fields["channel_values"],
+            lists,
         )
 
 
-def _items(row: Row, slices: Any) -> list[Any]:
+def _items(row: Row, slices: Any) -> list[bytes]:
     if not isinstance(slices, list) or not slices:
         raise ValueError("a list of it has no slices")
-    items: list[Any] = []
+    items: list[bytes] = []
     for entry, start, stop in slices:
         if type(start) is not int or type(stop) is not int or not 0 <= start < stop:
             raise ValueError(f"{start!r:.50} to {stop!r:.50} is no slice of a log")
@@ -182,8 +193,6 @@ def _items(row: Row, slices: Any) -> list[Any]:
 def _decode_channel(row: Row, stored: dict[str, Any] | None) -> Dumped:
     if stored is None:
         return Dumped("null", b"")
-    if "log" in stored:
-        return Dumped("msgpack", logs.pack(_items(row, stored["log"])))
     if "blob" not in stored:
         return Dumped(*values.decode(stored))
     entry = _text(stored, "blob")
@@ -204,24 +213,26 @@ def known(row: Row, decoded: DecodedCheckpoint) -> dict[str, Known]:
     if not isinstance(versions, dict):  # what only the serializer can load
         return found
     for channel, stored in decoded.stored.items():
-        stored = stored or {}
-        last = Known(versions.get(channel), orjson.dumps(stored or None), stored.get("blob"))
-        if "log" in stored:
+        version, text = versions.get(channel), orjson.dumps(stored)
+        if channel in decoded.lists:
             slices = [Slice(*part) for part in stored["log"]]
-            items = logs.split(decoded.channel_values[channel].data)
-            if items is None:  # no list that this version would keep in a log
-                continue
-            last = last._replace(
-                slices=slices,
-                digests=logs.digests(items),
-                lengths={part.log: row.logs[part.log].length for part in slices},
-            )
-        found[channel] = last
+            lengths = {part.log: row.logs[part.log].length for part in slices}
+            digests = logs.digests(decoded.lists[channel])
+            found[channel] = Known(version, text, None, slices, digests, lengths)
+        else:
+            found[channel] = Known(version, text, stored and stored.get("blob"))
     return found
 
 
 def load_metadata(decoded: DecodedCheckpoint, serde: SerializerProtocol) -> CheckpointMetadata:
     return cast(CheckpointMetadata, _load_members(decoded.metadata, serde))
+
+
+def load_stored_metadata(
+    members: Mapping[str, Any], serde: SerializerProtocol
+) -> CheckpointMetadata:
+    """The same, as it stands in a document."""
+    return cast(CheckpointMetadata, _load_members(_decode_members(members), serde))
 
 
 def load_checkpoint(
@@ -289,7 +300,8 @@ def load_writes(
         if row.writes_named:
             raise MissingDocumentError(key=row.key, missing=key)
         return []
-    found = []
+    found: list[tuple[tuple[str, str, int], str, str, Dumped]] = []
+    is_packed = type(serde).loads_typed is JsonPlusSerializer.loads_typed
     with reading(key):
         for task_and_index, write in parse(row.writes)["writes"].items():
             if isinstance(write, str):
@@ -298,9 +310,19 @@ def load_writes(
             if channels is None or channel in channels:
                 index = int(task_and_index.rpartition(":")[2])
                 order = writes_sort_key(_text(write, "task_path"), task_id, index)
-                found.append((order, task_id, channel, Dumped(*values.decode(write["value"]))))
+                dumped = Dumped(*values.decode(write["value"]))
+                found.append((order, task_id, channel, dumped))
+                is_packed &= dumped.type == "msgpack" and "base64" not in write["value"]
     found.sort(key=itemgetter(0))
-    return [(task_id, channel, serde.loads_typed(dumped)) for _, task_id, channel, dumped in found]
+    data = [dumped for _, _, _, dumped in found]
+    if is_packed:
+        # Loaded as one list, the writes of a hundred tasks take a third of the time.
+        loaded = serde.loads_typed(("msgpack", logs.join([part for _, part in data])))
+    else:
+        loaded = map(serde.loads_typed, data)
+    return [
+        (task, channel, value) for (_, task, channel, _), value in zip(found, loaded, strict=True)
+    ]
 
 
 def _decode_members(members: Mapping[str, Any]) -> dict[str, Any]:

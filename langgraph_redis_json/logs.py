@@ -6,6 +6,7 @@ are in a log already; only the others are sent, appended to the log of the last 
 
 from array import array
 from collections.abc import Sequence
+from hashlib import sha256
 from secrets import token_urlsafe
 from typing import Any, NamedTuple
 
@@ -37,11 +38,55 @@ class Layout(NamedTuple):
     new: list[int]
 
 
+class Items(NamedTuple):
+    """A list that the serializer wrote.
+
+    Attributes:
+        digests: one for each of its items.
+        new: the bytes of its last items; those before are the known ones, all of them.
+        size: how many bytes all items have together.
+        digest: of these bytes.
+    """
+
+    digests: "array[int]"
+    new: list[bytes]
+    size: int
+    digest: bytes
+
+
+def read(data: bytes, known: Known | None = None) -> Items | None:
+    """The items of a list; None if the data is no list, or not worth a log.
+
+    Args:
+        data: what the serializer wrote.
+        known: what is remembered of the channel: a list that begins with that is not taken apart
+            but for its new items.
+    """
+    count, start = _count(data)
+    if not start or len(data) < ITEM * count:
+        return None
+    size = len(data) - start
+    if known is not None and known.digest and known.size <= size:
+        digest = sha256(memoryview(data)[start : start + known.size])
+        if digest.digest() == known.digest:
+            rest = data[start + known.size :]
+            new = split(_head(count - len(known.digests)) + rest)
+            if new is None:
+                return None
+            digest.update(rest)
+            return Items(known.digests + digests(new), new, size, digest.digest())
+    items = split(data)
+    if items is None:
+        return None
+    digest = sha256(memoryview(data)[start:])
+    return Items(digests(items), items, size, digest.digest())
+
+
 def split(data: bytes) -> list[bytes] | None:
-    """The items of a list that the serializer wrote; None if it is not worth a log."""
+    """The items of a list that the serializer wrote; None if it is none."""
     try:
         tree = ormsgpack.unpackb(data, ext_hook=ormsgpack.Ext, option=ormsgpack.OPT_NON_STR_KEYS)
-        if type(tree) is not list or len(data) < ITEM * len(tree):
+        if type(tree) is not list:
             return None
         items = [ormsgpack.packb(item, option=ormsgpack.OPT_NON_STR_KEYS) for item in tree]
     except (ValueError, TypeError):
@@ -51,14 +96,26 @@ def split(data: bytes) -> list[bytes] | None:
 
 def join(items: Sequence[bytes]) -> bytes:
     """The list of these items, as the serializer would have written it."""
-    count = len(items)
+    return _head(len(items)) + b"".join(items)
+
+
+def _head(count: int) -> bytes:
+    """How msgpack begins a list of so many items."""
     if count < 16:
-        head = bytes((0x90 | count,))
-    elif count < 1 << 16:
-        head = b"\xdc" + count.to_bytes(2, "big")
-    else:
-        head = b"\xdd" + count.to_bytes(4, "big")
-    return head + b"".join(items)
+        return bytes((0x90 | count,))
+    if count < 1 << 16:
+        return b"\xdc" + count.to_bytes(2, "big")
+    return b"\xdd" + count.to_bytes(4, "big")
+
+
+def _count(data: bytes) -> tuple[int, int]:
+    """How many items a list in msgpack says it has, and where they begin; 0 if it is none."""
+    match data[:1]:
+        case b"\xdc":
+            return int.from_bytes(data[1:3], "big"), 3
+        case b"\xdd":
+            return int.from_bytes(data[1:5], "big"), 5
+    return (data[0] & 0x0F, 1) if data and data[0] & 0xF0 == 0x90 else (0, 0)
 
 
 def digests(items: Sequence[bytes]) -> "array[int]":
@@ -139,8 +196,8 @@ def encode_item(item: bytes) -> bytes:
     return b'{"%s":%s}' % (encoded.form.encode(), encoded.content)
 
 
-def packable(item: Any) -> Any:
-    """What ormsgpack packs into the serializer's bytes of an item of a log.
+def decode_item(item: Any) -> bytes:
+    """The serializer's bytes of an item of a log.
 
     Raises:
         ValueError: if it is no such item.
@@ -148,12 +205,7 @@ def packable(item: Any) -> Any:
     if not isinstance(item, dict) or len(item) != 1:
         raise ValueError("an item of it is no object of one member")
     [(form, content)] = item.items()
-    return values.packable(form, content)
-
-
-def pack(items: Sequence[Any]) -> bytes:
-    """The list of these packable items, as the serializer wrote it."""
-    return ormsgpack.packb(items, option=ormsgpack.OPT_NON_STR_KEYS)
+    return values.pack(form, content)
 
 
 def stem(checkpoint_ns: str, channel: str) -> str:

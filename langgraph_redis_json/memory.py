@@ -37,6 +37,8 @@ class Known(NamedTuple):
         digests: one for each item of these slices.
         lengths: how many items each of these logs has in all; one that has got longer by
             another hand is left out.
+        size: how many bytes all items together have in the serializer's msgpack.
+        digest: of these bytes; none if that is not known.
     """
 
     version: Any
@@ -45,6 +47,8 @@ class Known(NamedTuple):
     slices: Sequence[Slice] = ()
     digests: "array[int]" = array("q")
     lengths: Mapping[str, int] = MappingProxyType({})
+    size: int = 0
+    digest: bytes = b""
 
     def needed(self) -> dict[str, int]:
         """The blobs and logs that must be there, and how many items they must have (0 for a

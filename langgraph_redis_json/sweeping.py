@@ -7,7 +7,7 @@ put sends it anew. Whatever was stored before the marks is looked through after 
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TypeVar
@@ -21,6 +21,12 @@ from langgraph_redis_json.keys import ThreadKeys
 from langgraph_redis_json.loading import check_format, reading
 
 T = TypeVar("T")
+
+BYTES = 1_000_000
+"""What one trip copies, about, however large the documents are."""
+
+PIECE = 25
+"""Documents or items that the first trip copies, before their size is known."""
 
 PAGE = 250
 """Documents that one call looks into or changes: other clients wait for no more than that."""
@@ -146,36 +152,69 @@ class Sweeping(Finding):
 
         Where anything is not as it should be (another process frees too), the log stays as it is.
         """
-        names = ("format", "thread_id", "checkpoint_ns", "channel")
+        ranges = found.living[log]
+        if not (yield from self._copy_items(thread, log, ranges, thread, new, {})):
+            return
         starts: list[tuple[int, int, int]] = []
         length = 0
-        for start, stop in found.living[log]:
+        for start, stop in ranges:
             starts.append((start, stop, length))
-            for first in range(start, stop, PAGE):
-                path = f"$.items[{first}:{min(first + PAGE, stop)}]"
-                [text] = yield [
-                    ("JSON.GET", thread.key(log), path, *(f"$.{name}" for name in names))
-                ]
-                fields = orjson.loads(text or b"{}")
-                if len(fields.get(path, ())) < min(first + PAGE, stop) - first:
-                    return
-                items = [orjson.dumps(item) for item in fields[path]]
-                if length:
-                    command = store(thread, [], appended={new: (length, items)})
-                else:
-                    head = {name: value for name in names for value in fields[f"$.{name}"]}
-                    document = orjson.dumps({**head, "items": [*map(orjson.Fragment, items)]})
-                    command = store(thread, [(new, document)])
-                [(missing, grown)] = yield [command]
-                if missing or grown:
-                    return
-                length += len(items)
+            length += stop - start
         order = orjson.dumps(starts)
         for page in pages(found.holders[log], PAGE):
             [moved] = yield [script("move_slices", thread, log, new, length, order, *page)]
             if moved:
                 found.needed.add(new)
         found.needed.discard(log)
+
+    def _copy_items(
+        self,
+        source: ThreadKeys,
+        log: str,
+        ranges: Sequence[Range],
+        target: ThreadKeys,
+        new: str,
+        changes: Mapping[str, str],
+    ) -> Plan[bool]:
+        """Copy items of a log to a new log, piece by piece.
+
+        Args:
+            ranges: which items, in order.
+            changes: members of its document that are others in the new one.
+
+        Returns:
+            Whether they were all there, and nobody took the new log away meanwhile.
+        """
+        names = ("format", "thread_id", "checkpoint_ns", "channel")
+        length, size = 0, PIECE
+        for start, stop in ranges:
+            while start < stop:
+                end = min(start + size, stop)
+                path = f"$.items[{start}:{end}]"
+                [text] = yield [
+                    ("JSON.GET", source.key(log), path, *(f"$.{name}" for name in names))
+                ]
+                fields = orjson.loads(text or b"{}")
+                items = [orjson.dumps(item) for item in fields.get(path, ())]
+                if len(items) < end - start:
+                    return False
+                if length:
+                    command = store(target, [], appended={new: (length, items)})
+                else:
+                    head = {name: value for name in names for value in fields[f"$.{name}"]}
+                    whole = {**head, **changes, "items": [*map(orjson.Fragment, items)]}
+                    command = store(target, [(new, orjson.dumps(whole))])
+                [(missing, grown)] = yield [command]
+                if missing or grown:
+                    return False
+                length, start = length + len(items), end
+                size = paced(size, len(text))
+        return True
+
+
+def paced(size: int, read: int) -> int:
+    """How many documents or items to read next, after so many had so many bytes."""
+    return max(1, min(2 * size, PAGE, size * BYTES // max(1, read)))
 
 
 def pages(items: Iterable[T], size: int) -> Iterable[Sequence[T]]:

@@ -1,23 +1,19 @@
-"""What is done to whole threads: deleting, copying, pruning."""
+"""What is done to whole threads: deleting and pruning. Copying is in `copying.py`."""
 
 from collections import defaultdict
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from langgraph_redis_json import configs, documents, filters, keys, logs, sweeping
-from langgraph_redis_json.commands import Plan, script, store
-from langgraph_redis_json.errors import MissingDocumentError
-from langgraph_redis_json.finding import NAMES
+from langgraph_redis_json import configs, filters, keys, sweeping
+from langgraph_redis_json.commands import Plan, script
+from langgraph_redis_json.copying import Copying
 from langgraph_redis_json.keys import ThreadKeys
-from langgraph_redis_json.loading import parse, reading
-from langgraph_redis_json.sweeping import Sweeping, pages
+from langgraph_redis_json.loading import reading
+from langgraph_redis_json.sweeping import pages
 
 CHUNK = 500
 """Keys that one call deletes: other clients wait for no more than that."""
-
-PAGE = 25
-"""Documents that one trip copies; four times as many are looked into."""
 
 
 class Lineage(NamedTuple):
@@ -57,7 +53,7 @@ def ancestors_needed(lineages: Mapping[str, Lineage], kept: Iterable[str]) -> se
 
 
 @dataclass(frozen=True)
-class WholeThreads(Sweeping):
+class WholeThreads(Copying):
     """The operations on whole threads."""
 
     def delete_thread(self, thread_id: Any) -> Plan[None]:
@@ -65,88 +61,6 @@ class WholeThreads(Sweeping):
         left = True
         while left:
             [left] = yield [script("delete_thread", thread, CHUNK)]
-
-    def copy_thread(self, source_thread_id: Any, target_thread_id: Any) -> Plan[None]:
-        target_id = configs.thread(target_thread_id)
-        source, target = self._thread(configs.thread(source_thread_id)), self._thread(target_id)
-        if source == target:
-            raise ValueError(f"cannot copy the thread {target_id!r} onto itself")
-        checkpoints, writes = yield from self._entries(source, "c:", "w:")
-        for page in pages(writes, PAGE):
-            found = yield from self._present(source, page)
-            yield [store(target, _retargeted(source, found, target_id, {}))]
-        copied: dict[str, str] = {}
-        for page in pages(checkpoints, PAGE):
-            found = yield from self._present(source, page)
-            gone = yield from self._copy_references(source, target, target_id, found, copied)
-            if gone:  # the thread was pruned meanwhile, and these checkpoints with it
-                found = yield from self._present(source, page)
-                gone = yield from self._copy_references(source, target, target_id, found, copied)
-            for entry, missing in gone.items():
-                raise MissingDocumentError(key=source.key(entry), missing=source.key(missing))
-            # Checkpoints come last: whoever sees one in the copy finds all that it needs.
-            yield [store(target, _retargeted(source, found, target_id, copied))]
-
-    def _copy_references(
-        self,
-        source: ThreadKeys,
-        target: ThreadKeys,
-        target_id: str,
-        checkpoints: Mapping[str, dict[str, Any]],
-        copied: dict[str, str],
-    ) -> Plan[dict[str, str]]:
-        """Copy the blobs and logs of checkpoints that are not copied yet.
-
-        Args:
-            copied: what is copied, entry -> entry in the copy. A log gets a name of its own
-                there: both threads will add to theirs.
-
-        Returns:
-            The checkpoints that need what is gone: entry -> entry of that.
-        """
-        holders: dict[str, str] = {}
-        for entry, fields in checkpoints.items():
-            with reading(source.key(entry)):
-                references = set(documents.references(fields)).difference(copied)
-                holders.update(dict.fromkeys(references, entry))
-        gone: dict[str, str] = {}
-        for page in pages(list(holders), PAGE):
-            found = yield from self._parsed(source, page)
-            gone.update({holders[entry]: entry for entry in page if entry not in found})
-            copied.update({entry: logs.renamed(entry) for entry in found})
-            copies = _retargeted(source, found, target_id, {})
-            yield [store(target, [(copied[entry], copy) for entry, copy in copies])]
-        return gone
-
-    def _present(
-        self, thread: ThreadKeys, entries: Sequence[str]
-    ) -> Plan[dict[str, dict[str, Any]]]:
-        """The documents by their entries, but for those that were deleted meanwhile.
-
-        Raises:
-            MissingDocumentError: if one is gone that the table of contents still names.
-        """
-        found = yield from self._parsed(thread, entries)
-        gone = [entry for entry in entries if entry not in found]
-        if gone:
-            scores = yield [("ZSCORE", thread.contents, entry) for entry in gone]
-            for entry, score in zip(gone, scores, strict=True):
-                if score is not None:
-                    key = thread.key(entry)
-                    raise MissingDocumentError(key=key, missing=key)
-        return found
-
-    def _parsed(
-        self, thread: ThreadKeys, entries: Sequence[str]
-    ) -> Plan[dict[str, dict[str, Any]]]:
-        """The documents that are there, by their entries."""
-        found: dict[str, dict[str, Any]] = {}
-        texts = yield from self._documents(thread, entries)
-        for entry, document in zip(entries, texts, strict=True):
-            if document is not None:
-                with reading(thread.key(entry)):
-                    found[entry] = parse(document)
-        return found
 
     def prune(self, thread_ids: Sequence[Any], strategy: str) -> Plan[None]:
         if strategy not in ("keep_latest", "delete"):
@@ -169,7 +83,7 @@ class WholeThreads(Sweeping):
         runs = set(map(configs.run, configs.several("run_ids", run_ids)))
         if not runs:
             return
-        names = yield from self._search(filters.runs_expression(runs), NAMES)
+        names = map(keys.checkpoint_at, (yield from self._search(filters.runs_expression(runs))))
         found: dict[str, list[str]] = defaultdict(list)
         for name in names:
             entry = keys.checkpoint_entry(name.checkpoint_ns, name.checkpoint_id)
@@ -295,16 +209,3 @@ def is_finished(checkpoint_ns: str, parents: Any, newest: Mapping[str, NewestOfN
     return isinstance(made_by, str) and (
         made_by < last.checkpoint_id or is_finished(outer, last.parents, newest)
     )
-
-
-def _retargeted(
-    source: ThreadKeys,
-    found: Mapping[str, dict[str, Any]],
-    target_id: str,
-    names: Mapping[str, str],
-) -> list[tuple[str, bytes]]:
-    copies = []
-    for entry, fields in found.items():
-        with reading(source.key(entry)):
-            copies.append((entry, documents.retarget(fields, target_id, names)))
-    return copies

@@ -92,43 +92,53 @@ def decode(stored: Any) -> tuple[str, bytes]:
         ValueError: if this is no stored value (altered by hand, or from a later version).
     """
     try:
-        type_, form = stored
-        if type_ != "type" or not isinstance(stored["type"], str):
-            raise ValueError("it has no type")
+        first, form = stored
         type_, content = stored["type"], stored[form]
-        match type_, form:
-            case _, "base64":
-                return type_, b64decode(content, validate=True)
-            case "null", "json" if content is None:
-                return type_, b""
-            case "msgpack", "json":
-                return type_, ormsgpack.packb(content, option=_PACKING)
-            case "msgpack", "tagged":
-                return type_, ormsgpack.packb(unmark(content), option=_PACKING)
-            case _:
-                raise ValueError(f"{type_!r} is not stored as {form!r}")
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise ValueError(f"it is not a stored value ({type(error).__name__}: {error})") from error
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise _no_stored_value(error) from error
+    if type_ == "msgpack" and first == "type" and form != "base64":
+        return type_, pack(form, content)
+    if not isinstance(type_, str) or first != "type":
+        raise ValueError("it is not a stored value: it has no type")
+    if form == "base64":
+        return type_, _decode_base64(content)
+    if type_ == "null" and form == "json" and content is None:
+        return type_, b""
+    raise ValueError(f"it is not a stored value: {type_!r:.50} is not stored as {form!r:.50}")
 
 
-def packable(form: str, content: Any) -> Any:
-    """What ormsgpack packs into the serializer's msgpack, of one form of it.
+def pack(form: str, content: Any) -> bytes:
+    """The serializer's msgpack, of one form of it.
 
     Raises:
         ValueError: as `decode`.
     """
     try:
-        match form:
-            case "json":
-                return content
-            case "tagged":
-                return unmark(content)
-            case "base64":
-                data = b64decode(content, validate=True)
-                return ormsgpack.unpackb(data, ext_hook=ormsgpack.Ext, option=_PACKING)
+        if form == "tagged":
+            return ormsgpack.packb(unmark(content), option=_PACKING)
+        if form == "json":
+            return ormsgpack.packb(content, option=_PACKING)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise ValueError(f"it is not a stored value ({type(error).__name__}: {error})") from error
-    raise ValueError(f"msgpack is not stored as {form!r:.50}")
+        raise _no_stored_value(error) from error
+    if form != "base64":
+        raise ValueError(f"it is not a stored value: msgpack is not stored as {form!r:.50}")
+    data = _decode_base64(content)
+    try:  # to see that this is one value: it will stand among others
+        ormsgpack.unpackb(data, ext_hook=ormsgpack.Ext, option=_PACKING)
+    except ValueError as error:
+        raise _no_stored_value(error) from error
+    return data
+
+
+def _decode_base64(content: Any) -> bytes:
+    try:
+        return b64decode(content, validate=True)
+    except (TypeError, ValueError) as error:
+        raise _no_stored_value(error) from error
+
+
+def _no_stored_value(error: Exception) -> ValueError:
+    return ValueError(f"it is not a stored value ({type(error).__name__}: {error})")
 
 
 # ---- msgpack -> JSON
@@ -159,7 +169,7 @@ def _readable(data: bytes) -> tuple[Form, bytes]:
 
 
 def _is_too_deep(tree: Any, text: bytes) -> bool:
-    if len(text) < 2 * DEEPEST:  # each level costs two brackets
+    if text.count(b"[") + text.count(b"{") <= DEEPEST:
         return False
     level = [tree] if isinstance(tree, (dict, list)) else []
     for _ in range(DEEPEST):

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import redis
 from accounting import account
-from checkpoints import BIG, checkpoint, config, put
+from checkpoints import BIG, checkpoint, config, ids, put
 from conftest import Client, MakeSaver
 
-from langgraph_redis_json import RedisSaver
+from langgraph_redis_json import RedisSaver, sweeping
 
 SAVER = Client(RedisSaver, 3, False)
 
@@ -165,4 +165,54 @@ def test_what_a_sweep_that_was_cut_short_has_left(
         assert one.get_tuple(config(thread_id)).checkpoint["channel_values"] == values
         account(redis_client, key_prefix)
         two.delete_thread(thread_id)
+    account(redis_client, key_prefix)
+
+
+CHANGES: dict[str, Callable[[RedisSaver, str], None]] = {
+    "the source is pruned": lambda saver, step: saver.prune([f"thread {step}"]),
+    "the source is deleted": lambda saver, step: saver.delete_thread(f"thread {step}"),
+    "the copy is pruned": lambda saver, step: saver.prune([f"copy {step}"]),
+    "the copy is deleted": lambda saver, step: saver.delete_thread(f"copy {step}"),
+    "both grow": lambda saver, step: [  # type: ignore[dict-item,func-returns-value]
+        fork(saver, f"{which} {step}", "8", "9")[1]()
+        for which in ("thread", "copy")
+        if saver.get_tuple(config(f"{which} {step}", "", "8"))
+    ],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("onto", ["nothing", "a thread"])
+def test_a_copy_while_threads_change(
+    savers: tuple[RedisSaver, RedisSaver],
+    redis_client: redis.Redis,
+    key_prefix: str,
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
+    onto: str,
+) -> None:
+    monkeypatch.setattr(sweeping, "PIECE", 2)
+    monkeypatch.setattr(sweeping, "PAGE", 2)
+    one, two = savers
+    for step in every_step():
+        source, copy = f"thread {step}", f"copy {step}"
+        fill(one, source)
+        if onto == "a thread":
+            fill(one, copy)
+        whole = {found.checkpoint["id"]: found for found in one.list(config(source))}
+        plan = one._plans.copy_thread(source, copy)
+        if not run_with_break(one, plan, step, lambda: CHANGES[change](two, f"{step}")):  # noqa: B023
+            assert len(ids(one.list(config(copy)))) == 8
+            account(redis_client, key_prefix)
+            break
+        for found in [*one.list(config(source)), *one.list(config(copy))]:
+            if found.checkpoint["id"] != "9":
+                expected = whole[found.checkpoint["id"]]
+                assert found.checkpoint == expected.checkpoint
+                assert found.pending_writes == expected.pending_writes
+        account(redis_client, key_prefix, garbage=True)
+        one.prune([source, copy])
+        account(redis_client, key_prefix)
+        one.prune([source, copy], strategy="delete")
+    one.prune([source, copy], strategy="delete")
     account(redis_client, key_prefix)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 import redis
+from accounting import account
 from checkpoints import BIG, config, each_saver, found_keys, ids, indexed, names, put, stored
 from conftest import Client, MakeSaver, Saver
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.serde.types import INTERRUPT
 
-from langgraph_redis_json import MissingDocumentError, indexes, threads
+from langgraph_redis_json import MissingDocumentError, indexes, sweeping
 
 
 def renamed(found: CheckpointTuple, thread_id: str) -> CheckpointTuple:
@@ -102,6 +103,22 @@ def test_what_the_target_has_of_its_own_stays(saver: Saver) -> None:
 
 
 @each_saver
+def test_what_a_copy_replaces_is_freed(
+    saver: Saver, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    # The logs of a copy have names of their own: those of the copy before it are not needed.
+    said = [{"n": n, "text": BIG[:100]} for n in range(3 * sweeping.PIECE)]
+    for number in range(1, 4):
+        values = {"big": f"{number}{BIG}", "list": said[: number * sweeping.PIECE]}
+        put(saver, f"{number}", values, {"big": number, "list": number})
+    for _ in range(2):
+        saver.copy_thread("thread", "copy")
+        account(redis_client, key_prefix)
+        assert saver.get(config("copy")) == saver.get(config())
+    assert len(found_keys(redis_client, key_prefix, "checkpoint_log")) == 2
+
+
+@each_saver
 def test_a_thread_that_is_not_there(
     saver: Saver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
@@ -124,7 +141,7 @@ def test_a_copy_onto_itself_is_refused(
 @each_saver
 def test_a_long_thread_is_copied_whole(make_saver: MakeSaver, client: Client) -> None:
     saver = make_saver(client)
-    count = 4 * threads.PAGE + 1
+    count = 4 * sweeping.PIECE + 1
     for number in range(count):
         put(saver, f"{number:04}", {"big": f"{number}{BIG}"}, {"big": number})
     saver.copy_thread("thread", "copy")

@@ -14,16 +14,20 @@ for i = 5, #ARGV, 2 do
   local name, write = ARGV[i], ARGV[i + 1]
   local ordinary = not name:find(':-', 1, true)
   special = special or not ordinary
-  if not is_there then
+  local path = '$.writes["' .. name .. '"]'
+  if is_there and not ordinary then
+    redis.call('JSON.SET', key, path, write)
+  elseif not is_there or not redis.call('JSON.TYPE', key, path)[1] then
     writes[#writes + 1] = '"' .. name .. '":' .. write
-  elseif ordinary then
-    redis.call('JSON.SET', key, '$.writes["' .. name .. '"]', write, 'NX')
-  else
-    redis.call('JSON.SET', key, '$.writes["' .. name .. '"]', write)
   end
 end
+local text = '"writes":{' .. table.concat(writes, ',') .. '}}'
 if not is_there then
-  redis.call('JSON.SET', key, '$', head .. ',"writes":{' .. table.concat(writes, ',') .. '}}')
+  redis.call('JSON.SET', key, '$', head .. ',' .. text)
+elseif #writes > 0 then
+  -- All at once: the index looks at the whole document after each command. (A merge would drop
+  -- nulls, but ordinary writes are texts.)
+  redis.call('JSON.MERGE', key, '$', '{' .. text)
 end
 
 if special then
