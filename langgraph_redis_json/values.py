@@ -26,6 +26,7 @@ A tag's content is searched for further tags only if the tag says ``"tagged": tr
 
 from collections.abc import Callable
 from math import isfinite
+from operator import is_
 from typing import Any, Literal, NamedTuple
 
 import orjson
@@ -168,9 +169,21 @@ def _readable(data: bytes) -> tuple[Form, bytes]:
     return ("tagged" if tagged else "json"), text
 
 
+_NO_BRACKETS = bytes({*range(256)} - {*b"[]{}"})
+
+
 def _is_too_deep(tree: Any, text: bytes) -> bool:
     if text.count(b"[") + text.count(b"{") <= DEEPEST:
         return False
+    # Innermost brackets first, which takes a fraction of a walk in Python ...
+    brackets = text.translate(None, _NO_BRACKETS)
+    for _ in range(DEEPEST):
+        brackets, before = brackets.replace(b"[]", b"").replace(b"{}", b""), len(brackets)
+        if not brackets:
+            return False
+        if len(brackets) == before:
+            break
+    # ... but it counts those in strings too.
     level = [tree] if isinstance(tree, (dict, list)) else []
     for _ in range(DEEPEST):
         level = [
@@ -209,6 +222,7 @@ _HOW = {0: "arg", 1: "args", 2: "kwargs", 4: "fields_v1", 5: "fields"}
 _CODES = {how: code for code, how in _HOW.items()}
 _METHOD = 3
 _VALIDATE = "model_validate_json"
+_VALIDATES = [_VALIDATE]
 
 
 def _tag_of_extension(code: int, payload: bytes, thorough: bool) -> _Tag:
@@ -227,7 +241,7 @@ def _tag_of_class(code: int, parts: Any) -> _Tag | None:
     if type(module) is not str or type(name) is not str or "." in name:
         return None
     if code == 5:
-        if method == [_VALIDATE]:
+        if method == _VALIDATES:
             return _Tag({"$class": f"{module}.{name}", "fields": content})
     elif code == _METHOD:
         if len(method) == 1 and type(method[0]) is str:
@@ -240,6 +254,8 @@ def _tag_of_class(code: int, parts: Any) -> _Tag | None:
 def mark(node: Any) -> Any:
     """Put tags in place of what JSON has no word for; the node itself if it has a word."""
     kind = type(node)
+    if kind is _Tag or kind is str:
+        return node
     if kind is dict:
         if not all(type(key) is str for key in node):
             return {"$map": [[mark(key), mark(value)] for key, value in node.items()]}
@@ -248,8 +264,8 @@ def mark(node: Any) -> Any:
             return {"$dict": marked}
         return marked if any(marked[key] is not node[key] for key in node) else node
     if kind is list:
-        items = [mark(item) for item in node]
-        if all(new is old for new, old in zip(items, node, strict=True)):
+        items = list(map(mark, node))
+        if all(map(is_, items, node)):
             return node
         if len(node) >= 16 and all(type(item) is float for item in node):
             # An embedding: a tag for each number would cost ten times its bytes.
