@@ -43,19 +43,19 @@ _PACKING = ormsgpack.OPT_NON_STR_KEYS
 
 
 class Encoded(NamedTuple):
-    """A stored value: the serializer's type, the form, and the JSON text of the content."""
+    """A stored value: the serializer's type, the form, and the content: its JSON text, or the
+    base64 without quotation marks."""
 
     type: str
     form: Form
     content: bytes
 
-    def text(self) -> bytes:
-        """The stored value as the JSON text of one object."""
-        return b'{"type":%s,"%s":%s}' % (
-            orjson.dumps(self.type),
-            self.form.encode(),
-            self.content,
-        )
+    def text(self, before: bytes = b"", after: bytes = b"") -> bytes:
+        """The stored value as the JSON text of one object, between two other texts: a large
+        content is copied once."""
+        quote = b'"' if self.form == "base64" else b""
+        head = b'%s{"type":%s,"%s":' % (before, orjson.dumps(self.type), self.form.encode())
+        return b"".join((head, quote, self.content, quote, b"}", after))
 
 
 def encode(type_: str, data: bytes) -> Encoded:
@@ -80,7 +80,7 @@ _NULL = Encoded("null", "json", b"null")
 
 def opaque(type_: str, data: bytes) -> Encoded:
     """The serializer's bytes as they are, in base64."""
-    return Encoded(type_, "base64", b'"%s"' % b64encode(data))
+    return Encoded(type_, "base64", b64encode(data))
 
 
 def decode(stored: Any) -> tuple[str, bytes]:
@@ -170,15 +170,16 @@ def _readable(data: bytes) -> tuple[Form, bytes]:
 
 
 _NO_BRACKETS = bytes({*range(256)} - {*b"[]{}"})
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
 
 
 def _is_too_deep(tree: Any, text: bytes) -> bool:
     if text.count(b"[") + text.count(b"{") <= DEEPEST:
         return False
     # Innermost brackets first, which takes a fraction of a walk in Python ...
-    brackets = text.translate(None, _NO_BRACKETS)
+    brackets = text.translate(_ONE_KIND, _NO_BRACKETS)
     for _ in range(DEEPEST):
-        brackets, before = brackets.replace(b"[]", b"").replace(b"{}", b""), len(brackets)
+        brackets, before = brackets.replace(b"[]", b""), len(brackets)
         if not brackets:
             return False
         if len(brackets) == before:
