@@ -6,10 +6,13 @@ from langgraph_redis_json.errors import (
     CoordinatorMissingError,
     DamagedDocumentError,
     IndexMissingError,
+    MetadataFieldMissingError,
     MissingDocumentError,
+    UnindexedDocumentsError,
     UnsuitableServerError,
 )
 from langgraph_redis_json.saver import RedisSaver
+from langgraph_redis_json.summaries import ThreadSummary
 
 __all__ = [
     "AsyncRedisSaver",
@@ -17,7 +20,10 @@ __all__ = [
     "CoordinatorMissingError",
     "DamagedDocumentError",
     "IndexMissingError",
+    "MetadataFieldMissingError",
     "MissingDocumentError",
     "RedisSaver",
+    "ThreadSummary",
+    "UnindexedDocumentsError",
     "UnsuitableServerError",
 ]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from langchain_core.runnables import RunnableConfig
@@ -17,24 +18,39 @@ from redis.asyncio.cluster import RedisCluster
 
 from langgraph_redis_json.base import BaseRedisSaver
 from langgraph_redis_json.plans import Plans
+from langgraph_redis_json.summaries import ThreadSummary
 
 T = TypeVar("T")
+
+
+async def _in_threads(found: Iterator[T]) -> AsyncIterator[T]:
+    while (item := await asyncio.to_thread(next, found, None)) is not None:
+        yield item
 
 
 class AsyncInThreads(BaseRedisSaver):
     """The ``a*`` methods of a saver, by its others in threads."""
 
-    def setup(self) -> None:
+    def setup(self, *, progress: bool = False) -> None:
         raise NotImplementedError
 
-    async def asetup(self) -> None:
+    def threads(
+        self,
+        filter: dict[str, Any] | None = None,
+        *,
+        status: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[ThreadSummary]:
+        raise NotImplementedError
+
+    async def asetup(self, *, progress: bool = False) -> None:
         """Awaits `setup`."""
-        await asyncio.to_thread(self.setup)
+        await asyncio.to_thread(self.setup, progress=progress)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         return await asyncio.to_thread(self.get_tuple, config)
 
-    async def alist(
+    def alist(
         self,
         config: RunnableConfig | None,
         *,
@@ -42,9 +58,17 @@ class AsyncInThreads(BaseRedisSaver):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
-        found = self.list(config, filter=filter, before=before, limit=limit)
-        while (item := await asyncio.to_thread(next, found, None)) is not None:
-            yield item
+        return _in_threads(self.list(config, filter=filter, before=before, limit=limit))
+
+    def athreads(
+        self,
+        filter: dict[str, Any] | None = None,
+        *,
+        status: str | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[ThreadSummary]:
+        """`threads`, for ``async for``."""
+        return _in_threads(self.threads(filter, status=status, limit=limit))
 
     async def aput(
         self,
@@ -97,9 +121,20 @@ class SyncOnLoop(BaseRedisSaver):
 
     @property
     def _plans(self) -> Plans:
-        # Every operation begins here, on the loop that its connections belong to.
-        self._loop = asyncio.get_running_loop()
+        # Every operation begins here, on the loop that its connections belong to; but a listing
+        # may be asked for anywhere, and begins when it is iterated.
+        with suppress(RuntimeError):
+            self._loop = asyncio.get_running_loop()
         return super()._plans
+
+    def athreads(
+        self,
+        filter: dict[str, Any] | None = None,
+        *,
+        status: str | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[ThreadSummary]:
+        raise NotImplementedError
 
     def _has_loop(self) -> bool:
         return self._loop is not None and self._loop.is_running()
@@ -140,12 +175,23 @@ class SyncOnLoop(BaseRedisSaver):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
-        found = self.alist(config, filter=filter, before=before, limit=limit)
+        return self._following(self.alist(config, filter=filter, before=before, limit=limit))
 
-        async def following() -> CheckpointTuple | None:
+    def threads(
+        self,
+        filter: dict[str, Any] | None = None,
+        *,
+        status: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[ThreadSummary]:
+        """`athreads`, for other threads than the event loop's."""
+        return self._following(self.athreads(filter, status=status, limit=limit))
+
+    def _following(self, found: AsyncIterator[T]) -> Iterator[T]:
+        async def following() -> T | None:
             return await anext(found, None)
 
-        async def everything() -> Sequence[CheckpointTuple]:
+        async def everything() -> Sequence[T]:
             return [item async for item in found]
 
         if self._has_loop():

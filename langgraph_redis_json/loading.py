@@ -240,6 +240,13 @@ def load_metadata(decoded: DecodedCheckpoint, serde: SerializerProtocol) -> Chec
     return cast(CheckpointMetadata, _load_members(decoded.metadata, serde))
 
 
+def load_stored_metadata(
+    members: Mapping[str, Any], serde: SerializerProtocol
+) -> CheckpointMetadata:
+    """The same, as it stands in a document."""
+    return cast(CheckpointMetadata, _load_members(_decode_members(members), serde))
+
+
 def load_checkpoint(
     row: Row,
     decoded: DecodedCheckpoint,

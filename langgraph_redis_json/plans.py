@@ -4,7 +4,7 @@ A plan is a generator that knows no client and no ``await``: it yields a batch o
 is sent their replies, and returns its result. A listing also yields what it has found.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -21,11 +21,12 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.types import TASKS
 
-from langgraph_redis_json import channels, configs, documents, filters, indexes, keys, loading
+from langgraph_redis_json import channels, configs, documents, indexes, keys, loading
 from langgraph_redis_json.commands import Command, Listing, Plan, script, store, text
-from langgraph_redis_json.finding import can_be_cut
+from langgraph_redis_json.finding import Wanted
 from langgraph_redis_json.keys import CheckpointName, ThreadKeys
 from langgraph_redis_json.loading import DecodedCheckpoint, Row, rows
+from langgraph_redis_json.summaries import Summaries
 from langgraph_redis_json.threads import WholeThreads
 
 PAGE = 25
@@ -33,14 +34,14 @@ PAGE = 25
 
 
 @dataclass(frozen=True)
-class Plans(WholeThreads):
+class Plans(WholeThreads, Summaries):
     """The operations of one saver."""
 
-    def setup(self) -> Plan[None]:
-        return indexes.setup(self.key_prefix, self.clustered)
+    def check_server(self) -> Plan[None]:
+        return indexes.check_server(self.key_prefix, self.clustered)
 
-    def indexes_are_building(self) -> Plan[bool]:
-        return indexes.are_building(self.key_prefix, self.clustered)
+    def build_indexes(self) -> Plan[float]:
+        return indexes.build(self.key_prefix, self.metadata_fields, self.clustered)
 
     def put(
         self,
@@ -187,34 +188,44 @@ class Plans(WholeThreads):
         filter: Mapping[str, Any] | None,
         before: RunnableConfig | None,
         limit: int | None,
-    ) -> Listing:
+    ) -> Listing[CheckpointTuple]:
+        # What is wrong with these is said at once, not when the listing is iterated.
         target = configs.target(config) if config else None
-        filter = filter or {}
         end = configs.checkpoint_id((before or {}).get("configurable", {}).get("checkpoint_id"))
+        wanted = Wanted(target, self._filter(filter), end, self.clustered)
+        return self._list(wanted, limit)
+
+    def _list(self, wanted: Wanted, limit: int | None) -> Listing[CheckpointTuple]:
         left = limit
-        seen: set[CheckpointName] = set()
-        # First as many as are wanted; all, only if some of these turn out not to match.
-        few = limit if can_be_cut(target, filter, end, limit) else None
-        for most in (few, None) if few is not None else (None,):
-            if left is not None and left <= 0:
-                return
-            names = yield from self._names(target, filter, end, most)
-            unseen = iter([name for name in names if name not in seen])
+        start, end = wanted.positions()
+        seen: Collection[bytes] = ()
+        # First as many as are wanted; more, only if some of these turn out not to match.
+        few = wanted.few(limit)
+        while left is None or left > 0:
+            most = few or wanted.page
+            if few:
+                positions = yield from self._newest(wanted, few)
+            else:
+                positions = yield from self._positions(wanted, start, end, most)
+            unseen = iter([position for position in positions if position not in seen])
             while page := list(islice(unseen, PAGE if left is None else min(PAGE, left))):
-                for row in (yield from self._read(page)):
+                for row in (yield from self._read(list(map(keys.checkpoint_at, page)))):
                     if not row.named:  # deleted meanwhile
                         continue
-                    given = target.given_thread_id if target else row.name.thread_id
+                    given = wanted.target.given_thread_id if wanted.target else row.name.thread_id
                     decoded = loading.decode_checkpoint(row)
                     metadata = loading.load_metadata(decoded, self.serde)
-                    if filters.matches(filter, metadata):
+                    if wanted.filter.matches(metadata):
                         yield (yield from self._load(row, decoded, metadata, given))
                         left = None if left is None else left - 1
                 if left == 0:
                     return
-            if most is None or len(names) < most:
+            if len(positions) < most:
                 return
-            seen.update(names)
+            end, seen = positions[-1], ()
+            if few:  # the server may have left out others of the same checkpoint id
+                end = keys.positions_of(keys.checkpoint_at(end).checkpoint_id)[1]
+                few, seen = None, set(positions)
 
     def get_delta_channel_history(
         self, config: RunnableConfig, channels: Sequence[str]

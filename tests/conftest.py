@@ -11,7 +11,7 @@ import pytest
 import redis
 import redis.asyncio
 
-from langgraph_redis_json import AsyncRedisSaver, RedisSaver, indexes
+from langgraph_redis_json import AsyncRedisSaver, RedisSaver
 from langgraph_redis_json.embedded import EmbeddedRedis
 
 Saver = RedisSaver | AsyncRedisSaver
@@ -73,12 +73,9 @@ def key_prefix(redis_client: redis.Redis) -> Iterator[str]:
     """A part of the server that is this test's own, and is empty again afterwards."""
     prefix = f"test-{uuid4().hex[:12]}"
     yield prefix
-    for which in indexes.SCHEMAS:
-        try:
-            redis_client.execute_command("FT.DROPINDEX", indexes.name(prefix, which))
-        except redis.ResponseError as error:
-            if not indexes.is_missing(error):
-                raise
+    for index in redis_client.execute_command("FT._LIST"):
+        if index.startswith(f"{prefix}:"):
+            redis_client.execute_command("FT.DROPINDEX", index)
     for keys in _batches(redis_client, f"{prefix}:*"):
         redis_client.unlink(*keys)
 
