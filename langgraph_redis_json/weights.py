@@ -1,6 +1,7 @@
 """How long values keep a processor busy: a guess. What takes long, a saver that shares an event
 loop with others does in a thread."""
 
+from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -49,10 +50,14 @@ def _weight(value: Any, depth: int) -> int:
         count = len(value)
         some = [*value.values()] if count <= 16 else [next(iter(value.values()))]
     elif hasattr(value, "__dict__"):
-        some = [part for part in value.__dict__.values() if part]
+        some = [*value.__dict__.values()]
         count = len(some)
     else:
-        return NODE + len(value) if hasattr(value, "__len__") else NODE
+        # Arrays, then sets and the like; anything else is small or rare.
+        size = getattr(value, "nbytes", None)
+        if isinstance(value, (set, frozenset, deque, bytearray)):
+            size = NODE * len(value)
+        return NODE + (size if type(size) is int else 0)
     if not count or not depth:
         return NODE * (1 + count)
     return NODE + count * sum([_weight(part, depth - 1) for part in some]) // len(some)
