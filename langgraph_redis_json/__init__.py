@@ -6,11 +6,14 @@ from langgraph_redis_json.errors import (
     CoordinatorMissingError,
     DamagedDocumentError,
     IndexMissingError,
+    MetadataFieldMissingError,
     MissingDocumentError,
     ThreadMissingError,
+    UnindexedDocumentsError,
     UnsuitableServerError,
 )
 from langgraph_redis_json.saver import RedisSaver
+from langgraph_redis_json.summaries import ThreadSummary
 
 __all__ = [
     "AsyncRedisSaver",
@@ -18,8 +21,11 @@ __all__ = [
     "CoordinatorMissingError",
     "DamagedDocumentError",
     "IndexMissingError",
+    "MetadataFieldMissingError",
     "MissingDocumentError",
     "RedisSaver",
     "ThreadMissingError",
+    "ThreadSummary",
+    "UnindexedDocumentsError",
     "UnsuitableServerError",
 ]

@@ -1,9 +1,11 @@
 """AsyncRedisSaver: the checkpointer for graphs that are awaited."""
 
+from __future__ import annotations
+
 from asyncio import sleep
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -19,10 +21,12 @@ from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import ClusterError, NoScriptError, RedisError, TryAgainError
 from typing_extensions import Self
 
+from langgraph_redis_json.base import MetadataFields
 from langgraph_redis_json.bridges import SyncOnLoop
 from langgraph_redis_json.commands import (
     MOVING,
     Command,
+    Finished,
     Listing,
     Plan,
     Replies,
@@ -30,6 +34,11 @@ from langgraph_redis_json.commands import (
     is_moving,
     with_source,
 )
+from langgraph_redis_json.progress import progress_bar
+from langgraph_redis_json.summaries import ThreadSummary
+
+if TYPE_CHECKING:
+    from redisvl.index import AsyncSearchIndex
 
 T = TypeVar("T")
 
@@ -47,6 +56,10 @@ class AsyncRedisSaver(SyncOnLoop):
         key_prefix: stands in front of every key and index name, so that applications can
             share a server.
         serde: the serializer; LangGraph's JsonPlusSerializer if None.
+        metadata_fields: metadata keys that the search indexes shall have as fields, each with
+            ``"tag"`` (text as a whole, True or False), ``"numeric"`` or ``"text"`` (words); or the
+            path of a redisvl schema that has such fields. `list` and `threads` then find ranges of
+            numbers by the index. `setup` adds the fields.
         ttl: ``{"default_ttl": minutes, "refresh_on_read": bool}``: a thread vanishes, whole, when
             it was not used for so long (or up to a quarter longer). ``put`` and ``put_writes``
             use it; ``get_tuple`` does if ``refresh_on_read``, which is False if absent. None:
@@ -56,7 +69,9 @@ class AsyncRedisSaver(SyncOnLoop):
             from. None: all.
 
     Raises:
-        ValueError, TypeError: for a ``ttl`` or ``keep_last`` that says nothing, or not enough.
+        ValueError, TypeError: for a field's name, its type or a schema that does not do; for a
+            ``ttl`` or ``keep_last`` that says nothing, or not enough.
+        FileNotFoundError: if there is no such schema.
 
     Example:
         ```python
@@ -72,10 +87,17 @@ class AsyncRedisSaver(SyncOnLoop):
         *,
         key_prefix: str = "",
         serde: SerializerProtocol | None = None,
+        metadata_fields: MetadataFields | None = None,
         ttl: Mapping[str, Any] | None = None,
         keep_last: int | None = None,
     ) -> None:
-        super().__init__(key_prefix=key_prefix, serde=serde, ttl=ttl, keep_last=keep_last)
+        super().__init__(
+            key_prefix=key_prefix,
+            serde=serde,
+            metadata_fields=metadata_fields,
+            ttl=ttl,
+            keep_last=keep_last,
+        )
         self._owns_redis = isinstance(redis, str)
         self._redis: Redis | RedisCluster
         if isinstance(redis, str):
@@ -99,6 +121,7 @@ class AsyncRedisSaver(SyncOnLoop):
         redis_client: Redis | RedisCluster | None = None,
         key_prefix: str = "",
         serde: SerializerProtocol | None = None,
+        metadata_fields: MetadataFields | None = None,
         ttl: Mapping[str, Any] | None = None,
         keep_last: int | None = None,
     ) -> Self:
@@ -107,7 +130,7 @@ class AsyncRedisSaver(SyncOnLoop):
         Args:
             url: ``redis://``, ``rediss://`` or ``unix://``, as redis-py reads them.
             redis_client: instead of a URL; it stays open after the block.
-            key_prefix, serde, ttl, keep_last: as for the class.
+            key_prefix, serde, metadata_fields, ttl, keep_last: as for the class.
 
         Raises:
             ValueError: unless there is either a URL or a client.
@@ -118,6 +141,7 @@ class AsyncRedisSaver(SyncOnLoop):
             url or redis_client,  # type: ignore[arg-type]
             key_prefix=key_prefix,
             serde=serde,
+            metadata_fields=metadata_fields,
             ttl=ttl,
             keep_last=keep_last,
         )
@@ -131,6 +155,7 @@ class AsyncRedisSaver(SyncOnLoop):
         db: int = 0,
         key_prefix: str = "",
         serde: SerializerProtocol | None = None,
+        metadata_fields: MetadataFields | None = None,
         ttl: Mapping[str, Any] | None = None,
         keep_last: int | None = None,
         **connection: Any,
@@ -140,13 +165,14 @@ class AsyncRedisSaver(SyncOnLoop):
         Args:
             host, port: the server's address.
             db: the database; Redis indexes only 0, and `setup` refuses others.
-            key_prefix, serde, ttl, keep_last: as for the class.
+            key_prefix, serde, metadata_fields, ttl, keep_last: as for the class.
             connection: further arguments of redis-py's client: username, password, ssl …
         """
         saver = cls(
             Redis(host=host, port=port, db=db, **connection),
             key_prefix=key_prefix,
             serde=serde,
+            metadata_fields=metadata_fields,
             ttl=ttl,
             keep_last=keep_last,
         )
@@ -169,19 +195,32 @@ class AsyncRedisSaver(SyncOnLoop):
         if self._owns_redis:
             await self._redis.aclose()
 
-    async def setup(self) -> None:
-        """Check the server and create the search indexes; do so once before use.
+    async def setup(self, *, progress: bool = False) -> None:
+        """Check the server, and make the search indexes or bring them up to date; do so once before
+        use, and after each upgrade.
 
-        Doing it again, from several processes at once too, changes nothing. Where documents
-        are there already it returns when they are indexed.
+        Doing it again, from several processes at once too, changes nothing. Fields that an index
+        lacks are added to it; for any other change another index is made beside it and takes its
+        place when it is complete. Documents are not touched, others may go on writing, and searches
+        are answered by the old index until then. Where documents are there already this returns
+        when they are indexed.
+
+        Args:
+            progress: whether to show a bar while documents are indexed. It needs rich, which the
+                extra ``progress`` brings.
 
         Raises:
             UnsuitableServerError: if the server lacks Search or JSON, if the client is on
-                another database than 0, or if its user may not run what the saver needs.
+                another database than 0, if its user may not run what the saver needs, or if an
+                index was made by a newer version.
+            UnindexedDocumentsError: if the server cannot index some documents.
+            ImportError: if there shall be a bar and rich is not installed.
         """
-        await self._run(self._plans.setup())
-        while await self._run(self._plans.indexes_are_building()):  # noqa: ASYNC110 (the server sends no event)
-            await sleep(0.05)
+        with progress_bar(progress, "Indexing checkpoints") as show:
+            await self._run(self._plans.check_server())
+            while (share := await self._run(self._plans.build_indexes())) < 1:
+                show(share)
+                await sleep(0.02)
 
     asetup = setup
 
@@ -201,7 +240,7 @@ class AsyncRedisSaver(SyncOnLoop):
         """
         return await self._run(self._plans.get_tuple(config))
 
-    async def alist(
+    def alist(
         self,
         config: RunnableConfig | None,
         *,
@@ -214,19 +253,62 @@ class AsyncRedisSaver(SyncOnLoop):
         Args:
             config: the thread; and the namespace, where ``checkpoint_ns`` is present ("" is
                 the root graph alone); and the ``checkpoint_id``. None for all threads.
-            filter: metadata keys and the JSON values they must have.
+            filter: metadata keys and the JSON values they must have, or dicts of operators,
+                ``{"step": {"$gte": 3, "$lt": 9}}``: ``$eq``, ``$ne``, ``$in`` with a list, and
+                ``$gt``, ``$gte``, ``$lt``, ``$lte`` with a number or a text. A key that is not
+                there counts as None.
             before: only checkpoints whose id sorts before this config's ``checkpoint_id``.
             limit: at most so many; 0 is none, None all.
 
         Raises:
+            ValueError, TypeError: at once, for a filter or a config that does not do.
             IndexMissingError: if a filter, or None for all threads, needs the index that
-                `setup` makes.
-            ValueError, TypeError, MissingDocumentError, DamagedDocumentError: as `get_tuple`.
+                `setup` makes; MetadataFieldMissingError, if that lacks a field.
+            MissingDocumentError, DamagedDocumentError: as `get_tuple`.
         """
-        async for found in self._iterate(
-            self._plans.list_checkpoints(config, filter, before, limit)
-        ):
-            yield found
+        return self._iterate(self._plans.list_checkpoints(config, filter, before, limit))
+
+    def athreads(
+        self,
+        filter: dict[str, Any] | None = None,
+        *,
+        status: str | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[ThreadSummary]:
+        """Threads at a glance, the one that changed last first: "this user's conversations", "what
+        waits for a person". A limit of up to 1,000 costs one round trip.
+
+        Args:
+            filter: as for `list`, on the metadata of each thread's latest checkpoint.
+            status: only those that are ``"interrupted"`` (wait for a person), ``"error"`` (a task
+                failed) or ``"idle"``.
+            limit: at most so many; 0 is none, None all.
+
+        Returns:
+            One `ThreadSummary` for each thread that has a checkpoint of its root graph. Without a
+            limit these are all that were there when the iteration began, and not deleted since.
+
+        Raises:
+            ValueError, TypeError: at once, for a filter or a status that does not do.
+            IndexMissingError, MetadataFieldMissingError: as `list`.
+            DamagedDocumentError: if a thread's document was altered.
+        """
+        return self._iterate(self._plans.list_threads(filter, status, limit))
+
+    @property
+    def checkpoints_index(self) -> AsyncSearchIndex:
+        """redisvl's index over the checkpoints, on this saver's client, for queries of your own.
+
+        What they find has the fields of ``schemas/checkpoints.yaml`` and your metadata_fields.
+
+        Raises:
+            ValueError: for a client with ``protocol=3``, whose replies redisvl does not read.
+        """
+        # Few need it, and it takes long to import.
+        from redisvl.index import AsyncSearchIndex
+
+        schema = self._checkpoints_schema(self._redis)
+        return AsyncSearchIndex(schema, redis_client=self._redis)
 
     async def aput(
         self,
@@ -356,6 +438,7 @@ class AsyncRedisSaver(SyncOnLoop):
         return await self._run(self._plans.get_delta_channel_history(config, channels))
 
     async def _run(self, plan: Plan[T]) -> T:
+        self._begin()
         try:
             commands = next(plan)
             while True:
@@ -364,16 +447,17 @@ class AsyncRedisSaver(SyncOnLoop):
                 except RedisError as error:
                     commands = plan.throw(error)
                 else:
-                    commands = plan.send(replies)
-        except StopIteration as done:
+                    commands = await self._go_on(plan, replies)
+        except (StopIteration, Finished) as done:
             result: T = done.value
             return result
 
-    async def _iterate(self, listing: Listing) -> AsyncIterator[CheckpointTuple]:
+    async def _iterate(self, listing: Listing[T]) -> AsyncIterator[T]:
+        self._begin()
         try:
             step = next(listing)
             while True:
-                if isinstance(step, CheckpointTuple):
+                if not isinstance(step, list):
                     yield step
                     step = next(listing)
                     continue
@@ -382,8 +466,8 @@ class AsyncRedisSaver(SyncOnLoop):
                 except RedisError as error:
                     step = listing.throw(error)
                 else:
-                    step = listing.send(replies)
-        except StopIteration:
+                    step = await self._go_on(listing, replies)
+        except (StopIteration, Finished):
             return
 
     async def _execute(self, commands: Sequence[Command]) -> Replies:
@@ -401,7 +485,9 @@ class AsyncRedisSaver(SyncOnLoop):
 
     async def _send(self, commands: Sequence[Command]) -> Replies:
         """One network round trip, and another where a script is new to the server."""
-        replies: Replies
+        replies: Replies = []
+        if not commands:
+            return replies
         if len(commands) == 1:
             call: Any = self._redis.execute_command
             try:

@@ -9,10 +9,9 @@ from functools import cache
 from hashlib import sha1
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
-from langgraph.checkpoint.base import CheckpointTuple
 from redis.exceptions import RedisError, TryAgainError
 
 from langgraph_redis_json.keys import ThreadKeys
@@ -24,9 +23,17 @@ Command = tuple[Argument, ...]
 T = TypeVar("T")
 Replies = list[Any]
 Plan = Generator[list[Command], Replies, T]
-"""The steps of an operation: yields a batch of commands, is sent their replies, returns T."""
-Listing = Generator[list[Command] | CheckpointTuple, Replies, None]
+"""The steps of an operation: yields a batch of commands, is sent their replies, returns T. An
+empty batch says that what follows takes long."""
+Listing = Generator[list[Command] | T, Replies, None]
 """A plan that also yields what it has found."""
+
+
+class Finished(Exception):
+    """What StopIteration is to a plan, where that may not be raised."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
 
 
 # ---- scripts
@@ -70,8 +77,11 @@ def script(name: str, thread: ThreadKeys, *arguments: Argument) -> Command:
 
 
 def with_source(command: Command) -> Command:
-    """The same call for a server that does not know the script yet."""
-    _, digest, *rest = command
+    """The same call for a server that does not know the script yet; another command as it is."""
+    name, *arguments = command
+    if name != "EVALSHA":
+        return command
+    digest, *rest = arguments
     return ("EVAL", _source(_names[str(digest)]), *rest)
 
 
@@ -108,6 +118,7 @@ def store(
     inherited: Mapping[str, bytes] = MappingProxyType({}),
     summary: int = 0,
     ttl: int = 0,
+    aside: Iterable[str] = (),
 ) -> Command:
     """Call scripts/store.lua.
 
@@ -121,6 +132,7 @@ def store(
         summary: how many bytes of the last document the thread's document begins with, if that
             is a root checkpoint; 0 if it has to be looked up.
         ttl: milliseconds that the thread has to live from now; 0 for as long as it does.
+        aside: entries of blobs that were sent right before, by commands of their own.
     """
     order = {
         "expected": list(expected.items()),
@@ -128,6 +140,7 @@ def store(
         "inherited": [[blob, member.decode()] for blob, member in inherited.items()],
         "summary": summary,
         "ttl": ttl,
+        "aside": list(aside),
     }
     arguments: list[Argument] = [orjson.dumps(order)]
     for _, items in appended.values():
@@ -176,3 +189,89 @@ def search_page(reply: Any) -> tuple[list[dict[str, str]], int]:
     return [
         {key: text(value) for key, value in mapping(row).items()} for row in rows if row
     ], cursor
+
+
+def search_documents(reply: Any) -> list[tuple[str, bytes | None]]:
+    """The keys and documents that ``FT.SEARCH … RETURN 1 $`` found; None for a document that was
+    deleted a moment ago."""
+    if isinstance(reply, dict):
+        rows = [mapping(row) for row in mapping(reply)["results"]]
+        found = [(row["id"], row.get("extra_attributes")) for row in rows]
+    else:
+        found = list(pairs(reply[1:]))
+    return [
+        (text(key), text(mapping(fields)["$"]).encode() if fields else None)
+        for key, fields in found
+    ]
+
+
+class FieldInfo(NamedTuple):
+    """One field of an index, as ``FT.CREATE`` and ``FT.INFO`` have it."""
+
+    path: str
+    kind: str
+    options: tuple[str, ...]
+
+    def is_like(self, other: "FieldInfo") -> bool:
+        """Whether they are the same in all that every server tells about a field."""
+        return bool(self._compared() == other._compared())
+
+    def _compared(self) -> Any:
+        where = self.options.index("SEPARATOR") + 1 if "SEPARATOR" in self.options else None
+        flags = {"CASESENSITIVE", "NOINDEX", "SORTABLE"}.intersection(self.options)
+        return self.path, self.kind, where and self.options[where], flags
+
+
+class IndexInfo(NamedTuple):
+    """What ``FT.INFO`` says.
+
+    Attributes:
+        name: the index's own name, whatever alias was asked for.
+        prefixes: of the keys that it indexes.
+        filter: which of them; "" for all.
+        fields: what each is, by name.
+        share: how much is indexed, from 0 to 1; less than 1 while the server reads documents
+            that were there before the index or a field of it.
+        failures: how many documents it has refused, ever.
+        last_failure: why it refused the last one.
+        last_key: which one that was.
+    """
+
+    name: str
+    prefixes: list[str]
+    filter: str
+    fields: dict[str, FieldInfo]
+    share: float
+    failures: int
+    last_failure: str
+    last_key: str
+
+
+def index_info(reply: Any) -> IndexInfo:
+    """The reply to ``FT.INFO``."""
+    info = mapping(reply)
+    definition = mapping(info["index_definition"])
+    errors = mapping(info["Index Errors"])
+    share = float(info["percent_indexed"])
+    return IndexInfo(
+        text(info["index_name"]),
+        list(map(text, definition["prefixes"])),
+        text(definition.get("filter", "")),
+        dict(map(_field_info, info["attributes"])),
+        # It says 1 at first, when the server has not begun.
+        min(share, 0.99) if int(info["indexing"]) else 1.0,
+        int(errors["indexing failures"]),
+        text(errors["last indexing error"]),
+        text(errors["last indexing error key"]),
+    )
+
+
+def _field_info(attribute: Any) -> tuple[str, FieldInfo]:
+    if isinstance(attribute, dict):
+        members = mapping(attribute)
+        flags = members.pop("flags")
+        words = [part for member in members.items() for part in member] + list(flags)
+    else:
+        words = attribute
+    _, path, _, name, _, kind, *options = map(text, words)
+    return name, FieldInfo(path, kind, tuple(options))

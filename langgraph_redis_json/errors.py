@@ -26,6 +26,17 @@ class CoordinatorMissingError(CheckpointError):
     thread works. Redis 8 brings the coordinator that a search of all nodes needs."""
 
 
+class MetadataFieldMissingError(IndexMissingError):
+    """The search index "{index}" cannot answer a range of the metadata field "{field}": {why}.
+    Call setup() on a saver with these metadata_fields, and try again."""
+
+
+class UnindexedDocumentsError(CheckpointError):
+    """{count} documents cannot be searched for: the index "{index}" refuses them, the last one,
+    at key {key}, because of this: {why}. Every other document is safe, and the index that
+    was there before answers as it did. Mend or delete them, then call setup() again."""
+
+
 class UnsuitableServerError(CheckpointError):
     """This Redis cannot keep checkpoints: {why}. {remedy}"""
 

@@ -1,41 +1,60 @@
-"""The search indexes: redisvl schemas -> RediSearch.
+"""The search indexes: redisvl schemas -> RediSearch, made and changed by setup().
 
-Fields are declared in ``schemas/*.yaml`` and nowhere else.
+Searches name an alias. Behind it is an index whose name ends with the version of its schema and a
+digest. A new field is added to it; for any other change another index is made beside it, and the
+alias moves when that is complete: no search is ever answered from a part.
 """
 
-from functools import cache
-from importlib.resources import as_file, files
+import re
+from collections.abc import Collection, Mapping
+from hashlib import blake2b
+from typing import Any
 from warnings import warn
 
 from redis.exceptions import NoPermissionError, ResponseError
 from redisvl.schema import IndexSchema
 
-from langgraph_redis_json import keys
-from langgraph_redis_json.commands import Command, Plan, mapping, script, text, with_source
-from langgraph_redis_json.errors import CoordinatorMissingError, UnsuitableServerError
+from langgraph_redis_json import fields, keys
+from langgraph_redis_json.commands import (
+    Command,
+    FieldInfo,
+    IndexInfo,
+    Plan,
+    index_info,
+    script,
+    text,
+    with_source,
+)
+from langgraph_redis_json.errors import (
+    CoordinatorMissingError,
+    MetadataFieldMissingError,
+    UnindexedDocumentsError,
+    UnsuitableServerError,
+)
+from langgraph_redis_json.fields import SCHEMAS, WITH_METADATA, Fields
 
-SCHEMAS = ("checkpoints", "writes", "threads")
-"""The files in ``schemas/``."""
+VERSION = 1
+"""Of the fields in ``schemas/*.yaml``: one more for each release that changes or drops one."""
 
 _OURS = "langgraph_redis_json setup"
 """A thread that nobody else has."""
 
 
-@cache
-def schema(key_prefix: str, which: str) -> IndexSchema:
+def schema(key_prefix: str, which: str, metadata_fields: Fields) -> IndexSchema:
     """The redisvl schema of one index, for savers with this key prefix."""
-    with as_file(files("langgraph_redis_json") / "schemas" / f"{which}.yaml") as path:
-        loaded = IndexSchema.from_yaml(path)
-    if key_prefix:
-        prefix = f"{keys.escape(key_prefix)}:"
-        loaded.index.name = prefix + loaded.index.name
-        loaded.index.prefix = f"{prefix}{loaded.index.prefix}"
+    loaded = fields.built_in(which).model_copy(deep=True)
+    prefix = f"{keys.escape(key_prefix)}:" if key_prefix else ""
+    loaded.index.name = prefix + loaded.index.name
+    loaded.index.prefix = f"{prefix}{loaded.index.prefix}"
+    if which in WITH_METADATA:
+        loaded.fields.update(metadata_fields)
     return loaded
 
 
 def name(key_prefix: str, which: str) -> str:
-    """The name of one index on the server."""
-    return str(schema(key_prefix, which).index.name)
+    """What searches call one index: an alias."""
+    prefix = f"{keys.escape(key_prefix)}:" if key_prefix else ""
+    return prefix + str(fields.built_in(which).index.name)
 
 
 def is_missing(error: ResponseError) -> bool:
@@ -50,8 +69,11 @@ def has_coordinator(key_prefix: str) -> Plan[bool]:
     return bool(found)
 
 
-def setup(key_prefix: str, clustered: bool) -> Plan[None]:
-    """Check the server and make the indexes that are not there: a plan.
+# ---- what setup does
+
+
+def check_server(key_prefix: str, clustered: bool) -> Plan[None]:
+    """See that the server has, and lets this user do, what a saver does: a plan.
 
     Args:
         clustered: whether this is a cluster; one whose Search has no coordinator gets no
@@ -65,41 +87,190 @@ def setup(key_prefix: str, clustered: bool) -> Plan[None]:
     if clustered and not (yield from has_coordinator(key_prefix)):
         warn(str(CoordinatorMissingError()), stacklevel=2)
         return
-    for which in SCHEMAS:
-        try:
-            yield [_create(schema(key_prefix, which))]
-        except NoPermissionError as error:
-            raise _forbidden("FT.CREATE", error) from error
-        except ResponseError as error:
-            message = str(error).lower()
-            if "db != 0" in message or "database 0" in message:
-                raise UnsuitableServerError(
-                    why="Redis indexes only database 0, and the client uses another",
-                    remedy="Connect to database 0, and keep applications apart with key_prefix=",
-                ) from error
-            if "already exists" not in message:
-                raise
-    yield from _check_search(name(key_prefix, SCHEMAS[0]))
+    yield from _check_search(name(key_prefix, SCHEMAS[0]) + "_probe")
 
 
-def are_building(key_prefix: str, clustered: bool) -> Plan[bool]:
-    """Whether the server still indexes documents that were there before the indexes: a plan."""
+def build(key_prefix: str, metadata_fields: Fields, clustered: bool) -> Plan[float]:
+    """Do what is to be done next for the indexes to be as their schemas: a plan, to be run again
+    until all is done. What another process does at the same time, this one need not do.
+
+    Returns:
+        How much is done, from 0 to 1.
+
+    Raises:
+        UnsuitableServerError: if an index is of a newer version.
+        UnindexedDocumentsError: if the server cannot index some documents.
+    """
     if clustered and not (yield from has_coordinator(key_prefix)):
-        return False
-    replies = yield [("FT.INFO", name(key_prefix, which)) for which in SCHEMAS]
-    return any(int(mapping(reply)["indexing"]) for reply in replies)
+        return 1.0
+    shares = []
+    for which in SCHEMAS:
+        share = None
+        while share is None:
+            share = yield from _build(schema(key_prefix, which, metadata_fields))
+        shares.append(share)
+    return sum(shares) / len(shares)
 
 
-def _create(schema: IndexSchema) -> Command:
-    prefix = schema.index.prefix
-    fields = [part for field in schema.redis_fields for part in field.redis_args()]
+def _build(wanted: IndexSchema) -> Plan[float | None]:
+    """One thing for one index: None if something was done, else the share that the server has
+    indexed."""
+    alias = str(wanted.index.name)
+    live = yield from _info(alias)
+    if live is None or not _can_stay(live, wanted):
+        return (yield from _build_beside(live, wanted))
+    missing = {
+        name: field for name, field in _definitions(wanted).items() if name not in live.fields
+    }
+    if missing:
+        try:
+            yield [("FT.ALTER", live.name, "SCHEMA", "ADD", *_words(missing))]
+        except ResponseError as error:  # has another process added them, or dropped the index?
+            if "duplicate" not in str(error).lower() and not is_missing(error):
+                raise
+        return None
+    if live.share == 1:
+        [there] = yield [("FT._LIST",)]
+        for stray in map(text, there):  # of a process that was killed
+            if stray != live.name and 0 < _version(alias, stray) <= VERSION:
+                yield from _drop(stray)
+    return live.share
+
+
+def _can_stay(live: IndexInfo, wanted: IndexSchema) -> bool:
+    version = _version(str(wanted.index.name), live.name)
+    if version > VERSION:
+        raise UnsuitableServerError(
+            why=f'its index "{live.name}" was made by a newer version of langgraph-redis-json',
+            remedy="Upgrade the package here too",
+        )
+    return (
+        version == VERSION
+        and live.prefixes == [wanted.index.prefix]
+        and live.filter == _which(wanted)
+        and not live.failures
+        and all(
+            live.fields[name].is_like(field)
+            for name, field in _definitions(wanted).items()
+            if name in live.fields
+        )
+    )
+
+
+def _build_beside(live: IndexInfo | None, wanted: IndexSchema) -> Plan[float | None]:
+    """Make an index in place of the live one, and let the alias name it when it is complete."""
+    alias = str(wanted.index.name)
+    definitions = {} if live is None else _of_other_savers(live)
+    definitions.update(_definitions(wanted))
+    which = ("FILTER", found) if (found := _which(wanted)) else ()
+    definition: Command = (
+        *("ON", "JSON", "PREFIX", 1, str(wanted.index.prefix), *which, "SCHEMA"),
+        *_words(definitions),
+    )
+    digest = blake2b(repr((live and live.name, definition)).encode(), digest_size=6).hexdigest()
+    target = f"{alias}_v{VERSION}_{digest}"
+    made = yield from _info(target)
+    if made is None:
+        try:
+            yield [("FT.CREATE", target, *definition)]
+        except ResponseError as error:
+            if "already exists" not in str(error).lower():
+                raise
+        return None
+    if made.share < 1:
+        return made.share
+    if made.failures:
+        yield from _drop(target)
+        raise UnindexedDocumentsError(
+            count=made.failures, index=alias, key=made.last_key, why=made.last_failure
+        )
+    try:
+        yield [("FT.ALIASUPDATE", alias, target)]
+    except ResponseError as error:
+        if not is_missing(error):  # another process has taken it for a stray
+            raise
+    else:
+        if live and (live.name == alias or _version(alias, live.name)):
+            yield from _drop(live.name)
+    return None
+
+
+def _which(schema: IndexSchema) -> str:
+    """Which documents of its prefix an index has; "" for all."""
     # Pending writes that nobody searches cost no memory in the index: most are gone from sight
     # with the next checkpoint.
-    which = ("FILTER", "exists(@channel)") if "channel" in schema.fields else ()
-    return (
-        *("FT.CREATE", schema.index.name, "ON", "JSON", "PREFIX", 1, str(prefix), *which),
-        *("SCHEMA", *fields),
-    )
+    return "exists(@channel)" if "channel" in schema.fields else ""
+
+
+def _of_other_savers(live: IndexInfo) -> dict[str, FieldInfo]:
+    """The metadata fields of an index, whichever saver has declared them."""
+    return {name: field for name, field in live.fields.items() if fields.is_metadata(field.path)}
+
+
+def _definitions(schema: IndexSchema) -> dict[str, FieldInfo]:
+    found = {}
+    for field in schema.redis_fields:
+        path, _, name, kind, *options = map(str, field.redis_args())
+        found[name] = FieldInfo(path, kind, tuple(options))
+    return found
+
+
+def _words(definitions: Mapping[str, FieldInfo]) -> list[str]:
+    """The fields as ``FT.CREATE`` and ``FT.ALTER`` want them."""
+    return [
+        word
+        for name, field in definitions.items()
+        for word in (field.path, "AS", name, field.kind, *field.options)
+    ]
+
+
+def _version(alias: str, name: str) -> int:
+    """The version in an index's name; 0 in one without (of before there were versions)."""
+    found = re.fullmatch(rf"{re.escape(alias)}_v(\d+)_[0-9a-f]+", name)
+    return int(found[1]) if found else 0
+
+
+def _info(index: str) -> Plan[IndexInfo | None]:
+    try:
+        [reply] = yield [("FT.INFO", index)]
+    except ResponseError as error:
+        if is_missing(error):
+            return None
+        raise
+    return index_info(reply)
+
+
+def _drop(index: str) -> Plan[None]:
+    try:
+        yield [("FT.DROPINDEX", index)]
+    except ResponseError as error:
+        if not is_missing(error):
+            raise
+
+
+def check_fields(index: str, reply: Any, used: Collection[str], metadata_fields: Fields) -> None:
+    """See that an index can answer by metadata fields: the server finds nothing where it cannot.
+
+    Args:
+        index: what the search calls it.
+        reply: to FT.INFO.
+        used: the names of the fields.
+        metadata_fields: what the saver takes them for.
+
+    Raises:
+        MetadataFieldMissingError: if it cannot.
+    """
+    live = index_info(reply)
+    for name in used:
+        field = live.fields.get(name)
+        if field is None or field.path != metadata_fields[name].path:
+            raise MetadataFieldMissingError(index=index, field=name, why="it is not in the index")
+        if live.share < 1:
+            why = f"the server is still indexing it ({live.share:.0%} done)"
+            raise MetadataFieldMissingError(index=index, field=name, why=why)
+
+
+# ---- what the server can do
 
 
 def _check_commands(key_prefix: str) -> Plan[None]:
@@ -136,23 +307,32 @@ def _check_eviction(key_prefix: str) -> Plan[None]:
         )
 
 
-def _check_search(index: str) -> Plan[None]:
+def _check_search(nowhere: str) -> Plan[None]:
+    """The same for commands of indexes, tried on one that is not there."""
     for command in (
-        ("FT.INFO", index),
-        ("FT.SEARCH", index, "*", "LIMIT", 0, 0),
-        ("FT.AGGREGATE", index, "*", "LIMIT", 0, 0),
-        ("FT.CURSOR", "DEL", index, 0),
+        ("FT.CREATE", nowhere, "ON", "JSON", "SCHEMA"),
+        ("FT.INFO", nowhere),
+        ("FT.SEARCH", nowhere, "*"),
+        ("FT.AGGREGATE", nowhere, "*"),
+        ("FT.CURSOR", "DEL", nowhere, 0),
+        ("FT.ALTER", nowhere, "SCHEMA", "ADD", "$.a", "AS", "a", "TAG"),
+        ("FT.ALIASUPDATE", nowhere, nowhere),
+        ("FT.DROPINDEX", nowhere),
     ):
         try:
             yield [command]
         except NoPermissionError as error:
             raise _forbidden(command[0], error) from error
-        except ResponseError:
-            if command[0] != "FT.CURSOR":  # which says that there is no such cursor
-                raise
+        except ResponseError as error:
+            message = str(error).lower()
+            if "db != 0" in message or "database 0" in message:
+                raise UnsuitableServerError(
+                    why="Redis indexes only database 0, and the client uses another",
+                    remedy="Connect to database 0, and keep applications apart with key_prefix=",
+                ) from error
 
 
-def _forbidden(command: str, message: object) -> UnsuitableServerError:
+def _forbidden(command: object, message: object) -> UnsuitableServerError:
     return UnsuitableServerError(
         why=f"its user may not run {command} ({message})",
         remedy="Let the user run it, with ACL SETUSER",

@@ -137,3 +137,32 @@ def checkpoint_of_key(key: str) -> CheckpointName:
     return CheckpointName(
         "" if tag == "~" else unescape(tag), unescape(checkpoint_ns), unescape(checkpoint_id)
     )
+
+
+# ---- positions
+
+
+def position_of_entry(thread_tag: str, entry: str) -> bytes:
+    """Where a checkpoint stands in a listing: its name in few bytes, which sort as a listing does,
+    by checkpoint, namespace and thread."""
+    _, checkpoint_ns, checkpoint_id = entry.split(":")
+    thread = "" if thread_tag == "{~}" else thread_tag[1:-1]
+    return "\0".join((checkpoint_id, checkpoint_ns, thread)).encode()
+
+
+def position_of_key(key: str) -> bytes:
+    """The same, of the key of a checkpoint."""
+    head, checkpoint_ns, checkpoint_id = key.rsplit(":", 2)
+    return position_of_entry(head[head.index("{") :], f"c:{checkpoint_ns}:{checkpoint_id}")
+
+
+def positions_of(checkpoint_id: str) -> tuple[bytes, bytes]:
+    """What the positions of a checkpoint id sort from, and up to."""
+    spelled = escape(checkpoint_id).encode()
+    return spelled, spelled + b"\1"
+
+
+def checkpoint_at(position: bytes) -> CheckpointName:
+    """The checkpoint at a position in a listing."""
+    checkpoint_id, checkpoint_ns, thread = map(unescape, position.decode().split("\0"))
+    return CheckpointName(thread, checkpoint_ns, checkpoint_id)

@@ -3,6 +3,7 @@
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import itemgetter
+from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 import orjson
@@ -23,7 +24,7 @@ from langgraph_redis_json.commands import pairs, text
 from langgraph_redis_json.documents import FORMAT, expand, readable_serde
 from langgraph_redis_json.errors import DamagedDocumentError, MissingDocumentError
 from langgraph_redis_json.keys import CheckpointName, ThreadKeys
-from langgraph_redis_json.memory import Known, Slice
+from langgraph_redis_json.memory import LARGE, Known, Slice
 from langgraph_redis_json.versions import next_version
 
 
@@ -55,6 +56,14 @@ class Row(NamedTuple):
         entry = keys.checkpoint_entry(self.name.checkpoint_ns, self.name.checkpoint_id)
         return self.thread.key(entry)
 
+    @property
+    def size(self) -> int:
+        """Bytes of the documents that it is read from, at most."""
+        documents = (self.document, self.writes, *self.blobs.values())
+        return sum(len(document or b"") for document in documents) + sum(
+            log.size for log in self.logs.values()
+        )
+
 
 class Log:
     """Ranges of a log, as the server sent them."""
@@ -62,6 +71,7 @@ class Log:
     def __init__(self, key: str, length: int) -> None:
         self.key = key
         self.length = length
+        self.size = 0
         self._texts: list[tuple[int, bytes]] = []
         self._items: dict[int, Any] = {}
         self._decoded: dict[int, bytes] = {}
@@ -69,6 +79,7 @@ class Log:
     def add(self, start: int, text: bytes) -> None:
         """Take in the range that begins at `start`."""
         self._texts.append((start, text))
+        self.size += len(text)
 
     def items(self, start: int, stop: int) -> list[bytes]:
         """The serializer's bytes of the items from `start` up to `stop`."""
@@ -90,9 +101,18 @@ class Log:
         return decoded
 
 
-def rows(thread: ThreadKeys, thread_id: str, reply: Any) -> Iterable[Row]:
-    """What the scripts read and ancestors return."""
-    blobs = {text(entry): document for entry, document in pairs(reply[1])}
+def rows(
+    thread: ThreadKeys,
+    thread_id: str,
+    reply: Any,
+    aside: Mapping[str, bytes] = MappingProxyType({}),
+) -> Iterable[Row]:
+    """What the scripts read and ancestors return.
+
+    Args:
+        aside: blobs that were read by another command, by entry.
+    """
+    blobs = {**aside, **{text(entry): document for entry, document in pairs(reply[1])}}
     found: dict[str, Log] = {}
     for entry, start, length, items in zip(*[iter(reply[2])] * 4, strict=True):
         name = text(entry)
@@ -220,12 +240,21 @@ def known(row: Row, decoded: DecodedCheckpoint) -> dict[str, Known]:
             digests = logs.digests(decoded.lists[channel])
             found[channel] = Known(version, text, None, slices, digests, lengths)
         else:
-            found[channel] = Known(version, text, stored and stored.get("blob"))
+            entry = stored and stored.get("blob")
+            is_large = entry is not None and len(row.blobs[entry] or b"") > LARGE
+            found[channel] = Known(version, text, entry, is_large=is_large)
     return found
 
 
 def load_metadata(decoded: DecodedCheckpoint, serde: SerializerProtocol) -> CheckpointMetadata:
     return cast(CheckpointMetadata, _load_members(decoded.metadata, serde))
+
+
+def load_stored_metadata(
+    members: Mapping[str, Any], serde: SerializerProtocol
+) -> CheckpointMetadata:
+    """The same, as it stands in a document."""
+    return cast(CheckpointMetadata, _load_members(_decode_members(members), serde))
 
 
 def load_checkpoint(

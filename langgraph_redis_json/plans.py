@@ -4,7 +4,7 @@ A plan is a generator that knows no client and no ``await``: it yields a batch o
 is sent their replies, and returns its result. A listing also yields what it has found.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -21,26 +21,28 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.types import TASKS
 
-from langgraph_redis_json import channels, configs, documents, filters, indexes, keys, loading
-from langgraph_redis_json.commands import Listing, Plan, script, store, text
-from langgraph_redis_json.finding import can_be_cut
-from langgraph_redis_json.keys import CheckpointName
+from langgraph_redis_json import channels, configs, documents, indexes, keys, loading
+from langgraph_redis_json.commands import Command, Listing, Plan, script, store, text
+from langgraph_redis_json.finding import Wanted
+from langgraph_redis_json.keys import CheckpointName, ThreadKeys
 from langgraph_redis_json.loading import DecodedCheckpoint, Row, rows
+from langgraph_redis_json.summaries import Summaries
 from langgraph_redis_json.threads import WholeThreads
+from langgraph_redis_json.weights import LONG, are_long
 
 PAGE = 25
 """Checkpoints that one trip reads: the memory of a listing, whatever its length."""
 
 
 @dataclass(frozen=True)
-class Plans(WholeThreads):
+class Plans(WholeThreads, Summaries):
     """The operations of one saver."""
 
-    def setup(self) -> Plan[None]:
-        return indexes.setup(self.key_prefix, self.clustered)
+    def check_server(self) -> Plan[None]:
+        return indexes.check_server(self.key_prefix, self.clustered)
 
-    def indexes_are_building(self) -> Plan[bool]:
-        return indexes.are_building(self.key_prefix, self.clustered)
+    def build_indexes(self) -> Plan[float]:
+        return indexes.build(self.key_prefix, self.metadata_fields, self.clustered)
 
     def put(
         self,
@@ -61,6 +63,12 @@ class Plans(WholeThreads):
         known = self.memory.recall(thread.contents, name.checkpoint_ns)
         lost: set[str] = set()
         while True:
+            if self.on_loop and are_long(
+                value
+                for channel, value in (checkpoint.get("channel_values") or {}).items()
+                if channel in new_versions or channel not in known
+            ):
+                yield []
             stored = channels.store_channels(
                 name, checkpoint, new_versions, self.serde, known, lost
             )
@@ -73,7 +81,18 @@ class Plans(WholeThreads):
                 stored.texts,
                 self.serde,
             )
-            [(missing, grown, due)] = yield [
+            large = {known.entry for known in stored.known.values() if known.is_large}
+            aside = [blob for blob in stored.documents if blob in large]
+            sent: list[Command] = []
+            for blob in aside:
+                # Named before it is there, it is deleted with the thread if this goes no further.
+                sent.append(("ZADD", thread.contents, 0, blob))
+                sent.append(("JSON.SET", thread.key(blob), "$", stored.documents.pop(blob)))
+                if self.lifetimes.ttl:
+                    # Until it gets the thread's deadline; that may be gone by itself by then.
+                    sent.append(("PEXPIRE", thread.key(blob), 2 * self.lifetimes.ttl))
+            *_, (missing, grown, due) = yield [
+                *sent,
                 store(
                     thread,
                     # The checkpoint comes last: whoever sees it finds all that it needs.
@@ -82,8 +101,9 @@ class Plans(WholeThreads):
                     appended=stored.appended,
                     inherited=inherited,
                     summary=summary,
+                    aside=aside,
                     ttl=self.lifetimes.ttl,
-                )
+                ),
             ]
             if not missing and not grown:
                 break
@@ -114,6 +134,8 @@ class Plans(WholeThreads):
         )
         if not writes:
             return
+        if self.on_loop and are_long(value for _, value in writes):
+            yield []
         head, parts = documents.build_writes(name, writes, task_id, task_path, self.serde)
         thread = self._thread(name.thread_id)
         [due] = yield [
@@ -129,21 +151,43 @@ class Plans(WholeThreads):
         target = configs.target(config)
         thread = self._thread(target.thread_id)
         checkpoint_ns = target.checkpoint_ns or ""
-        ttl = self.lifetimes.ttl if self.lifetimes.refresh_on_read else 0
+        blobs: Mapping[str, bytes] = {}
         if target.checkpoint_id is None:
-            command = script("read", thread, ttl, keys.escape(checkpoint_ns))
+            reply, blobs = yield from self._read_newest(thread, checkpoint_ns)
         else:
             entry = keys.checkpoint_entry(checkpoint_ns, target.checkpoint_id)
-            command = script("read", thread, ttl, "-", entry)
-        [reply] = yield [command]
+            [reply] = yield [script("read", thread, self._read_ttl, "-", entry)]
         yield from self._live_on(thread, reply[3])
-        for row in rows(thread, target.thread_id, reply):
+        for row in rows(thread, target.thread_id, reply, blobs):
             if row.named:
                 decoded = loading.decode_checkpoint(row)
                 self.memory.learn(thread.contents, checkpoint_ns, loading.known(row, decoded))
                 metadata = loading.load_metadata(decoded, self.serde)
                 return (yield from self._load(row, decoded, metadata, target.given_thread_id))
         return None
+
+    @property
+    def _read_ttl(self) -> int:
+        return self.lifetimes.ttl if self.lifetimes.refresh_on_read else 0
+
+    def _read_newest(
+        self, thread: ThreadKeys, checkpoint_ns: str
+    ) -> Plan[tuple[Any, Mapping[str, bytes]]]:
+        """What scripts/read.lua says of a namespace's newest checkpoint; and the large blobs that
+        it probably has, for so the last one had, read beside it in the same trip."""
+        namespace = keys.escape(checkpoint_ns)
+        remembered = self.memory.recall(thread.contents, checkpoint_ns).values()
+        large = [known.entry for known in remembered if known.entry and known.is_large]
+        if large:
+            reply, found = yield [
+                script("read", thread, self._read_ttl, namespace, *large),
+                ("JSON.MGET", *map(thread.key, large), "."),
+            ]
+            if None not in found:
+                return reply, dict(zip(large, found, strict=True))
+            # Deleted: there is a newer checkpoint.
+        [reply] = yield [script("read", thread, self._read_ttl, namespace)]
+        return reply, {}
 
     def _load(
         self, row: Row, decoded: DecodedCheckpoint, metadata: CheckpointMetadata, thread_id: Any
@@ -165,34 +209,46 @@ class Plans(WholeThreads):
         filter: Mapping[str, Any] | None,
         before: RunnableConfig | None,
         limit: int | None,
-    ) -> Listing:
+    ) -> Listing[CheckpointTuple]:
+        # What is wrong with these is said at once, not when the listing is iterated.
         target = configs.target(config) if config else None
-        filter = filter or {}
         end = configs.checkpoint_id((before or {}).get("configurable", {}).get("checkpoint_id"))
+        wanted = Wanted(target, self._filter(filter), end, self.clustered)
+        return self._list(wanted, limit)
+
+    def _list(self, wanted: Wanted, limit: int | None) -> Listing[CheckpointTuple]:
         left = limit
-        seen: set[CheckpointName] = set()
-        # First as many as are wanted; all, only if some of these turn out not to match.
-        few = limit if can_be_cut(target, filter, end, limit) else None
-        for most in (few, None) if few is not None else (None,):
-            if left is not None and left <= 0:
-                return
-            names = yield from self._names(target, filter, end, most)
-            unseen = iter([name for name in names if name not in seen])
+        start, end = wanted.positions()
+        seen: Collection[bytes] = ()
+        # First as many as are wanted; more, only if some of these turn out not to match.
+        few = wanted.few(limit)
+        while left is None or left > 0:
+            most = few or wanted.page
+            if few:
+                positions = yield from self._newest(wanted, few)
+            else:
+                positions = yield from self._positions(wanted, start, end, most)
+            unseen = iter([position for position in positions if position not in seen])
             while page := list(islice(unseen, PAGE if left is None else min(PAGE, left))):
-                for row in (yield from self._read(page)):
+                for row in (yield from self._read(list(map(keys.checkpoint_at, page)))):
                     if not row.named:  # deleted meanwhile
                         continue
-                    given = target.given_thread_id if target else row.name.thread_id
+                    if self.on_loop and row.size > LONG:
+                        yield []
+                    given = wanted.target.given_thread_id if wanted.target else row.name.thread_id
                     decoded = loading.decode_checkpoint(row)
                     metadata = loading.load_metadata(decoded, self.serde)
-                    if filters.matches(filter, metadata):
+                    if wanted.filter.matches(metadata):
                         yield (yield from self._load(row, decoded, metadata, given))
                         left = None if left is None else left - 1
                 if left == 0:
                     return
-            if most is None or len(names) < most:
+            if len(positions) < most:
                 return
-            seen.update(names)
+            end, seen = positions[-1], ()
+            if few:  # the server may have left out others of the same checkpoint id
+                end = keys.positions_of(keys.checkpoint_at(end).checkpoint_id)[1]
+                few, seen = None, set(positions)
 
     def get_delta_channel_history(
         self, config: RunnableConfig, channels: Sequence[str]

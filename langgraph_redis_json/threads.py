@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from langgraph_redis_json import configs, filters, keys, sweeping
 from langgraph_redis_json.commands import Plan, script
 from langgraph_redis_json.copying import Copying
-from langgraph_redis_json.finding import NAMES
 from langgraph_redis_json.keys import ThreadKeys
 from langgraph_redis_json.loading import reading
 from langgraph_redis_json.sweeping import pages
@@ -84,7 +83,7 @@ class WholeThreads(Copying):
         runs = set(map(configs.run, configs.several("run_ids", run_ids)))
         if not runs:
             return
-        names = yield from self._search(filters.runs_expression(runs), NAMES)
+        names = map(keys.checkpoint_at, (yield from self._search(filters.runs_expression(runs))))
         found: dict[str, list[str]] = defaultdict(list)
         for name in names:
             entry = keys.checkpoint_entry(name.checkpoint_ns, name.checkpoint_id)
@@ -94,7 +93,11 @@ class WholeThreads(Copying):
             doomed: set[str] = set()
             for page in pages(hits, sweeping.PAGE):
                 fields = yield from self._fields(thread, page, ["$.metadata.run_id"])
-                doomed.update(entry for entry, [ids] in fields.items() if ids and ids[0] in runs)
+                doomed.update(
+                    entry
+                    for entry, [ids] in fields.items()
+                    if any(type(id_) is str and id_ in runs for id_ in ids)
+                )
             if doomed:
                 [entries] = yield from self._entries(thread, "c:")
                 yield from self._delete_checkpoints(thread, entries, {*entries} - doomed)

@@ -144,3 +144,9 @@ def indexed(client: redis.Redis, index: str, query: str = "*") -> int:
     """How many documents a search finds."""
     reply = client.execute_command("FT.SEARCH", index, query, "LIMIT", 0, 0, "DIALECT", 2)
     return int(reply["total_results"] if isinstance(reply, dict) else reply[0])
+
+
+def own_indexes(client: redis.Redis, key_prefix: str) -> list[str]:
+    """The names of the indexes of savers with this key prefix."""
+    there = client.execute_command("FT._LIST")
+    return sorted(name for name in there if name.startswith(f"{key_prefix}:"))

@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -11,7 +12,7 @@ import pytest
 import redis
 import redis.asyncio
 
-from langgraph_redis_json import AsyncRedisSaver, RedisSaver, indexes
+from langgraph_redis_json import AsyncRedisSaver, RedisSaver
 from langgraph_redis_json.embedded import EmbeddedRedis
 
 Saver = RedisSaver | AsyncRedisSaver
@@ -39,11 +40,29 @@ CLIENTS = [
 ]
 
 
+ACL_USER = "app:change-me@"
+"""How the user of docs/acl.conf logs in."""
+
+
+def acl_for(prefix: str, directory: Path) -> Path:
+    """A copy of docs/acl.conf for keys with this prefix."""
+    text = (Path(__file__).parent.parent / "docs" / "acl.conf").read_text(encoding="utf-8")
+    assert " ~app:* " in text
+    copy = directory / "acl.conf"
+    copy.write_text(text.replace(" ~app:* ", f" ~{prefix}* "), encoding="utf-8")
+    return copy
+
+
 @pytest.fixture(scope="session")
-def redis_url() -> Iterator[str]:
-    """The Redis that all tests share: the one REDIS_URL names, else an embedded one."""
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The Redis that all tests share: the one REDIS_URL names, else an embedded one. With
+    REDIS_ACL set, savers log in there as the user of docs/acl.conf."""
     if url := os.environ.get("REDIS_URL"):
         yield url
+    elif os.environ.get("REDIS_ACL"):
+        users = acl_for("test-", tmp_path_factory.mktemp("acl"))
+        with EmbeddedRedis(options=["--include", str(users)]) as server:
+            yield server.url.replace("redis://", f"redis://{ACL_USER}")
     else:
         with EmbeddedRedis() as server:
             yield server.url
@@ -63,8 +82,9 @@ def event_loop_thread() -> Iterator[asyncio.AbstractEventLoop]:
 
 @pytest.fixture
 def redis_client(redis_url: str) -> Iterator[redis.Redis]:
-    """A plain client, to look at what the savers store."""
-    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+    """A plain client, to look at what the savers store; it may do anything."""
+    url = redis_url.replace(ACL_USER, "")
+    with redis.Redis.from_url(url, decode_responses=True) as client:
         yield client
 
 
@@ -73,12 +93,9 @@ def key_prefix(redis_client: redis.Redis) -> Iterator[str]:
     """A part of the server that is this test's own, and is empty again afterwards."""
     prefix = f"test-{uuid4().hex[:12]}"
     yield prefix
-    for which in indexes.SCHEMAS:
-        try:
-            redis_client.execute_command("FT.DROPINDEX", indexes.name(prefix, which))
-        except redis.ResponseError as error:
-            if not indexes.is_missing(error):
-                raise
+    for index in redis_client.execute_command("FT._LIST"):
+        if index.startswith(f"{prefix}:"):
+            redis_client.execute_command("FT.DROPINDEX", index)
     for keys in _batches(redis_client, f"{prefix}:*"):
         redis_client.unlink(*keys)
 

@@ -13,8 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from redisvl.query.filter import FilterExpression
 
-from langgraph_redis_json import filters
-from langgraph_redis_json.filters import expression, matches, metadata_tokens, same
+from langgraph_redis_json import configs, filters, finding
+from langgraph_redis_json.filters import metadata_tokens, same
 
 # No time limit for an example: the machine may be busy.
 quick = settings(max_examples=100, deadline=None)
@@ -56,8 +56,12 @@ def respelled(value: Any) -> Any:
 
 
 def token(value: Any, key: str = "key") -> str:
-    [found] = metadata_tokens({key: value})
-    return found
+    # A number that no field of the index has is given another one, for ranges.
+    return metadata_tokens({key: value})[0]
+
+
+def read(filter: dict[str, Any]) -> filters.Filter:
+    return filters.read(filter, {})
 
 
 @thorough
@@ -130,7 +134,7 @@ def test_keys_have_tokens_of_their_own() -> None:
 def test_a_key_that_is_not_there_counts_as_none(
     filter: dict[str, Any], metadata: dict[str, Any], expected: bool
 ) -> None:
-    assert matches(filter, metadata) is expected
+    assert read(filter).matches(metadata) is expected
 
 
 class Colour(enum.Enum):
@@ -147,33 +151,34 @@ def test_what_is_no_json_is_left_to_python(value: Any, wrap: Any) -> None:
     value = wrap(value)
     assert token(value) == token(object())
     assert token(value) != token(object(), "another key")
-    assert token(value) in str(expression(None, None, {"key": "red"}))
-    assert str(expression(None, None, {"key": value})) == "*"
-    assert not filters.is_exact({"key": value})
-    assert filters.is_exact({"key": "red"})
+    assert token(value) in str(read({"key": "red"}).expression())
+    assert read({"key": value}).expression() is filters.EVERYTHING
+    assert not read({"key": value}).is_exact
+    assert read({"key": "red"}).is_exact
     assert same(value, value)
 
 
 def test_a_search_for_none_is_left_to_python() -> None:
-    assert str(expression(None, None, {"key": None})) == "*"
-    assert not filters.is_exact({"key": None})
+    assert read({"key": None}).expression() is filters.EVERYTHING
+    assert not read({"key": None}).is_exact
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]))
 
 
 @quick
-@given(
-    st.none() | st.text(),
-    st.none() | st.text(),
-    st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), json_values, max_size=3),
-)
+@given(st.none() | texts, st.none() | texts, st.dictionaries(texts, json_values, max_size=3))
 def test_nothing_of_the_users_gets_into_a_search(
     thread_id: str | None, checkpoint_ns: str | None, filter: dict[str, Any]
 ) -> None:
-    found = expression(
-        thread_id and thread_id.encode(errors="replace").decode(),
-        checkpoint_ns and checkpoint_ns.encode(errors="replace").decode(),
-        filter,
-    )
+    target = thread_id and configs.Target(thread_id, thread_id, checkpoint_ns, None)
+    given = {
+        key: dict.fromkeys(("$eq", "$ne"), value) | {"$in": [value, 1]}
+        for key, value in filter.items()
+    }
+    found = finding.Wanted(target or None, read(given), None, False).expression()
     assert isinstance(found, FilterExpression)
-    assert set(str(found)) <= set("@tokensplace:{}|() *0123456789abcdef")
-    clauses = sum(value is not None for value in (thread_id, checkpoint_ns, *filter.values()))
-    assert str(found).count("@") == clauses
+    assert set(str(found)) <= set("@tokensplacefrmat:{}|() *0123456789abcdef[]+-in")
+    clauses = [value for value in filter.values() if value is not None]
+    assert str(found).count("@tokens:") == 2 * len(clauses)
+    assert str(found).count("@place:") == (0 if not target else 1 if checkpoint_ns is None else 2)

@@ -1,0 +1,27 @@
+"""A progress bar for people who wait."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def progress_bar(wanted: bool, what: str) -> Iterator[Callable[[float], object]]:
+    """Gives a function that shows how much is done, from 0 to 1; it does nothing if no bar is
+    wanted.
+
+    Raises:
+        ImportError: if one is wanted and rich is not installed.
+    """
+    if not wanted:
+        yield lambda share: None
+        return
+    try:
+        from rich.progress import Progress
+    except ImportError as error:
+        raise ImportError(
+            'the progress bar needs rich: pip install "langgraph-redis-json[progress]", '
+            "or leave progress=True out"
+        ) from error
+    with Progress(transient=True) as bar:
+        task = bar.add_task(what, total=1.0)
+        yield lambda share: bar.update(task, completed=share)
