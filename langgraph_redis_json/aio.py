@@ -26,6 +26,7 @@ from langgraph_redis_json.bridges import SyncOnLoop
 from langgraph_redis_json.commands import (
     MOVING,
     Command,
+    Finished,
     Listing,
     Plan,
     Replies,
@@ -388,6 +389,7 @@ class AsyncRedisSaver(SyncOnLoop):
         return await self._run(self._plans.get_delta_channel_history(config, channels))
 
     async def _run(self, plan: Plan[T]) -> T:
+        self._begin()
         try:
             commands = next(plan)
             while True:
@@ -396,12 +398,13 @@ class AsyncRedisSaver(SyncOnLoop):
                 except RedisError as error:
                     commands = plan.throw(error)
                 else:
-                    commands = plan.send(replies)
-        except StopIteration as done:
+                    commands = await self._go_on(plan, replies)
+        except (StopIteration, Finished) as done:
             result: T = done.value
             return result
 
     async def _iterate(self, listing: Listing[T]) -> AsyncIterator[T]:
+        self._begin()
         try:
             step = next(listing)
             while True:
@@ -414,8 +417,8 @@ class AsyncRedisSaver(SyncOnLoop):
                 except RedisError as error:
                     step = listing.throw(error)
                 else:
-                    step = listing.send(replies)
-        except StopIteration:
+                    step = await self._go_on(listing, replies)
+        except (StopIteration, Finished):
             return
 
     async def _execute(self, commands: Sequence[Command]) -> Replies:
@@ -433,7 +436,9 @@ class AsyncRedisSaver(SyncOnLoop):
 
     async def _send(self, commands: Sequence[Command]) -> Replies:
         """One network round trip, and another where a script is new to the server."""
-        replies: Replies
+        replies: Replies = []
+        if not commands:
+            return replies
         if len(commands) == 1:
             call: Any = self._redis.execute_command
             try:

@@ -20,6 +20,9 @@ MetadataFields = Mapping[str, str] | str | os.PathLike[str]
 class BaseRedisSaver(BaseCheckpointSaver[str]):
     """A saver's settings. A clone by ``with_allowlist`` shares the client and the memory."""
 
+    _on_loop = False
+    """Whether operations share an event loop with others."""
+
     def __init__(
         self,
         *,
@@ -37,7 +40,12 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
     def _plans(self) -> Plans:
         # Made for each call: a clone has another serializer, and users may set one.
         return Plans(
-            self.key_prefix, self.serde, self._memory, self._metadata_fields, self._clustered
+            self.key_prefix,
+            self.serde,
+            self._memory,
+            self._metadata_fields,
+            self._clustered,
+            self._on_loop,
         )
 
     def _checkpoints_schema(self, client: Any) -> IndexSchema:

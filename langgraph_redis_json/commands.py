@@ -23,9 +23,17 @@ Command = tuple[Argument, ...]
 T = TypeVar("T")
 Replies = list[Any]
 Plan = Generator[list[Command], Replies, T]
-"""The steps of an operation: yields a batch of commands, is sent their replies, returns T."""
+"""The steps of an operation: yields a batch of commands, is sent their replies, returns T. An
+empty batch says that what follows takes long."""
 Listing = Generator[list[Command] | T, Replies, None]
 """A plan that also yields what it has found."""
+
+
+class Finished(Exception):
+    """What StopIteration is to a plan, where that may not be raised."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
 
 
 # ---- scripts

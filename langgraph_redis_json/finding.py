@@ -97,6 +97,7 @@ class Finding:
         memory: what the saver remembers.
         metadata_fields: the user's own fields of the indexes.
         clustered: whether the client is one of a Redis Cluster.
+        on_loop: whether plans run on an event loop that must not wait for long work.
     """
 
     key_prefix: str
@@ -104,6 +105,7 @@ class Finding:
     memory: Memory
     metadata_fields: Fields = field(default_factory=dict)
     clustered: bool = False
+    on_loop: bool = False
 
     def _filter(self, filter: Any) -> Filter:
         """A caller's filter, checked."""

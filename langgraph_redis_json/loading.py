@@ -56,6 +56,14 @@ class Row(NamedTuple):
         entry = keys.checkpoint_entry(self.name.checkpoint_ns, self.name.checkpoint_id)
         return self.thread.key(entry)
 
+    @property
+    def size(self) -> int:
+        """Bytes of the documents that it is read from, at most."""
+        documents = (self.document, self.writes, *self.blobs.values())
+        return sum(len(document or b"") for document in documents) + sum(
+            log.size for log in self.logs.values()
+        )
+
 
 class Log:
     """Ranges of a log, as the server sent them."""
@@ -63,6 +71,7 @@ class Log:
     def __init__(self, key: str, length: int) -> None:
         self.key = key
         self.length = length
+        self.size = 0
         self._texts: list[tuple[int, bytes]] = []
         self._items: dict[int, Any] = {}
         self._decoded: dict[int, bytes] = {}
@@ -70,6 +79,7 @@ class Log:
     def add(self, start: int, text: bytes) -> None:
         """Take in the range that begins at `start`."""
         self._texts.append((start, text))
+        self.size += len(text)
 
     def items(self, start: int, stop: int) -> list[bytes]:
         """The serializer's bytes of the items from `start` up to `stop`."""

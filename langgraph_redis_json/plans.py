@@ -28,6 +28,7 @@ from langgraph_redis_json.keys import CheckpointName, ThreadKeys
 from langgraph_redis_json.loading import DecodedCheckpoint, Row, rows
 from langgraph_redis_json.summaries import Summaries
 from langgraph_redis_json.threads import WholeThreads
+from langgraph_redis_json.weights import LONG, are_long
 
 PAGE = 25
 """Checkpoints that one trip reads: the memory of a listing, whatever its length."""
@@ -62,6 +63,12 @@ class Plans(WholeThreads, Summaries):
         known = self.memory.recall(thread.contents, name.checkpoint_ns)
         lost: set[str] = set()
         while True:
+            if self.on_loop and are_long(
+                value
+                for channel, value in (checkpoint.get("channel_values") or {}).items()
+                if channel in new_versions or channel not in known
+            ):
+                yield []
             stored = channels.store_channels(
                 name, checkpoint, new_versions, self.serde, known, lost
             )
@@ -122,6 +129,8 @@ class Plans(WholeThreads, Summaries):
         )
         if not writes:
             return
+        if self.on_loop and are_long(value for _, value in writes):
+            yield []
         head, parts = documents.build_writes(name, writes, task_id, task_path, self.serde)
         yield [
             script(
@@ -212,6 +221,8 @@ class Plans(WholeThreads, Summaries):
                 for row in (yield from self._read(list(map(keys.checkpoint_at, page)))):
                     if not row.named:  # deleted meanwhile
                         continue
+                    if self.on_loop and row.size > LONG:
+                        yield []
                     given = wanted.target.given_thread_id if wanted.target else row.name.thread_id
                     decoded = loading.decode_checkpoint(row)
                     metadata = loading.load_metadata(decoded, self.serde)

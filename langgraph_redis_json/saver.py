@@ -26,6 +26,7 @@ from langgraph_redis_json.bridges import AsyncInThreads
 from langgraph_redis_json.commands import (
     MOVING,
     Command,
+    Finished,
     Listing,
     Plan,
     Replies,
@@ -386,6 +387,7 @@ class RedisSaver(AsyncInThreads):
         return self._run(self._plans.get_delta_channel_history(config, channels))
 
     def _run(self, plan: Plan[T]) -> T:
+        self._begin()
         try:
             commands = next(plan)
             while True:
@@ -394,12 +396,13 @@ class RedisSaver(AsyncInThreads):
                 except RedisError as error:
                     commands = plan.throw(error)
                 else:
-                    commands = plan.send(replies)
-        except StopIteration as done:
+                    commands = self._go_on(plan, replies)
+        except (StopIteration, Finished) as done:
             result: T = done.value
             return result
 
     def _iterate(self, listing: Listing[T]) -> Iterator[T]:
+        self._begin()
         try:
             step = next(listing)
             while True:
@@ -412,8 +415,8 @@ class RedisSaver(AsyncInThreads):
                 except RedisError as error:
                     step = listing.throw(error)
                 else:
-                    step = listing.send(replies)
-        except StopIteration:
+                    step = self._go_on(listing, replies)
+        except (StopIteration, Finished):
             return
 
     def _execute(self, commands: Sequence[Command]) -> Replies:
@@ -431,7 +434,9 @@ class RedisSaver(AsyncInThreads):
 
     def _send(self, commands: Sequence[Command]) -> Replies:
         """One network round trip, and another where a script is new to the server."""
-        replies: Replies
+        replies: Replies = []
+        if not commands:
+            return replies
         if len(commands) == 1:
             call: Any = self._redis.execute_command
             try:
