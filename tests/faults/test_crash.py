@@ -122,7 +122,7 @@ def test_a_log_of_commands_that_was_cut_anywhere(tmp_path: Path) -> None:
         node.kill()
         node.stop()
     whole = log.read_bytes()
-    cuts = times(6, 100)
+    cuts = times(6, 60)
     states = set()
     for number in range(cuts):
         size = before + (len(whole) - before) * number // cuts
@@ -168,7 +168,7 @@ with RedisSaver.from_conn_string(sys.argv[1]) as saver:
 
 
 def test_a_killed_client(durable: Node) -> None:
-    kills, last, checked = times(3, 50), -1, 0
+    kills, last, checked = times(3, 30), -1, 0
     here = Path(__file__).parent
     with RedisSaver.from_conn_string(durable.url) as saver:
         saver.setup()
