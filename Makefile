@@ -50,6 +50,7 @@ compare: .venv-compare/compare.stamp  ## Set this saver beside LangGraph's other
 bench: VENV := .venv-bench
 bench: .venv-bench/bench.stamp  ## Measure this saver beside the others, in docs/performance.md
 	$(BIN)/python benchmarks/values.py
+	$(BIN)/python benchmarks/floors.py
 	$(BIN)/python benchmarks/bench.py
 
 clean:  ## Remove the environments and caches
