@@ -9,6 +9,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from redisvl.schema import IndexSchema
 
 from langgraph_redis_json import fields, indexes
+from langgraph_redis_json.lifetimes import lifetimes
 from langgraph_redis_json.memory import Memory
 from langgraph_redis_json.plans import Plans
 from langgraph_redis_json.versions import next_version
@@ -29,12 +30,15 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         key_prefix: str,
         serde: SerializerProtocol | None,
         metadata_fields: MetadataFields | None,
+        ttl: Mapping[str, Any] | None,
+        keep_last: int | None,
     ) -> None:
         super().__init__(serde=serde)
         self.key_prefix = key_prefix
         self._metadata_fields = fields.read(metadata_fields)
         self._memory = Memory()
         self._clustered = False
+        self._lifetimes = lifetimes(ttl, keep_last)
 
     @property
     def _plans(self) -> Plans:
@@ -46,6 +50,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
             self._metadata_fields,
             self._clustered,
             self._on_loop,
+            self._lifetimes,
         )
 
     def _checkpoints_schema(self, client: Any) -> IndexSchema:

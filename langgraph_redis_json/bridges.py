@@ -115,6 +115,20 @@ class AsyncInThreads(BaseRedisSaver):
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         await asyncio.to_thread(self.prune, thread_ids, strategy=strategy)
 
+    def pin(self, thread_id: str) -> None:
+        raise NotImplementedError
+
+    async def apin(self, thread_id: str) -> None:
+        """Awaits `pin`."""
+        await asyncio.to_thread(self.pin, thread_id)
+
+    def expire(self, thread_id: str, minutes: float) -> None:
+        raise NotImplementedError
+
+    async def aexpire(self, thread_id: str, minutes: float) -> None:
+        """Awaits `expire`."""
+        await asyncio.to_thread(self.expire, thread_id, minutes)
+
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
@@ -271,6 +285,20 @@ class SyncOnLoop(BaseRedisSaver):
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         self._wait(lambda: self.aprune(thread_ids, strategy=strategy))
+
+    async def apin(self, thread_id: str) -> None:
+        raise NotImplementedError
+
+    def pin(self, thread_id: str) -> None:
+        """Waits for `apin`."""
+        self._wait(lambda: self.apin(thread_id))
+
+    async def aexpire(self, thread_id: str, minutes: float) -> None:
+        raise NotImplementedError
+
+    def expire(self, thread_id: str, minutes: float) -> None:
+        """Waits for `aexpire`."""
+        self._wait(lambda: self.aexpire(thread_id, minutes))
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
