@@ -89,9 +89,7 @@ def test_windows_of_a_list_take_no_more_than_they_need(
             for key in found_keys(redis_client, key_prefix, "checkpoint_log")
         ]
         assert sum(lengths) <= 2 * (10 + 1) + 1 + 11
-    assert [item["n"] for item in saver.get(config())["channel_values"]["list"]] == [
-        *range(199, 209)
-    ]
+    assert [item["n"] for item in saver.get(config())["channel_values"]["list"]] == [*range(69, 79)]
 
 
 @each_saver
