@@ -33,9 +33,7 @@ numbers = st.one_of(
     st.sampled_from([float("inf"), float("-inf"), -0.0, 1e22, 1e23]),
     st.floats(allow_nan=False, allow_infinity=False),
 )
-texts = st.sampled_from(
-    ["", "a", "b", "B", "ab", "é", "a\0", "1", "-inf", "[1 2]", '"} | *', "x\x1f"]
-)
+texts = st.sampled_from(["", "a", "b", "B", "ab", "é", "1", "-inf", "[1 2]", '"} | *', "x\x1f"])
 others = st.sampled_from([None, True, False, [1], [], {}, {"a": 1}, ["a"], Size.SMALL])
 values = numbers | texts | others
 metadata = st.dictionaries(st.sampled_from(KEYS), values, max_size=4)
@@ -124,7 +122,7 @@ def typed_and_not(redis_url: str) -> Any:
             client.unlink(key)
 
 
-@examples(150)
+@examples(60)
 @given(st.lists(metadata, max_size=6), filters)
 @example([{"n": 0.1 + 0.2}, {"n": 0.3}], {"n": {"$gt": 0.3}})
 @example([{"n": 2**53 + 1}, {"n": 2**53}], {"n": {"$gt": 2**53}})

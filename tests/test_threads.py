@@ -231,7 +231,7 @@ class Model:
 
 
 @each_saver
-@examples(60)
+@examples(40)
 @given(st.lists(steps, max_size=14))
 def test_any_order(saver: Saver, steps: list[Any]) -> None:
     for thread in "abc":
