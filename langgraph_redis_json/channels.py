@@ -16,7 +16,7 @@ from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph_redis_json import keys, logs
 from langgraph_redis_json.documents import build_blob, build_log, encode, writes_msgpack
 from langgraph_redis_json.keys import CheckpointName
-from langgraph_redis_json.memory import Known
+from langgraph_redis_json.memory import LARGE, Known
 
 INLINE = 512
 """Bytes up to which a channel value stands in each checkpoint that has it."""
@@ -73,17 +73,20 @@ def store_channels(
             if items is not None:
                 last = _store_list(stored, name, channel, version, data, items, last)
             else:
-                # As an object of its own a null would take a quarter of a small checkpoint.
-                is_null = type_ == "null" and not data
-                text = b"null" if is_null else encode(type_, data, serde).text()
-                last = Known(version, text)
-                if len(text) > INLINE or isinstance(value, _DeltaSnapshot):
+                encoded = encode(type_, data, serde)
+                if len(encoded.content) > INLINE or isinstance(value, _DeltaSnapshot):
                     entry = keys.blob_entry(name.checkpoint_ns, channel, version)
-                    last = Known(version, orjson.dumps({"blob": entry}), entry)
+                    is_large = len(encoded.content) > LARGE
+                    text = orjson.dumps({"blob": entry})
+                    last = Known(version, text, entry, is_large=is_large)
                     if channel in new_versions or entry in missing:
-                        stored.documents[entry] = build_blob(name, channel, version, text)
+                        stored.documents[entry] = build_blob(name, channel, version, encoded)
                     else:
                         stored.expected[entry] = 0
+                else:
+                    # As an object of its own a null would take a tenth of a small checkpoint.
+                    is_null = type_ == "null" and not data
+                    last = Known(version, b"null" if is_null else encoded.text())
         stored.texts[channel] = last.text
         stored.known[channel] = last
     return stored

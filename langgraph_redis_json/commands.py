@@ -67,8 +67,11 @@ def script(name: str, thread: ThreadKeys, *arguments: Argument) -> Command:
 
 
 def with_source(command: Command) -> Command:
-    """The same call for a server that does not know the script yet."""
-    _, digest, *rest = command
+    """The same call for a server that does not know the script yet; another command as it is."""
+    name, *arguments = command
+    if name != "EVALSHA":
+        return command
+    digest, *rest = arguments
     return ("EVAL", _source(_names[str(digest)]), *rest)
 
 
@@ -104,6 +107,7 @@ def store(
     appended: Mapping[str, tuple[int, Sequence[bytes]]] = MappingProxyType({}),
     inherited: Mapping[str, bytes] = MappingProxyType({}),
     summary: int = 0,
+    aside: Iterable[str] = (),
 ) -> Command:
     """Call scripts/store.lua.
 
@@ -116,12 +120,14 @@ def store(
         inherited: blob entry -> JSON member that the last document gets if the blob is there.
         summary: how many bytes of the last document the thread's document begins with, if that
             is a root checkpoint; 0 if it has to be looked up.
+        aside: entries of blobs that were sent right before, by commands of their own.
     """
     order = {
         "expected": list(expected.items()),
         "appended": [[log, length, len(items)] for log, (length, items) in appended.items()],
         "inherited": [[blob, member.decode()] for blob, member in inherited.items()],
         "summary": summary,
+        "aside": list(aside),
     }
     arguments: list[Argument] = [orjson.dumps(order)]
     for _, items in appended.values():

@@ -104,17 +104,15 @@ def build_checkpoint(
     return CheckpointDocument(b"%s,%s" % (first[:-1], second[1:]), summary, inherited)
 
 
-def build_blob(name: CheckpointName, channel: str, version: Any, value: bytes) -> bytes:
-    return orjson.dumps(
-        {
-            "format": FORMAT,
-            "thread_id": name.thread_id,
-            "checkpoint_ns": name.checkpoint_ns,
-            "channel": channel,
-            "version": str(version),
-            "value": orjson.Fragment(value),
-        }
-    )
+def build_blob(name: CheckpointName, channel: str, version: Any, value: values.Encoded) -> bytes:
+    head = {
+        "format": FORMAT,
+        "thread_id": name.thread_id,
+        "checkpoint_ns": name.checkpoint_ns,
+        "channel": channel,
+        "version": str(version),
+    }
+    return value.text(b'%s,"value":' % orjson.dumps(head)[:-1], b"}")
 
 
 def build_log(name: CheckpointName, channel: str, items: Sequence[bytes]) -> bytes:

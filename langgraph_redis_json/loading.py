@@ -3,6 +3,7 @@
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import itemgetter
+from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 import orjson
@@ -23,7 +24,7 @@ from langgraph_redis_json.commands import pairs, text
 from langgraph_redis_json.documents import FORMAT, expand, readable_serde
 from langgraph_redis_json.errors import DamagedDocumentError, MissingDocumentError
 from langgraph_redis_json.keys import CheckpointName, ThreadKeys
-from langgraph_redis_json.memory import Known, Slice
+from langgraph_redis_json.memory import LARGE, Known, Slice
 from langgraph_redis_json.versions import next_version
 
 
@@ -90,9 +91,18 @@ class Log:
         return decoded
 
 
-def rows(thread: ThreadKeys, thread_id: str, reply: Any) -> Iterable[Row]:
-    """What the scripts read and ancestors return."""
-    blobs = {text(entry): document for entry, document in pairs(reply[1])}
+def rows(
+    thread: ThreadKeys,
+    thread_id: str,
+    reply: Any,
+    aside: Mapping[str, bytes] = MappingProxyType({}),
+) -> Iterable[Row]:
+    """What the scripts read and ancestors return.
+
+    Args:
+        aside: blobs that were read by another command, by entry.
+    """
+    blobs = {**aside, **{text(entry): document for entry, document in pairs(reply[1])}}
     found: dict[str, Log] = {}
     for entry, start, length, items in zip(*[iter(reply[2])] * 4, strict=True):
         name = text(entry)
@@ -220,7 +230,9 @@ def known(row: Row, decoded: DecodedCheckpoint) -> dict[str, Known]:
             digests = logs.digests(decoded.lists[channel])
             found[channel] = Known(version, text, None, slices, digests, lengths)
         else:
-            found[channel] = Known(version, text, stored and stored.get("blob"))
+            entry = stored and stored.get("blob")
+            is_large = entry is not None and len(row.blobs[entry] or b"") > LARGE
+            found[channel] = Known(version, text, entry, is_large=is_large)
     return found
 
 

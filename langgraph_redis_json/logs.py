@@ -192,8 +192,9 @@ def _fill(runs: Sequence[Slice | None], log: str, length: int) -> Layout:
 
 def encode_item(item: bytes) -> bytes:
     """The JSON text of an item of a log: an object of its form and content."""
-    encoded = values.encode("msgpack", item)
-    return b'{"%s":%s}' % (encoded.form.encode(), encoded.content)
+    _, form, content = values.encode("msgpack", item)
+    quote = b'"' if form == "base64" else b""
+    return b"".join((b'{"%s":' % form.encode(), quote, content, quote, b"}"))
 
 
 def decode_item(item: Any) -> bytes:

@@ -18,6 +18,11 @@ ITEMS = 500_000
 """List items that a saver remembers, 8 bytes each."""
 
 
+LARGE = 65_536
+"""Bytes from which a blob is sent and read by a command of its own, in the same trip: a script
+would copy it several times."""
+
+
 class Slice(NamedTuple):
     """Items of a log, from `start` up to `stop`."""
 
@@ -33,6 +38,7 @@ class Known(NamedTuple):
         version: the version of the channel.
         text: the stored value, as it stands in a checkpoint.
         entry: the blob that it refers to, if it does.
+        is_large: whether that is `LARGE`.
         slices: the slices of logs that it refers to.
         digests: one for each item of these slices.
         lengths: how many items each of these logs has in all; one that has got longer by
@@ -49,6 +55,7 @@ class Known(NamedTuple):
     lengths: Mapping[str, int] = MappingProxyType({})
     size: int = 0
     digest: bytes = b""
+    is_large: bool = False
 
     def needed(self) -> dict[str, int]:
         """The blobs and logs that must be there, and how many items they must have (0 for a

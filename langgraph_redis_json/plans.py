@@ -22,9 +22,9 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.types import TASKS
 
 from langgraph_redis_json import channels, configs, documents, indexes, keys, loading
-from langgraph_redis_json.commands import Listing, Plan, script, store, text
+from langgraph_redis_json.commands import Command, Listing, Plan, script, store, text
 from langgraph_redis_json.finding import Wanted
-from langgraph_redis_json.keys import CheckpointName
+from langgraph_redis_json.keys import CheckpointName, ThreadKeys
 from langgraph_redis_json.loading import DecodedCheckpoint, Row, rows
 from langgraph_redis_json.summaries import Summaries
 from langgraph_redis_json.threads import WholeThreads
@@ -74,7 +74,15 @@ class Plans(WholeThreads, Summaries):
                 stored.texts,
                 self.serde,
             )
-            [(missing, grown)] = yield [
+            large = {known.entry for known in stored.known.values() if known.is_large}
+            aside = [blob for blob in stored.documents if blob in large]
+            sent: list[Command] = []
+            for blob in aside:
+                # Named before it is there, it is deleted with the thread if this goes no further.
+                sent.append(("ZADD", thread.contents, 0, blob))
+                sent.append(("JSON.SET", thread.key(blob), "$", stored.documents.pop(blob)))
+            *_, (missing, grown) = yield [
+                *sent,
                 store(
                     thread,
                     # The checkpoint comes last: whoever sees it finds all that it needs.
@@ -83,7 +91,8 @@ class Plans(WholeThreads, Summaries):
                     appended=stored.appended,
                     inherited=inherited,
                     summary=summary,
-                )
+                    aside=aside,
+                ),
             ]
             if not missing and not grown:
                 break
@@ -126,19 +135,38 @@ class Plans(WholeThreads, Summaries):
         target = configs.target(config)
         thread = self._thread(target.thread_id)
         checkpoint_ns = target.checkpoint_ns or ""
+        blobs: Mapping[str, bytes] = {}
         if target.checkpoint_id is None:
-            command = script("read", thread, keys.escape(checkpoint_ns))
+            reply, blobs = yield from self._read_newest(thread, checkpoint_ns)
         else:
             entry = keys.checkpoint_entry(checkpoint_ns, target.checkpoint_id)
-            command = script("read", thread, "-", entry)
-        [reply] = yield [command]
-        for row in rows(thread, target.thread_id, reply):
+            [reply] = yield [script("read", thread, "-", entry)]
+        for row in rows(thread, target.thread_id, reply, blobs):
             if row.named:
                 decoded = loading.decode_checkpoint(row)
                 self.memory.learn(thread.contents, checkpoint_ns, loading.known(row, decoded))
                 metadata = loading.load_metadata(decoded, self.serde)
                 return (yield from self._load(row, decoded, metadata, target.given_thread_id))
         return None
+
+    def _read_newest(
+        self, thread: ThreadKeys, checkpoint_ns: str
+    ) -> Plan[tuple[Any, Mapping[str, bytes]]]:
+        """What scripts/read.lua says of a namespace's newest checkpoint; and the large blobs that
+        it probably has, for so the last one had, read beside it in the same trip."""
+        namespace = keys.escape(checkpoint_ns)
+        remembered = self.memory.recall(thread.contents, checkpoint_ns).values()
+        large = [known.entry for known in remembered if known.entry and known.is_large]
+        if large:
+            reply, found = yield [
+                script("read", thread, namespace, *large),
+                ("JSON.MGET", *map(thread.key, large), "."),
+            ]
+            if None not in found:
+                return reply, dict(zip(large, found, strict=True))
+            # Deleted: there is a newer checkpoint.
+        [reply] = yield [script("read", thread, namespace)]
+        return reply, {}
 
     def _load(
         self, row: Row, decoded: DecodedCheckpoint, metadata: CheckpointMetadata, thread_id: Any

@@ -26,6 +26,7 @@ A tag's content is searched for further tags only if the tag says ``"tagged": tr
 
 from collections.abc import Callable
 from math import isfinite
+from operator import is_
 from typing import Any, Literal, NamedTuple
 
 import orjson
@@ -42,19 +43,19 @@ _PACKING = ormsgpack.OPT_NON_STR_KEYS
 
 
 class Encoded(NamedTuple):
-    """A stored value: the serializer's type, the form, and the JSON text of the content."""
+    """A stored value: the serializer's type, the form, and the content: its JSON text, or the
+    base64 without quotation marks."""
 
     type: str
     form: Form
     content: bytes
 
-    def text(self) -> bytes:
-        """The stored value as the JSON text of one object."""
-        return b'{"type":%s,"%s":%s}' % (
-            orjson.dumps(self.type),
-            self.form.encode(),
-            self.content,
-        )
+    def text(self, before: bytes = b"", after: bytes = b"") -> bytes:
+        """The stored value as the JSON text of one object, between two other texts: a large
+        content is copied once."""
+        quote = b'"' if self.form == "base64" else b""
+        head = b'%s{"type":%s,"%s":' % (before, orjson.dumps(self.type), self.form.encode())
+        return b"".join((head, quote, self.content, quote, b"}", after))
 
 
 def encode(type_: str, data: bytes) -> Encoded:
@@ -79,7 +80,7 @@ _NULL = Encoded("null", "json", b"null")
 
 def opaque(type_: str, data: bytes) -> Encoded:
     """The serializer's bytes as they are, in base64."""
-    return Encoded(type_, "base64", b'"%s"' % b64encode(data))
+    return Encoded(type_, "base64", b64encode(data))
 
 
 def decode(stored: Any) -> tuple[str, bytes]:
@@ -168,9 +169,22 @@ def _readable(data: bytes) -> tuple[Form, bytes]:
     return ("tagged" if tagged else "json"), text
 
 
+_NO_BRACKETS = bytes({*range(256)} - {*b"[]{}"})
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
+
+
 def _is_too_deep(tree: Any, text: bytes) -> bool:
     if text.count(b"[") + text.count(b"{") <= DEEPEST:
         return False
+    # Innermost brackets first, which takes a fraction of a walk in Python ...
+    brackets = text.translate(_ONE_KIND, _NO_BRACKETS)
+    for _ in range(DEEPEST):
+        brackets, before = brackets.replace(b"[]", b""), len(brackets)
+        if not brackets:
+            return False
+        if len(brackets) == before:
+            break
+    # ... but it counts those in strings too.
     level = [tree] if isinstance(tree, (dict, list)) else []
     for _ in range(DEEPEST):
         level = [
@@ -209,6 +223,7 @@ _HOW = {0: "arg", 1: "args", 2: "kwargs", 4: "fields_v1", 5: "fields"}
 _CODES = {how: code for code, how in _HOW.items()}
 _METHOD = 3
 _VALIDATE = "model_validate_json"
+_VALIDATES = [_VALIDATE]
 
 
 def _tag_of_extension(code: int, payload: bytes, thorough: bool) -> _Tag:
@@ -227,7 +242,7 @@ def _tag_of_class(code: int, parts: Any) -> _Tag | None:
     if type(module) is not str or type(name) is not str or "." in name:
         return None
     if code == 5:
-        if method == [_VALIDATE]:
+        if method == _VALIDATES:
             return _Tag({"$class": f"{module}.{name}", "fields": content})
     elif code == _METHOD:
         if len(method) == 1 and type(method[0]) is str:
@@ -240,6 +255,8 @@ def _tag_of_class(code: int, parts: Any) -> _Tag | None:
 def mark(node: Any) -> Any:
     """Put tags in place of what JSON has no word for; the node itself if it has a word."""
     kind = type(node)
+    if kind is _Tag or kind is str:
+        return node
     if kind is dict:
         if not all(type(key) is str for key in node):
             return {"$map": [[mark(key), mark(value)] for key, value in node.items()]}
@@ -248,8 +265,8 @@ def mark(node: Any) -> Any:
             return {"$dict": marked}
         return marked if any(marked[key] is not node[key] for key in node) else node
     if kind is list:
-        items = [mark(item) for item in node]
-        if all(new is old for new, old in zip(items, node, strict=True)):
+        items = list(map(mark, node))
+        if all(map(is_, items, node)):
             return node
         if len(node) >= 16 and all(type(item) is float for item in node):
             # An embedding: a tag for each number would cost ten times its bytes.

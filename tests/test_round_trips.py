@@ -15,7 +15,8 @@ from checkpoints import BIG, checkpoint, config, each_saver, found_keys, ids, pu
 from conftest import Client, MakeSaver, Saver
 from langgraph.checkpoint.serde.types import TASKS
 
-from langgraph_redis_json import plans, threads
+from langgraph_redis_json import keys, plans, threads
+from langgraph_redis_json.memory import LARGE
 
 
 class CountingProxy:
@@ -135,6 +136,18 @@ def test_put_of_large_values_that_are_there(
         redis_client.delete(blob)
     assert proxy.count(put_with_new("3", "small")) == 2
     assert proxy.count(put_with_new("4", "small")) == 1
+
+
+@each_saver
+def test_large_values_cost_no_trip_more(saver: Saver, proxy: CountingProxy, client: Client) -> None:
+    values = {"text": BIG * 30, "bytes": b"\xff" * 2 * LARGE}
+    assert proxy.count(lambda: put(saver, "1", values)) == 1
+    assert proxy.count(lambda: saver.get_tuple(config())) == 1
+    assert saver.get_tuple(config()).checkpoint["channel_values"] == values
+    # A saver that remembers nothing.
+    saver._memory.learn(keys.thread_keys(saver.key_prefix, "thread").contents, "", {})
+    assert proxy.count(lambda: saver.get_tuple(config())) == 1
+    assert saver.get_tuple(config()).checkpoint["channel_values"] == values
 
 
 @each_saver

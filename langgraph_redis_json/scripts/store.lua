@@ -3,8 +3,9 @@
 -- already and how many items it must have (0 for a blob); "appended", logs with their length and
 -- the number of items to add to each; "inherited", pairs of a blob's entry and the JSON member that
 -- the last document gets if the blob is there; "summary", how many bytes of the last document the
--- thread's document begins with, 0 if it has to be looked up. Then come the items to add, one after
--- another, and then the documents: entry, document, …
+-- thread's document begins with, 0 if it has to be looked up; "aside", entries of large blobs that
+-- were sent right before. Then come the items to add, one after another, and then the documents:
+-- entry, document, …
 -- Returns the entries that are missing, and the logs that others have added to: if there are any,
 -- nothing is stored.
 
@@ -17,6 +18,13 @@ for _, pair in ipairs(order.expected) do
     or length > 0 and length_of(entry) < length
     or length == 0 and redis.call('EXISTS', key_of(entry)) == 0
   then
+    missing[#missing + 1] = entry
+  end
+end
+for _, entry in ipairs(order.aside) do
+  local kind = redis.pcall('JSON.TYPE', key_of(entry))
+  local is_there = type(kind) == 'table' and kind[1] or type(kind) == 'string'
+  if not is_there or not redis.call('ZSCORE', contents, entry) then
     missing[#missing + 1] = entry
   end
 end
