@@ -18,6 +18,7 @@ from langgraph_redis_json import (
     RedisSaver,
     UnindexedDocumentsError,
     UnsuitableServerError,
+    finding,
     indexes,
 )
 from langgraph_redis_json.embedded import EmbeddedRedis
@@ -130,30 +131,44 @@ def test_an_index_of_a_newer_version(
     assert live(redis_client, alias) == f"{alias}_v2_abcdef"
 
 
+def copies(client: redis.Redis, key: str, count: int) -> None:
+    """So many documents like the one at a key, in no table of contents."""
+    document = client.execute_command("JSON.GET", key, ".")
+    pipeline = client.pipeline(transaction=False)
+    for number in range(count):
+        pipeline.execute_command("JSON.SET", f"{key}-{number:05}", "$", document)
+    pipeline.execute()
+
+
 def test_readers_and_writers_go_on_while_an_index_is_replaced(
     many: Saver, make_saver: MakeSaver, redis_client: redis.Redis, alias: str, key_prefix: str
 ) -> None:
     """Every answer is whole: none lacks what was there before the question."""
+    copies(redis_client, f"{key_prefix}:checkpoint:{{0}}::000", 8_000)
     reader = make_saver(SYNC, setup=False)
+    assert isinstance(reader, RedisSaver)
+    query = reader._plans._filter({"x": "y"}).expression()
     done = threading.Event()
     counts: list[tuple[int, int]] = []
-    written = 500
+    errors: list[redis.RedisError] = []
+    written = 8_500
 
     def read() -> None:
         while not done.is_set():
             before = written
-            found = len(ids(reader.list(None, filter={"x": "y"})))
-            counts.append((before, found))
+            try:
+                counts.append((before, len(reader._run(reader._plans._search(query)))))
+            except redis.RedisError as error:
+                errors.append(error)
+
+    def replace(kind: str) -> None:
+        make_saver(SYNC, metadata_fields={"n": kind})
 
     reading = threading.Thread(target=read)
     reading.start()
     try:
-        for change in range(6):
-            # Each has another kind for n: the index is built anew.
-            kind = ("tag", "numeric")[change % 2]
-            setting = threading.Thread(
-                target=make_saver, args=(SYNC,), kwargs={"metadata_fields": {"n": kind}}
-            )
+        for kind in ("tag", "numeric", "tag"):  # of which each needs an index of its own
+            setting = threading.Thread(target=replace, args=(kind,))
             setting.start()
             while setting.is_alive():
                 put(many, f"9{written}", thread_id="new", metadata={"n": written, "x": "y"})
@@ -162,9 +177,10 @@ def test_readers_and_writers_go_on_while_an_index_is_replaced(
     finally:
         done.set()
         reading.join()
+    assert errors == []
     assert len(counts) > 5
     assert [count for count in counts if count[1] < count[0]] == []
-    assert len(ids(reader.list(None, filter={"x": "y"}))) == written
+    assert len(reader._run(reader._plans._search(query))) == written
     left = [name for name in own_indexes(redis_client, key_prefix) if "checkpoints" in name]
     assert len(left) == 1
 
@@ -300,3 +316,28 @@ def test_no_answer_is_a_part(server: EmbeddedRedis) -> None:
         newest = [f"{number:05}" for number in range(count - 1, count - 21, -1)]
         assert ids(saver.list(None, limit=20)) == newest
         assert ids(saver.list(None, filter={"x": "y"}, limit=20)) == newest
+
+
+class Losing(RedisSaver):
+    """A saver whose first cursors are gone when it goes on reading, as after some minutes."""
+
+    lost = 0
+
+    def _execute(self, commands: Any) -> Any:
+        if commands[0][0] == "FT.CURSOR" and self.lost < 2:
+            self.lost += 1
+            super()._execute([("FT.CURSOR", "DEL", *commands[0][2:4])])
+        return super()._execute(commands)
+
+
+def test_a_cursor_that_is_lost(
+    many: Saver, redis_url: str, key_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finding, "NAMES", 4)
+    for call, expected in (
+        (lambda: ids(saver.list(None)), 500),
+        (lambda: list(saver.threads()), 10),
+    ):
+        with Losing(redis_url, key_prefix=key_prefix) as saver:
+            assert len(call()) == expected
+            assert saver.lost == 2

@@ -86,7 +86,12 @@ def test_checkpoints_of_one_id_are_all_listed(saver: Counting) -> None:
     for limit in (None, 50, 299, 301, 400):
         found = [row.config["configurable"]["thread_id"] for row in saver.list(None, limit=limit)]
         assert len(found) == len(set(found)) == (limit or 400)
-    # A search that is cut, and then does not find enough.
+    # A search that is cut, finds too few among these, and has to go on among the same ids.
+    for thread in range(400):
+        metadata = {"key": "red" if thread % 2 else b"may be red"}
+        put(saver, "same", thread_id=f"{thread}", metadata={**metadata, "step": 1})
+    assert len(ids(saver.list(None, filter={"key": "red"}, limit=200))) == 200
+    # One that is longer than what is sorted.
     found = ids(saver.list(None, filter={"step": {"$gte": 1}}, limit=399))
     assert len(found) == 399
 

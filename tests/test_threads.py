@@ -146,6 +146,13 @@ def test_threads_that_are_deleted_or_changed_meanwhile(
     put(saver, "2", thread_id=left[2], metadata={"user": "b"})
     put(saver, "1", thread_id="new", metadata={"user": "a"})
     assert sorted(thread_ids(found)) == [left[1], *left[3:]]
+    found = saver.threads(status="idle")
+    begun = [next(found).thread_id, next(found).thread_id]
+    left = [row.thread_id for row in saver.threads() if row.thread_id not in begun]
+    for thread_id in left[:2]:
+        at = config(thread_id, "", saver.get_tuple(config(thread_id)).checkpoint["id"])
+        saver.put_writes(at, [(INTERRUPT, 1)], "task")
+    assert sorted(thread_ids(found)) == sorted(left[2:])
 
 
 @each_saver
