@@ -8,13 +8,21 @@ BIN = $(VENV)/bin
 WORKERS = $(if $(REDIS_URL),0,auto)
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint format docs demo test-lowest compare bench clean
+.PHONY: help test test-acl test-faults lint format docs demo test-lowest compare bench clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 test: lint  ## Check the code, then run the tests
 	$(BIN)/pytest -q -n $(WORKERS)
+
+# The examples and benchmarks are administrators, of keys of their own.
+test-acl: $(VENV)/test.stamp  ## Run the tests as the user of docs/acl.conf
+	REDIS_ACL=1 $(BIN)/pytest -q -n auto --ignore=tests/faults --ignore=tests/test_embedded.py \
+		--ignore=tests/test_examples.py --ignore=tests/test_benchmarks.py
+
+test-faults: $(VENV)/test.stamp  ## Try each fault many times, and write docs/reliability.md
+	$(BIN)/python tests/faults/report.py
 
 lint: $(VENV)/test.stamp  ## Check style, format and types
 	$(BIN)/ruff check
@@ -42,6 +50,7 @@ compare: .venv-compare/compare.stamp  ## Set this saver beside LangGraph's other
 bench: VENV := .venv-bench
 bench: .venv-bench/bench.stamp  ## Measure this saver beside the others, in docs/performance.md
 	$(BIN)/python benchmarks/values.py
+	$(BIN)/python benchmarks/floors.py
 	$(BIN)/python benchmarks/bench.py
 
 clean:  ## Remove the environments and caches

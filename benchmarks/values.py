@@ -16,6 +16,7 @@ from time import perf_counter
 from typing import Any
 
 import orjson
+import ormsgpack
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
@@ -84,25 +85,52 @@ def row(name: str, value: Any, reference: str = "the serializer") -> str:
         write_alone, read_alone = b64encode, lambda _: b64decode(encoded)
     else:
         write_alone, read_alone = SERDE.dumps_typed, lambda _: SERDE.loads_typed(dumped)
-    write, write_alone_time = compare(
+    writes = compare(
         lambda value: values.encode(*SERDE.dumps_typed(value)).text(),
         write_alone,
         lambda: SERDE.loads_typed(dumped),
     )
-    read, read_alone_time = compare(
+    reads = compare(
         lambda _: SERDE.loads_typed(values.decode(orjson.loads(stored))),
         read_alone,
         lambda: None,
     )
-    cells = [
-        name,
-        reference,
-        f"{len(stored) / len(dumped[1]):.2f}",
-        f"{write / write_alone_time:.2f}",
-        f"{read / read_alone_time:.2f}",
-        f"{(write + read) / (write_alone_time + read_alone_time):.2f}",
-    ]
-    return "| " + " | ".join(cells) + " |"
+    return _row(name, reference, len(stored) / len(dumped[1]), writes, reads)
+
+
+def floor_row(name: str, value: Any) -> str:
+    """The same by bare calls of the libraries that do it, with no line of ours between: msgpack to
+    Python, to JSON, and to msgpack again for the proof; and JSON to Python, to msgpack."""
+    dumped = SERDE.dumps_typed(value)
+    option = ormsgpack.OPT_NON_STR_KEYS
+
+    def unpack(data: bytes) -> Any:
+        return ormsgpack.unpackb(data, ext_hook=lambda _, part: unpack(part), option=option)
+
+    text = orjson.dumps(unpack(dumped[1]))
+
+    def write(value: Any) -> None:
+        tree = unpack(SERDE.dumps_typed(value)[1])
+        orjson.dumps(tree)
+        ormsgpack.packb(tree, option=option)
+
+    def read(_: None) -> None:
+        ormsgpack.packb(orjson.loads(text), option=option)
+        SERDE.loads_typed(dumped)
+
+    writes = compare(write, SERDE.dumps_typed, lambda: SERDE.loads_typed(dumped))
+    reads = compare(read, lambda _: SERDE.loads_typed(dumped), lambda: None)
+    return _row(
+        f"… by bare calls of {name}", "the serializer", len(text) / len(dumped[1]), writes, reads
+    )
+
+
+def _row(
+    name: str, beside: str, size: float, write: tuple[float, float], read: tuple[float, float]
+) -> str:
+    both = (write[0] + read[0]) / (write[1] + read[1])
+    ratios = (size, write[0] / write[1], read[0] / read[1], both)
+    return "| " + " | ".join([name, beside, *(f"{ratio:.2f}" for ratio in ratios)]) + " |"
 
 
 def growing_row(count: int, new: int) -> str:
@@ -130,9 +158,12 @@ def main() -> None:
         "| value | beside | bytes | to write | to read | both |",
         "| --- | --- | --- | --- | --- | --- |",
         row("400 chat messages", messages(400)),
+        floor_row("ormsgpack and orjson", messages(400)),
         growing_row(400, 2),
         row("a dict with 1 MB of ASCII", {"text": "x" * 1_000_000}),
+        floor_row("ormsgpack and orjson", {"text": "x" * 1_000_000}),
         row("a dict with 1 MB of prose", {"text": prose(1_000_000)}),
+        floor_row("ormsgpack and orjson", {"text": prose(1_000_000)}),
         row("1 MB of bytes", Random(7).randbytes(1_000_000), "pybase64"),
     ]
     table = "\n".join(rows)

@@ -8,6 +8,7 @@ from langgraph_redis_json.errors import (
     IndexMissingError,
     MetadataFieldMissingError,
     MissingDocumentError,
+    ThreadMissingError,
     UnindexedDocumentsError,
     UnsuitableServerError,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "MetadataFieldMissingError",
     "MissingDocumentError",
     "RedisSaver",
+    "ThreadMissingError",
     "ThreadSummary",
     "UnindexedDocumentsError",
     "UnsuitableServerError",

@@ -26,6 +26,7 @@ from langgraph_redis_json.bridges import SyncOnLoop
 from langgraph_redis_json.commands import (
     MOVING,
     Command,
+    Finished,
     Listing,
     Plan,
     Replies,
@@ -59,9 +60,17 @@ class AsyncRedisSaver(SyncOnLoop):
             ``"tag"`` (text as a whole, True or False), ``"numeric"`` or ``"text"`` (words); or the
             path of a redisvl schema that has such fields. `list` and `threads` then find ranges of
             numbers by the index. `setup` adds the fields.
+        ttl: ``{"default_ttl": minutes, "refresh_on_read": bool}``: a thread vanishes, whole, when
+            it was not used for so long (or up to a quarter longer). ``put`` and ``put_writes``
+            use it; ``get_tuple`` does if ``refresh_on_read``, which is False if absent. None:
+            threads do not vanish, but for those that another saver or `expire` lets expire.
+        keep_last: how many checkpoints of each namespace of a thread are kept: each ``put``
+            deletes older ones, but for those that a ``DeltaChannel`` of a kept one is rebuilt
+            from. None: all.
 
     Raises:
-        ValueError: for a field's name, its type or a schema that does not do.
+        ValueError, TypeError: for a field's name, its type or a schema that does not do; for a
+            ``ttl`` or ``keep_last`` that says nothing, or not enough.
         FileNotFoundError: if there is no such schema.
 
     Example:
@@ -79,8 +88,16 @@ class AsyncRedisSaver(SyncOnLoop):
         key_prefix: str = "",
         serde: SerializerProtocol | None = None,
         metadata_fields: MetadataFields | None = None,
+        ttl: Mapping[str, Any] | None = None,
+        keep_last: int | None = None,
     ) -> None:
-        super().__init__(key_prefix=key_prefix, serde=serde, metadata_fields=metadata_fields)
+        super().__init__(
+            key_prefix=key_prefix,
+            serde=serde,
+            metadata_fields=metadata_fields,
+            ttl=ttl,
+            keep_last=keep_last,
+        )
         self._owns_redis = isinstance(redis, str)
         self._redis: Redis | RedisCluster
         if isinstance(redis, str):
@@ -105,13 +122,15 @@ class AsyncRedisSaver(SyncOnLoop):
         key_prefix: str = "",
         serde: SerializerProtocol | None = None,
         metadata_fields: MetadataFields | None = None,
+        ttl: Mapping[str, Any] | None = None,
+        keep_last: int | None = None,
     ) -> Self:
         """A saver on a server's URL, or on a client of yours; use it in an ``async with`` block.
 
         Args:
             url: ``redis://``, ``rediss://`` or ``unix://``, as redis-py reads them.
             redis_client: instead of a URL; it stays open after the block.
-            key_prefix, serde, metadata_fields: as for the class.
+            key_prefix, serde, metadata_fields, ttl, keep_last: as for the class.
 
         Raises:
             ValueError: unless there is either a URL or a client.
@@ -123,6 +142,8 @@ class AsyncRedisSaver(SyncOnLoop):
             key_prefix=key_prefix,
             serde=serde,
             metadata_fields=metadata_fields,
+            ttl=ttl,
+            keep_last=keep_last,
         )
 
     @classmethod
@@ -135,6 +156,8 @@ class AsyncRedisSaver(SyncOnLoop):
         key_prefix: str = "",
         serde: SerializerProtocol | None = None,
         metadata_fields: MetadataFields | None = None,
+        ttl: Mapping[str, Any] | None = None,
+        keep_last: int | None = None,
         **connection: Any,
     ) -> Self:
         """A saver on a server's address; use it in an ``async with`` block.
@@ -142,7 +165,7 @@ class AsyncRedisSaver(SyncOnLoop):
         Args:
             host, port: the server's address.
             db: the database; Redis indexes only 0, and `setup` refuses others.
-            key_prefix, serde, metadata_fields: as for the class.
+            key_prefix, serde, metadata_fields, ttl, keep_last: as for the class.
             connection: further arguments of redis-py's client: username, password, ssl …
         """
         saver = cls(
@@ -150,6 +173,8 @@ class AsyncRedisSaver(SyncOnLoop):
             key_prefix=key_prefix,
             serde=serde,
             metadata_fields=metadata_fields,
+            ttl=ttl,
+            keep_last=keep_last,
         )
         saver._owns_redis = True
         return saver
@@ -372,6 +397,31 @@ class AsyncRedisSaver(SyncOnLoop):
         """
         await self._run(self._plans.prune(thread_ids, strategy))
 
+    async def apin(self, thread_id: str) -> None:
+        """Let a thread live for ever, whatever its savers' ``ttl``, until `expire` or deletion.
+        One round trip for each 2,000 keys.
+
+        Raises:
+            ThreadMissingError: if there is no such thread (any more).
+        """
+        await self._run(self._plans.pin(thread_id))
+
+    async def aexpire(self, thread_id: str, minutes: float) -> None:
+        """Let a thread vanish, whole, so many minutes from now. One round trip for each 2,000 keys.
+
+        Where a saver with a ``ttl`` uses it later, it lives at least that long again, but never
+        shorter for being used. It is no longer pinned.
+
+        Args:
+            thread_id: the thread.
+            minutes: more than 0; parts of a minute are fine.
+
+        Raises:
+            ThreadMissingError: if there is no such thread (any more).
+            ValueError, TypeError: for other minutes.
+        """
+        await self._run(self._plans.expire(thread_id, minutes))
+
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
@@ -388,6 +438,7 @@ class AsyncRedisSaver(SyncOnLoop):
         return await self._run(self._plans.get_delta_channel_history(config, channels))
 
     async def _run(self, plan: Plan[T]) -> T:
+        self._begin()
         try:
             commands = next(plan)
             while True:
@@ -396,12 +447,13 @@ class AsyncRedisSaver(SyncOnLoop):
                 except RedisError as error:
                     commands = plan.throw(error)
                 else:
-                    commands = plan.send(replies)
-        except StopIteration as done:
+                    commands = await self._go_on(plan, replies)
+        except (StopIteration, Finished) as done:
             result: T = done.value
             return result
 
     async def _iterate(self, listing: Listing[T]) -> AsyncIterator[T]:
+        self._begin()
         try:
             step = next(listing)
             while True:
@@ -414,8 +466,8 @@ class AsyncRedisSaver(SyncOnLoop):
                 except RedisError as error:
                     step = listing.throw(error)
                 else:
-                    step = listing.send(replies)
-        except StopIteration:
+                    step = await self._go_on(listing, replies)
+        except (StopIteration, Finished):
             return
 
     async def _execute(self, commands: Sequence[Command]) -> Replies:
@@ -433,7 +485,9 @@ class AsyncRedisSaver(SyncOnLoop):
 
     async def _send(self, commands: Sequence[Command]) -> Replies:
         """One network round trip, and another where a script is new to the server."""
-        replies: Replies
+        replies: Replies = []
+        if not commands:
+            return replies
         if len(commands) == 1:
             call: Any = self._redis.execute_command
             try:

@@ -9,6 +9,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from redisvl.schema import IndexSchema
 
 from langgraph_redis_json import fields, indexes
+from langgraph_redis_json.lifetimes import lifetimes
 from langgraph_redis_json.memory import Memory
 from langgraph_redis_json.plans import Plans
 from langgraph_redis_json.versions import next_version
@@ -20,24 +21,36 @@ MetadataFields = Mapping[str, str] | str | os.PathLike[str]
 class BaseRedisSaver(BaseCheckpointSaver[str]):
     """A saver's settings. A clone by ``with_allowlist`` shares the client and the memory."""
 
+    _on_loop = False
+    """Whether operations share an event loop with others."""
+
     def __init__(
         self,
         *,
         key_prefix: str,
         serde: SerializerProtocol | None,
         metadata_fields: MetadataFields | None,
+        ttl: Mapping[str, Any] | None,
+        keep_last: int | None,
     ) -> None:
         super().__init__(serde=serde)
         self.key_prefix = key_prefix
         self._metadata_fields = fields.read(metadata_fields)
         self._memory = Memory()
         self._clustered = False
+        self._lifetimes = lifetimes(ttl, keep_last)
 
     @property
     def _plans(self) -> Plans:
         # Made for each call: a clone has another serializer, and users may set one.
         return Plans(
-            self.key_prefix, self.serde, self._memory, self._metadata_fields, self._clustered
+            self.key_prefix,
+            self.serde,
+            self._memory,
+            self._metadata_fields,
+            self._clustered,
+            self._on_loop,
+            self._lifetimes,
         )
 
     def _checkpoints_schema(self, client: Any) -> IndexSchema:

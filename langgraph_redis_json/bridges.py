@@ -1,8 +1,16 @@
 """Each saver also serves calls of the other kind, so that nobody meets NotImplementedError."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from os import getpid
 from typing import Any, TypeVar
 
 from langchain_core.runnables import RunnableConfig
@@ -17,8 +25,9 @@ from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 
 from langgraph_redis_json.base import BaseRedisSaver
-from langgraph_redis_json.plans import Plans
+from langgraph_redis_json.commands import Finished, Replies
 from langgraph_redis_json.summaries import ThreadSummary
+from langgraph_redis_json.weights import is_large
 
 T = TypeVar("T")
 
@@ -30,6 +39,12 @@ async def _in_threads(found: Iterator[T]) -> AsyncIterator[T]:
 
 class AsyncInThreads(BaseRedisSaver):
     """The ``a*`` methods of a saver, by its others in threads."""
+
+    def _begin(self) -> None:
+        """Nothing to do before an operation."""
+
+    def _go_on(self, plan: Generator[T, Replies, Any], replies: Replies) -> T:
+        return plan.send(replies)
 
     def setup(self, *, progress: bool = False) -> None:
         raise NotImplementedError
@@ -100,6 +115,20 @@ class AsyncInThreads(BaseRedisSaver):
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         await asyncio.to_thread(self.prune, thread_ids, strategy=strategy)
 
+    def pin(self, thread_id: str) -> None:
+        raise NotImplementedError
+
+    async def apin(self, thread_id: str) -> None:
+        """Awaits `pin`."""
+        await asyncio.to_thread(self.pin, thread_id)
+
+    def expire(self, thread_id: str, minutes: float) -> None:
+        raise NotImplementedError
+
+    async def aexpire(self, thread_id: str, minutes: float) -> None:
+        """Awaits `expire`."""
+        await asyncio.to_thread(self.expire, thread_id, minutes)
+
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
@@ -117,15 +146,41 @@ class SyncOnLoop(BaseRedisSaver):
     _loop: asyncio.AbstractEventLoop | None = None
     """Where the saver was last awaited."""
 
+    _on_loop = True
+
+    _process = 0
+    """The process in which it was."""
+
     _redis: Redis | RedisCluster
 
-    @property
-    def _plans(self) -> Plans:
-        # Every operation begins here, on the loop that its connections belong to; but a listing
-        # may be asked for anywhere, and begins when it is iterated.
-        with suppress(RuntimeError):
-            self._loop = asyncio.get_running_loop()
-        return super()._plans
+    def _begin(self) -> None:
+        """See that the connections are those of this event loop and process."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop or self._process != getpid():
+            self._leave_loop()
+            self._loop, self._process = loop, getpid()
+
+    async def _go_on(self, plan: Generator[T, Replies, Any], replies: Replies) -> T:
+        """The next step of a plan; one that takes long in a thread, while the loop goes on."""
+
+        def step() -> T:
+            try:
+                return plan.send(replies)
+            except StopIteration as done:
+                raise Finished(done.value) from None
+
+        if not replies or is_large(replies):
+            return await asyncio.to_thread(step)
+        return step()
+
+    def _leave_loop(self) -> None:
+        """Drop connections that can not even be closed any more: those of a loop that is closed,
+        and those that a parent process goes on using."""
+        if self._loop is None or not (self._loop.is_closed() or self._process != getpid()):
+            return
+        if isinstance(self._redis, Redis):
+            pool: Any = self._redis.connection_pool
+            pool.reset()
 
     def athreads(
         self,
@@ -137,7 +192,7 @@ class SyncOnLoop(BaseRedisSaver):
         raise NotImplementedError
 
     def _has_loop(self) -> bool:
-        return self._loop is not None and self._loop.is_running()
+        return self._loop is not None and self._process == getpid() and self._loop.is_running()
 
     def _wait(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
         try:
@@ -157,6 +212,7 @@ class SyncOnLoop(BaseRedisSaver):
                 return await call()
             finally:
                 # Connections do not outlive the event loop that they were made on.
+                self._loop = None
                 if isinstance(self._redis, Redis):
                     await self._redis.connection_pool.disconnect()
                 else:
@@ -229,6 +285,20 @@ class SyncOnLoop(BaseRedisSaver):
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         self._wait(lambda: self.aprune(thread_ids, strategy=strategy))
+
+    async def apin(self, thread_id: str) -> None:
+        raise NotImplementedError
+
+    def pin(self, thread_id: str) -> None:
+        """Waits for `apin`."""
+        self._wait(lambda: self.apin(thread_id))
+
+    async def aexpire(self, thread_id: str, minutes: float) -> None:
+        raise NotImplementedError
+
+    def expire(self, thread_id: str, minutes: float) -> None:
+        """Waits for `aexpire`."""
+        self._wait(lambda: self.aexpire(thread_id, minutes))
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]

@@ -23,19 +23,29 @@ Command = tuple[Argument, ...]
 T = TypeVar("T")
 Replies = list[Any]
 Plan = Generator[list[Command], Replies, T]
-"""The steps of an operation: yields a batch of commands, is sent their replies, returns T."""
+"""The steps of an operation: yields a batch of commands, is sent their replies, returns T. An
+empty batch says that what follows takes long."""
 Listing = Generator[list[Command] | T, Replies, None]
 """A plan that also yields what it has found."""
+
+
+class Finished(Exception):
+    """What StopIteration is to a plan, where that may not be raised."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
 
 
 # ---- scripts
 
 
 _SHARED = {
-    "read": ["references"],
+    "read": ["references", "lifetimes"],
     "ancestors": ["references"],
-    "store": ["summary"],
-    "put_writes": ["summary"],
+    "store": ["summary", "lifetimes"],
+    "put_writes": ["summary", "lifetimes"],
+    "move_deadline": ["lifetimes"],
+    "sweep": ["forgetting"],
     "delete_checkpoints": ["summary", "forgetting"],
     "delete_thread": ["forgetting"],
 }
@@ -107,6 +117,7 @@ def store(
     appended: Mapping[str, tuple[int, Sequence[bytes]]] = MappingProxyType({}),
     inherited: Mapping[str, bytes] = MappingProxyType({}),
     summary: int = 0,
+    ttl: int = 0,
     aside: Iterable[str] = (),
 ) -> Command:
     """Call scripts/store.lua.
@@ -120,6 +131,7 @@ def store(
         inherited: blob entry -> JSON member that the last document gets if the blob is there.
         summary: how many bytes of the last document the thread's document begins with, if that
             is a root checkpoint; 0 if it has to be looked up.
+        ttl: milliseconds that the thread has to live from now; 0 for as long as it does.
         aside: entries of blobs that were sent right before, by commands of their own.
     """
     order = {
@@ -127,6 +139,7 @@ def store(
         "appended": [[log, length, len(items)] for log, (length, items) in appended.items()],
         "inherited": [[blob, member.decode()] for blob, member in inherited.items()],
         "summary": summary,
+        "ttl": ttl,
         "aside": list(aside),
     }
     arguments: list[Argument] = [orjson.dumps(order)]

@@ -37,7 +37,8 @@ class Copying(Sweeping):
         while page := early[at : at + size]:
             found, read = yield from self._present(source, page)
             yield [
-                store(target, part) for part in pages(_retargeted(source, found, target_id), PAGE)
+                store(target, part, ttl=self.lifetimes.ttl)
+                for part in pages(_retargeted(source, found, target_id), PAGE)
             ]
             at, size = at + len(page), paced(size, read)
         copied: dict[str, str] = {}
@@ -97,9 +98,11 @@ class Copying(Sweeping):
                 for entry in part:
                     with reading(source.key(entry)):
                         expected |= _needed(found[entry], expected)
-                commands.append(store(target, copies, expected=expected))
+                commands.append(store(target, copies, expected=expected, ttl=self.lifetimes.ttl))
             replies = yield commands
-            lost = {text(entry) for missing, _ in replies for entry in missing}
+            for due in {due for _, _, due in replies}:
+                yield from self._live_on(target, due)
+            lost = {text(entry) for missing, _, _ in replies for entry in missing}
             gone = [entry for entry in holders if copied[entry] in lost]
             if not lost:
                 return read
@@ -117,6 +120,7 @@ class Copying(Sweeping):
         copied: dict[str, str],
     ) -> Plan[None]:
         """Copy those of the wanted blobs and logs that are there."""
+        ttl = self.lifetimes.ttl
         lists = [entry for entry in wanted if entry.startswith("l:")]
         for page in pages(lists, PAGE):
             [lengths] = yield [script("lengths", source, *page)]
@@ -125,7 +129,7 @@ class Copying(Sweeping):
                 changes = {"thread_id": target_id}
                 items = [(0, length)]
                 if length > 0 and (
-                    yield from self._copy_items(source, log, items, target, new, changes)
+                    yield from self._copy_items(source, log, items, target, new, changes, ttl)
                 ):
                     copied[log] = new
         blobs = [entry for entry in wanted if not entry.startswith("l:")]
@@ -133,7 +137,8 @@ class Copying(Sweeping):
         while page := blobs[at : at + size]:
             found, read = yield from self._parsed(source, page)
             yield [
-                store(target, part) for part in pages(_retargeted(source, found, target_id), PAGE)
+                store(target, part, ttl=self.lifetimes.ttl)
+                for part in pages(_retargeted(source, found, target_id), PAGE)
             ]
             copied.update((entry, entry) for entry in found)
             at, size = at + len(page), paced(size, read)

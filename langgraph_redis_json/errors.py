@@ -41,6 +41,11 @@ class UnsuitableServerError(CheckpointError):
     """This Redis cannot keep checkpoints: {why}. {remedy}"""
 
 
+class ThreadMissingError(CheckpointError):
+    """There is no thread "{thread_id}": it was never written to, was deleted, or has expired.
+    Nothing was changed."""
+
+
 class DamagedDocumentError(CheckpointError):
     """The document at key {key} cannot be read: {why}. Nothing was changed. Restore the
     document from a backup, or delete its thread with delete_thread()."""

@@ -9,6 +9,7 @@ proposes, `Filter.matches` decides.
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from math import inf
 from typing import Any, NamedTuple
@@ -270,6 +271,7 @@ def _number_token(key: str) -> str:
     return _token("number", key, b"")
 
 
+@lru_cache(maxsize=4096)
 def _token(kind: str, key: str, value: bytes) -> str:
     parts = orjson.dumps([kind, key]) + value
     return blake2b(parts, digest_size=8).hexdigest()

@@ -16,6 +16,7 @@ from langgraph_redis_json.errors import CoordinatorMissingError, IndexMissingErr
 from langgraph_redis_json.fields import Fields
 from langgraph_redis_json.filters import Filter
 from langgraph_redis_json.keys import CheckpointName, ThreadKeys
+from langgraph_redis_json.lifetimes import FOR_EVER, Lifetimes
 from langgraph_redis_json.loading import Row, rows
 from langgraph_redis_json.memory import Memory
 
@@ -99,6 +100,8 @@ class Finding:
         memory: what the saver remembers.
         metadata_fields: the user's own fields of the indexes.
         clustered: whether the client is one of a Redis Cluster.
+        on_loop: whether plans run on an event loop that must not wait for long work.
+        lifetimes: how long threads live.
     """
 
     key_prefix: str
@@ -106,6 +109,8 @@ class Finding:
     memory: Memory
     metadata_fields: Fields = field(default_factory=dict)
     clustered: bool = False
+    on_loop: bool = False
+    lifetimes: Lifetimes = FOR_EVER
 
     def _filter(self, filter: Any) -> Filter:
         """A caller's filter, checked."""
@@ -219,7 +224,7 @@ class Finding:
         for thread_id, checkpoint_ns, checkpoint_id in names:
             entries[thread_id].append(keys.checkpoint_entry(checkpoint_ns, checkpoint_id))
         replies = yield [
-            script("read", self._thread(thread_id), "-", *wanted)
+            script("read", self._thread(thread_id), 0, "-", *wanted)
             for thread_id, wanted in entries.items()
         ]
         found = {

@@ -15,6 +15,7 @@ Channel versions are shortened to a digest: a sorted set whose entries have at m
 is one compact block of memory. The documents hold them in full.
 """
 
+import re
 from base64 import urlsafe_b64encode
 from hashlib import blake2b
 from typing import NamedTuple
@@ -47,13 +48,14 @@ _SPELLING = str.maketrans(
         "\1": "\1\2",
     }
 )
+_RESERVED = re.compile(f"[{re.escape(''.join(map(chr, _SPELLING)))}]")
 _CHARACTERS = {v: chr(k) for k, v in _SPELLING.items()}
 _FIRST = {spelled[0] for spelled in _CHARACTERS}
 
 
 def escape(part: str) -> str:
     """Spell one part of a name without ``:``, ``{``, ``}`` and NUL; it sorts as the part does."""
-    return part.translate(_SPELLING)
+    return part.translate(_SPELLING) if _RESERVED.search(part) else part
 
 
 def unescape(part: str) -> str:

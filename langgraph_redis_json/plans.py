@@ -28,6 +28,7 @@ from langgraph_redis_json.keys import CheckpointName, ThreadKeys
 from langgraph_redis_json.loading import DecodedCheckpoint, Row, rows
 from langgraph_redis_json.summaries import Summaries
 from langgraph_redis_json.threads import WholeThreads
+from langgraph_redis_json.weights import LONG, are_long
 
 PAGE = 25
 """Checkpoints that one trip reads: the memory of a listing, whatever its length."""
@@ -62,6 +63,12 @@ class Plans(WholeThreads, Summaries):
         known = self.memory.recall(thread.contents, name.checkpoint_ns)
         lost: set[str] = set()
         while True:
+            if self.on_loop and are_long(
+                value
+                for channel, value in (checkpoint.get("channel_values") or {}).items()
+                if channel in new_versions or channel not in known
+            ):
+                yield []
             stored = channels.store_channels(
                 name, checkpoint, new_versions, self.serde, known, lost
             )
@@ -81,7 +88,10 @@ class Plans(WholeThreads, Summaries):
                 # Named before it is there, it is deleted with the thread if this goes no further.
                 sent.append(("ZADD", thread.contents, 0, blob))
                 sent.append(("JSON.SET", thread.key(blob), "$", stored.documents.pop(blob)))
-            *_, (missing, grown) = yield [
+                if self.lifetimes.ttl:
+                    # Until it gets the thread's deadline; that may be gone by itself by then.
+                    sent.append(("PEXPIRE", thread.key(blob), 2 * self.lifetimes.ttl))
+            *_, (missing, grown, due) = yield [
                 *sent,
                 store(
                     thread,
@@ -92,6 +102,7 @@ class Plans(WholeThreads, Summaries):
                     inherited=inherited,
                     summary=summary,
                     aside=aside,
+                    ttl=self.lifetimes.ttl,
                 ),
             ]
             if not missing and not grown:
@@ -99,6 +110,7 @@ class Plans(WholeThreads, Summaries):
             lost.update(map(text, missing))
             known = channels.without(known, lost, set(map(text, grown)))
         self.memory.learn(thread.contents, name.checkpoint_ns, stored.known)
+        yield from self._live_on(thread, due)
         return {
             "configurable": {
                 "thread_id": target.given_thread_id,
@@ -122,14 +134,18 @@ class Plans(WholeThreads, Summaries):
         )
         if not writes:
             return
+        if self.on_loop and are_long(value for _, value in writes):
+            yield []
         head, parts = documents.build_writes(name, writes, task_id, task_path, self.serde)
-        yield [
+        thread = self._thread(name.thread_id)
+        [due] = yield [
             script(
-                *("put_writes", self._thread(name.thread_id)),
+                *("put_writes", thread, self.lifetimes.ttl),
                 *(keys.writes_entry(name.checkpoint_ns, name.checkpoint_id), head),
                 *(part for key_and_write in parts.items() for part in key_and_write),
             )
         ]
+        yield from self._live_on(thread, due)
 
     def get_tuple(self, config: RunnableConfig) -> Plan[CheckpointTuple | None]:
         target = configs.target(config)
@@ -140,7 +156,8 @@ class Plans(WholeThreads, Summaries):
             reply, blobs = yield from self._read_newest(thread, checkpoint_ns)
         else:
             entry = keys.checkpoint_entry(checkpoint_ns, target.checkpoint_id)
-            [reply] = yield [script("read", thread, "-", entry)]
+            [reply] = yield [script("read", thread, self._read_ttl, "-", entry)]
+        yield from self._live_on(thread, reply[3])
         for row in rows(thread, target.thread_id, reply, blobs):
             if row.named:
                 decoded = loading.decode_checkpoint(row)
@@ -148,6 +165,10 @@ class Plans(WholeThreads, Summaries):
                 metadata = loading.load_metadata(decoded, self.serde)
                 return (yield from self._load(row, decoded, metadata, target.given_thread_id))
         return None
+
+    @property
+    def _read_ttl(self) -> int:
+        return self.lifetimes.ttl if self.lifetimes.refresh_on_read else 0
 
     def _read_newest(
         self, thread: ThreadKeys, checkpoint_ns: str
@@ -159,13 +180,13 @@ class Plans(WholeThreads, Summaries):
         large = [known.entry for known in remembered if known.entry and known.is_large]
         if large:
             reply, found = yield [
-                script("read", thread, namespace, *large),
+                script("read", thread, self._read_ttl, namespace, *large),
                 ("JSON.MGET", *map(thread.key, large), "."),
             ]
             if None not in found:
                 return reply, dict(zip(large, found, strict=True))
             # Deleted: there is a newer checkpoint.
-        [reply] = yield [script("read", thread, namespace)]
+        [reply] = yield [script("read", thread, self._read_ttl, namespace)]
         return reply, {}
 
     def _load(
@@ -176,7 +197,7 @@ class Plans(WholeThreads, Summaries):
         if decoded.v < 4 and parent is not None:
             # Before version 4 a checkpoint's tasks were kept among its parent's writes.
             entry = keys.checkpoint_entry(row.name.checkpoint_ns, parent)
-            [reply] = yield [script("read", row.thread, "-", entry)]
+            [reply] = yield [script("read", row.thread, 0, "-", entry)]
             [parent_row] = rows(row.thread, row.name.thread_id, reply)
             writes = loading.load_writes(parent_row, self.serde, [TASKS])
             sends = [value for _, _, value in writes]
@@ -212,6 +233,8 @@ class Plans(WholeThreads, Summaries):
                 for row in (yield from self._read(list(map(keys.checkpoint_at, page)))):
                     if not row.named:  # deleted meanwhile
                         continue
+                    if self.on_loop and row.size > LONG:
+                        yield []
                     given = wanted.target.given_thread_id if wanted.target else row.name.thread_id
                     decoded = loading.decode_checkpoint(row)
                     metadata = loading.load_metadata(decoded, self.serde)

@@ -16,7 +16,7 @@ import orjson
 
 from langgraph_redis_json import logs
 from langgraph_redis_json.commands import Plan, script, store
-from langgraph_redis_json.finding import Finding
+from langgraph_redis_json.deadlines import Deadlines
 from langgraph_redis_json.keys import ThreadKeys
 from langgraph_redis_json.loading import check_format, reading
 
@@ -76,7 +76,7 @@ def insert(ranges: list[Range], start: int, stop: int) -> None:
 
 
 @dataclass(frozen=True)
-class Sweeping(Finding):
+class Sweeping(Deadlines):
     """Freeing what no checkpoint refers to."""
 
     def _sweep(self, thread: ThreadKeys) -> Plan[None]:
@@ -153,7 +153,7 @@ class Sweeping(Finding):
         Where anything is not as it should be (another process frees too), the log stays as it is.
         """
         ranges = found.living[log]
-        if not (yield from self._copy_items(thread, log, ranges, thread, new, {})):
+        if not (yield from self._copy_items(thread, log, ranges, thread, new, {}, 0)):
             return
         starts: list[tuple[int, int, int]] = []
         length = 0
@@ -175,12 +175,14 @@ class Sweeping(Finding):
         target: ThreadKeys,
         new: str,
         changes: Mapping[str, str],
+        ttl: int,
     ) -> Plan[bool]:
         """Copy items of a log to a new log, piece by piece.
 
         Args:
             ranges: which items, in order.
             changes: members of its document that are others in the new one.
+            ttl: as `store` takes it.
 
         Returns:
             Whether they were all there, and nobody took the new log away meanwhile.
@@ -199,12 +201,12 @@ class Sweeping(Finding):
                 if len(items) < end - start:
                     return False
                 if length:
-                    command = store(target, [], appended={new: (length, items)})
+                    command = store(target, [], appended={new: (length, items)}, ttl=ttl)
                 else:
                     head = {name: value for name in names for value in fields[f"$.{name}"]}
                     whole = {**head, **changes, "items": [*map(orjson.Fragment, items)]}
-                    command = store(target, [(new, orjson.dumps(whole))])
-                [(missing, grown)] = yield [command]
+                    command = store(target, [(new, orjson.dumps(whole))], ttl=ttl)
+                [(missing, grown, _)] = yield [command]
                 if missing or grown:
                     return False
                 length, start = length + len(items), end

@@ -93,7 +93,11 @@ class WholeThreads(Copying):
             doomed: set[str] = set()
             for page in pages(hits, sweeping.PAGE):
                 fields = yield from self._fields(thread, page, ["$.metadata.run_id"])
-                doomed.update(entry for entry, [ids] in fields.items() if ids and ids[0] in runs)
+                doomed.update(
+                    entry
+                    for entry, [ids] in fields.items()
+                    if any(type(id_) is str and id_ in runs for id_ in ids)
+                )
             if doomed:
                 [entries] = yield from self._entries(thread, "c:")
                 yield from self._delete_checkpoints(thread, entries, {*entries} - doomed)

@@ -39,7 +39,10 @@ def account(client: redis.Redis, key_prefix: str, *, garbage: bool = False) -> N
         assert sorted(there) == sorted(
             {thread.contents, *(thread.key(entry) for entry in named if entry != PINNED)}
         )
-        deadlines = {client.pexpiretime(key) for key in there}
+        pipeline = client.pipeline(transaction=False)
+        for key in there:
+            pipeline.pexpiretime(key)
+        deadlines = {*pipeline.execute()}
         assert len(deadlines) == 1, f"the keys of {tag} vanish at different times: {deadlines}"
         assert PINNED not in named or deadlines == {-1}
         _references(client, thread, named, garbage)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -39,11 +40,29 @@ CLIENTS = [
 ]
 
 
+ACL_USER = "app:change-me@"
+"""How the user of docs/acl.conf logs in."""
+
+
+def acl_for(prefix: str, directory: Path) -> Path:
+    """A copy of docs/acl.conf for keys with this prefix."""
+    text = (Path(__file__).parent.parent / "docs" / "acl.conf").read_text(encoding="utf-8")
+    assert " ~app:* " in text
+    copy = directory / "acl.conf"
+    copy.write_text(text.replace(" ~app:* ", f" ~{prefix}* "), encoding="utf-8")
+    return copy
+
+
 @pytest.fixture(scope="session")
-def redis_url() -> Iterator[str]:
-    """The Redis that all tests share: the one REDIS_URL names, else an embedded one."""
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The Redis that all tests share: the one REDIS_URL names, else an embedded one. With
+    REDIS_ACL set, savers log in there as the user of docs/acl.conf."""
     if url := os.environ.get("REDIS_URL"):
         yield url
+    elif os.environ.get("REDIS_ACL"):
+        users = acl_for("test-", tmp_path_factory.mktemp("acl"))
+        with EmbeddedRedis(options=["--include", str(users)]) as server:
+            yield server.url.replace("redis://", f"redis://{ACL_USER}")
     else:
         with EmbeddedRedis() as server:
             yield server.url
@@ -63,8 +82,9 @@ def event_loop_thread() -> Iterator[asyncio.AbstractEventLoop]:
 
 @pytest.fixture
 def redis_client(redis_url: str) -> Iterator[redis.Redis]:
-    """A plain client, to look at what the savers store."""
-    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+    """A plain client, to look at what the savers store; it may do anything."""
+    url = redis_url.replace(ACL_USER, "")
+    with redis.Redis.from_url(url, decode_responses=True) as client:
         yield client
 
 

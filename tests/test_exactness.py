@@ -17,7 +17,7 @@ from uuid import uuid4
 import pytest
 import redis
 from checkpoints import spelled
-from conftest import Client, MakeSaver, Saver
+from conftest import ACL_USER, Client, MakeSaver, Saver
 from hypothesis import given
 from hypothesis import strategies as st
 from langgraph.checkpoint.base import CheckpointTuple, empty_checkpoint
@@ -501,7 +501,7 @@ def test_encrypted_values_are_nowhere_in_clear(
     assert found.checkpoint["pending_sends"] == checkpoint["pending_sends"]  # type: ignore[typeddict-item]
     assert len(found.pending_writes or ()) == len(writes)
 
-    with redis.Redis.from_url(redis_url) as client:
+    with redis.Redis.from_url(redis_url.replace(ACL_USER, "")) as client:
         everything = _everything(client, key_prefix)
     assert any(spelling in everything for spelling in _spellings(secret)) is not encrypted
     readable = ["id", "channel", "version", "node", "seen", "thread", "ns", "key", "value", "odd"]

@@ -35,7 +35,7 @@ def plain(text: str) -> str:
     """A name or a text of aio.py as saver.py has it."""
     if text in NAMES:
         return NAMES[text]
-    if text.startswith("a") and hasattr(BaseCheckpointSaver, text):
+    if text.startswith("a") and hasattr(RedisSaver, text) and hasattr(RedisSaver, text[1:]):
         return text.removeprefix("a")
     return text
 

@@ -228,7 +228,17 @@ def test_nobody_listens(saver: type[Saver]) -> None:
 # ---- users who may not run everything
 
 COMMANDS = [
-    *("EVAL", "EVALSHA", "EXISTS", "TIME", "UNLINK"),
+    *(
+        "EVAL",
+        "EVALSHA",
+        "EXISTS",
+        "PERSIST",
+        "PEXPIRE",
+        "PEXPIREAT",
+        "PEXPIRETIME",
+        "TIME",
+        "UNLINK",
+    ),
     *("ZADD", "ZCARD", "ZRANGEBYLEX", "ZREM", "ZREVRANGEBYLEX"),
     *("JSON.ARRAPPEND", "JSON.ARRLEN", "JSON.GET", "JSON.MERGE", "JSON.MGET", "JSON.OBJKEYS"),
     *("JSON.SET", "JSON.TYPE", "ZSCORE"),

@@ -30,7 +30,7 @@ if ARGV[5] == 'after' and entry ~= '' then entry = parent_of(entry) end
 local rows, blobs, ranges = {}, {}, {}
 while entry ~= '' and count > 0 and #rows < tonumber(ARGV[6]) do
   local row = rows_of({ entry })[1]
-  if not row[2] then
+  if not row[2] or row[4] == 0 then
     -- The thread begins here, or was pruned up to here, unless the contents say otherwise.
     if row[4] == 1 then rows[#rows + 1] = row end
     entry = ''

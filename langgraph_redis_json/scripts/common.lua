@@ -5,7 +5,7 @@ local contents = KEYS[1]
 local prefix, thread = ARGV[1], ARGV[2]
 local KINDS = {
   c = 'checkpoint', w = 'checkpoint_write', b = 'checkpoint_blob', l = 'checkpoint_log',
-  t = 'checkpoint_thread',
+  t = 'checkpoint_thread', d = 'checkpoint_deadline', -- which is no key
 }
 local LAST = '\255'
 

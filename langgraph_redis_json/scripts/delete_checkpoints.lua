@@ -9,4 +9,5 @@ for i = 3, #ARGV do
 end
 forget_all(gone)
 if root then refresh_thread() end
+close()
 return redis.status_reply('OK')

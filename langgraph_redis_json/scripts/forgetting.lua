@@ -1,5 +1,11 @@
 -- Deleting keys with their entries.
 
+-- Delete the table of contents, too, when all that it says is when the thread is to vanish.
+local function close()
+  local left = redis.call('ZRANGEBYLEX', contents, '-', '+', 'LIMIT', 0, 2)
+  if #left == 1 and left[1]:sub(1, 2) == 'd:' then redis.call('UNLINK', contents) end
+end
+
 local function forget_all(names)
   for first = 1, #names, 1000 do
     local keys = {}

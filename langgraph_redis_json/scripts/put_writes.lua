@@ -1,16 +1,17 @@
 -- Add writes to a checkpoint's pending writes.
--- ARGV[3] is their entry, ARGV[4] their document up to the writes, then come the digest of the task
--- with the index of the write, and the write, …
+-- ARGV[3] is the TTL as use() takes it, ARGV[4] their entry, ARGV[5] their document up to the writes,
+-- then come the digest of the task with the index of the write, and the write, …
+-- Returns what use() returns.
 -- An ordinary write (index 0 and up) keeps the first value, a special one the last.
 
-local entry, head = ARGV[3], ARGV[4]
+local entry, head = ARGV[4], ARGV[5]
 local key = key_of(entry)
 local special = false
 
 redis.call('ZADD', contents, 0, entry)
 local is_there = redis.call('EXISTS', key) == 1
 local writes = {}
-for i = 5, #ARGV, 2 do
+for i = 6, #ARGV, 2 do
   local name, write = ARGV[i], ARGV[i + 1]
   local ordinary = not name:find(':-', 1, true)
   special = special or not ordinary
@@ -34,4 +35,4 @@ if special then
   local latest = newest('')
   if latest and entry == writes_of(latest) then refresh_thread() end
 end
-return redis.status_reply('OK')
+return use(tonumber(ARGV[3]), { entry, 't' })

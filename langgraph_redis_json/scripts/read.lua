@@ -1,15 +1,16 @@
 -- Checkpoints with their pending writes and their blobs, each blob once.
--- ARGV[3] is the escaped namespace whose newest checkpoint is wanted, and then come the entries of
--- blobs that are not; or '-', and then come the entries of the wanted checkpoints.
--- Returns the rows of these checkpoints, {blob, document, …}, and the items of logs as logged()
--- gives them. A document that is gone is nil.
+-- ARGV[3] is the TTL as use() takes it, 0 if this is not to prolong the thread's life; ARGV[4] is the
+-- escaped namespace whose newest checkpoint is wanted, and then come the entries of blobs that are
+-- not; or '-', and then come the entries of the wanted checkpoints.
+-- Returns the rows of these checkpoints, {blob, document, …}, the items of logs as logged() gives
+-- them, and what use() returns. A document that is gone is nil.
 
 local wanted, seen = {}, {}
-if ARGV[3] == '-' then
-  for i = 4, #ARGV do wanted[#wanted + 1] = ARGV[i] end
+if ARGV[4] == '-' then
+  for i = 5, #ARGV do wanted[#wanted + 1] = ARGV[i] end
 else
-  wanted[1] = newest(ARGV[3])
-  for i = 4, #ARGV do seen[ARGV[i]] = true end
+  wanted[1] = newest(ARGV[4])
+  for i = 5, #ARGV do seen[ARGV[i]] = true end
 end
 
 local rows, names, ranges = rows_of(wanted), {}, {}
@@ -33,4 +34,7 @@ if #names > 0 then
     blobs[#blobs + 1] = document
   end
 end
-return { rows, blobs, logged(ranges) }
+
+local ttl = tonumber(ARGV[3])
+local due = ttl > 0 and redis.call('EXISTS', contents) == 1 and use(ttl, {})
+return { rows, blobs, logged(ranges), due }

@@ -4,10 +4,10 @@
 -- the number of items to add to each; "inherited", pairs of a blob's entry and the JSON member that
 -- the last document gets if the blob is there; "summary", how many bytes of the last document the
 -- thread's document begins with, 0 if it has to be looked up; "aside", entries of large blobs that
--- were sent right before. Then come the items to add, one after another, and then the documents:
--- entry, document, …
+-- were sent right before; "ttl" as use() takes it. Then come the items to add, one after another,
+-- and then the documents: entry, document, …
 -- Returns the entries that are missing, and the logs that others have added to: if there are any,
--- nothing is stored.
+-- nothing is stored; and what use() returns.
 
 local order = cjson.decode(ARGV[3])
 
@@ -33,7 +33,7 @@ for _, log in ipairs(order.appended) do
   if length < log[2] then missing[#missing + 1] = log[1] end
   if length > log[2] then grown[#grown + 1] = log[1] end
 end
-if #missing + #grown > 0 then return { missing, grown } end
+if #missing + #grown > 0 then return { missing, grown, false } end
 
 local at = 4
 for _, log in ipairs(order.appended) do
@@ -51,7 +51,7 @@ for _, pair in ipairs(order.inherited) do
   if named and redis.call('EXISTS', key_of(pair[1])) == 1 then members[#members + 1] = pair[2] end
 end
 
-local root = false
+local root, names = false, order.aside
 for i = at, #ARGV, 2 do
   local entry, document = ARGV[i], ARGV[i + 1]
   if i == #ARGV - 1 and #members > 0 then
@@ -60,6 +60,7 @@ for i = at, #ARGV, 2 do
     document = document:sub(1, -3) .. comma .. table.concat(members, ',') .. '}}'
   end
   redis.call('ZADD', contents, 0, entry)
+  names[#names + 1] = entry
   if entry:sub(1, 2) == 'l:' then
     -- A log's number is random: one that is there is this very log, by a command that was sent
     -- twice, and others may have added to it.
@@ -74,5 +75,6 @@ if root then
   local is_plain = order.summary > 0 and newest('') == root
     and redis.call('EXISTS', key_of(writes_of(root))) == 0
   if is_plain then summarize(ARGV[#ARGV]:sub(1, order.summary)) else refresh_thread() end
+  names[#names + 1] = 't'
 end
-return { {}, {} }
+return { {}, {}, use(order.ttl, names) }

@@ -20,4 +20,5 @@ for i = 4, #ARGV do
     end
   end
 end
+close()
 return redis.status_reply('OK')

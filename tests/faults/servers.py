@@ -189,11 +189,12 @@ class Cluster:
 
 
 @contextmanager
-def cluster(directory: Path, primaries: int = 3) -> Iterator[Cluster]:
+def cluster(directory: Path, *more: str, primaries: int = 3) -> Iterator[Cluster]:
     options = (
         *IN_MEMORY,
         *("--cluster-enabled", "yes", "--cluster-node-timeout", "1000"),
         *("--repl-diskless-sync-delay", "0"),
+        *more,
     )
     with ExitStack() as stack:
         nodes = [

@@ -20,7 +20,7 @@ from conftest import Saver
 from record import times, tried
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from servers import Node, running
+from servers import Node, running, wait_until
 from work import LOST, Writer, check_contents
 
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
@@ -83,7 +83,8 @@ def test_a_killed_server(durable: Node, savers: list[Saver]) -> None:
     kills, checked = times(2, 50), 0
 
     def kill() -> None:
-        time.sleep(random.uniform(0.2, 0.6))
+        wait_until(lambda: min(w.put - was for w, was in zip(writers, before, strict=True)) > 0)
+        time.sleep(random.uniform(0, 0.3))
         durable.kill()
 
     for _ in range(kills):
@@ -95,7 +96,6 @@ def test_a_killed_server(durable: Node, savers: list[Saver]) -> None:
         for number, writer in enumerate(writers):
             # The one that wrote remembers what it sent; the other knows nothing of it.
             checked += writer.check(savers[number // 2 % 2], since=before[number])
-    assert min(writer.put for writer in writers) > 0
     for number, writer in enumerate(writers):
         writer.check(savers[number % 2])
     tried(

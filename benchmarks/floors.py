@@ -1,0 +1,222 @@
+"""The least that some steps can cost here: the commands alone, without a saver around them.
+
+    make bench
+
+What this saver stores is taken from its server and sent and read again by bare scripts and
+commands, through redis-py, in turns with PING. No saver that keeps these documents and indexes can
+take less. Writes the table into docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import gc
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import orjson
+import redis
+from bench_work import Thread, conversation
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from rich.progress import track
+
+from langgraph_redis_json import RedisSaver
+from langgraph_redis_json.embedded import EmbeddedRedis
+
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+ROUNDS = 300
+THREADS = 300
+SERDE = JsonPlusSerializer()
+
+PUT = """
+redis.call('ZADD', KEYS[1], 0, ARGV[1])
+redis.call('JSON.SET', KEYS[2], '$', ARGV[2])
+"""
+PUT_AND_SUMMARY = PUT + "redis.call('JSON.SET', KEYS[3], '$', ARGV[3])"
+PUT_ALL = PUT_AND_SUMMARY + "redis.call('JSON.ARRAPPEND', KEYS[4], '$.items', ARGV[4])"
+GET = """
+redis.call('ZREVRANGEBYLEX', KEYS[1], '+', '-', 'LIMIT', 0, 1)
+return {
+  redis.call('JSON.MGET', KEYS[2], KEYS[3], '.'),
+  redis.call('JSON.GET', KEYS[4], '$.format', '$.items[0:400]'),
+}
+"""
+
+
+class Stored:
+    """What a saver has stored of one thread, by kind of key."""
+
+    def __init__(self, client: redis.Redis, thread: Thread) -> None:
+        self.client = client
+        self.tag = "{" + thread.config["configurable"]["thread_id"] + "}"
+        self.texts: dict[str, bytes] = {}
+        for key in sorted(client.scan_iter(f"checkpoint*{self.tag}*", count=10_000)):
+            if b"_keys:" not in key:
+                self.texts[key.decode()] = client.execute_command("JSON.GET", key, ".")
+
+    def last(self, kind: str) -> tuple[str, bytes]:
+        """The last key of a kind, and its document."""
+        return [(key, text) for key, text in self.texts.items() if key.startswith(f"{kind}:")][-1]
+
+
+def in_turns(calls: Mapping[str, Callable[[int], Any]], rounds: int = ROUNDS) -> dict[str, float]:
+    """The medians of calls that alternate, in seconds."""
+    spent: dict[str, list[float]] = {name: [] for name in calls}
+    for number in range(rounds):
+        for name, call in calls.items():
+            start = perf_counter()
+            call(number)
+            spent[name].append(perf_counter() - start)
+    return {name: median(times) for name, times in spent.items()}
+
+
+def talk(saver: Any, length: int, characters: int) -> Thread:
+    """A thread of so many supersteps."""
+    thread = Thread(saver)
+    for number, message in enumerate(conversation(length, characters)):
+        if number:
+            saver.put_writes(*thread.write(message))
+        thread.put([message])
+    return thread
+
+
+def short_rows(saver: RedisSaver, client: redis.Redis) -> Iterator[tuple[str, str]]:
+    stored = Stored(client, talk(saver, 4, 60))
+    (checkpoint, text), (summary, at_a_glance) = map(
+        stored.last, ("checkpoint", "checkpoint_thread")
+    )
+    (write, written), (log, items) = map(stored.last, ("checkpoint_write", "checkpoint_log"))
+    item = orjson.dumps(orjson.loads(items)["items"][-1])
+    contents = f"checkpoint_keys:{stored.tag}"
+
+    def run(source: str, *keys: str) -> Callable[..., Any]:
+        digest = client.script_load(source)
+        return lambda *values: client.execute_command(
+            "EVALSHA", digest, len(keys) + 1, contents, *keys, *values
+        )
+
+    def anew(source: str, key: str, *more: str) -> Callable[[int, Any], Any]:
+        # A document that is new, as a step's is: the index has not seen it.
+        digest, keys = client.script_load(source), (contents, *more)
+        return lambda number, values: client.execute_command(
+            *("EVALSHA", digest, len(keys) + 1, keys[0], f"{key}{number}", *keys[1:], *values)
+        )
+
+    put, both = anew(PUT, checkpoint), anew(PUT_AND_SUMMARY, checkpoint, summary)
+    grows = f"{log} grows"
+    client.execute_command("JSON.SET", grows, "$", items)
+    whole, writes = anew(PUT_ALL, checkpoint, summary, grows), anew(PUT, write)
+    get = run(GET, checkpoint, write, log)
+    memory = InMemorySaver()
+    thread = talk(memory, 3, 60)
+    step = thread.step_on(conversation(4, 60)[3:])
+    times = in_turns(
+        {
+            "memory put": lambda _: memory.put(*step),
+            "memory get": lambda _: memory.get_tuple(step[0]),
+        }
+    )
+    times |= in_turns(
+        {
+            "ping": lambda _: client.ping(),
+            "put": lambda number: put(number, ("c", text)),
+            "both": lambda number: both(number, ("c", text, at_a_glance)),
+            "whole": lambda number: whole(number, ("c", text, at_a_glance, item)),
+            "writes": lambda number: writes(number, ("w", written)),
+            "get": lambda _: get(),
+        }
+    )
+
+    def pings(*names: str) -> str:
+        return f"{sum(times[name] for name in names) / times['ping']:.2f} × PING"  # noqa: RUF001
+
+    yield "put, short thread: one script, ZADD and JSON.SET of the checkpoint", pings("put")
+    yield "… and JSON.SET of the thread's document", pings("both")
+    yield "… and JSON.ARRAPPEND of the message", pings("whole")
+    yield "… and what InMemorySaver takes to serialize the same", pings("whole", "memory put")
+    yield "put_writes: one script, ZADD and JSON.SET", pings("writes")
+    yield "get_tuple, short thread, beyond InMemorySaver: one script that reads", pings("get")
+
+
+def long_rows(saver: RedisSaver, client: redis.Redis) -> Iterator[tuple[str, str]]:
+    said = conversation(200)
+    ours, memory = Thread(saver), Thread(InMemorySaver())
+    for thread in (ours, memory):
+        thread.put(said)
+    stored = Stored(client, ours)
+    (log, text), data = stored.last("checkpoint_log"), SERDE.dumps_typed(said)
+    times = in_turns(
+        {
+            "get": lambda _: client.execute_command("JSON.GET", log, "$.items[0:200]"),
+            "parse": lambda _: orjson.loads(text),
+            "load": lambda _: SERDE.loads_typed(data),
+            "memory": lambda _: memory.saver.get_tuple(memory.found),
+        },
+        31,
+    )
+    least = times["get"] + times["parse"] + times["load"]
+    yield (
+        "get_tuple, 200 messages: JSON.GET of the log, orjson.loads, the serializer's load",
+        f"{least / times['memory']:.2f} × InMemorySaver",  # noqa: RUF001
+    )
+
+
+def memory_rows(saver: RedisSaver, client: redis.Redis) -> Iterator[tuple[str, str]]:
+    def used(client: redis.Redis) -> int:
+        return int(client.info("memory")["used_memory"])
+
+    def size(grown: int) -> str:
+        return f"{grown / THREADS / 1e3:.1f} KB"
+
+    before = used(client)
+    for _ in track(range(THREADS), "short threads", transient=True):
+        talk(saver, 4, 60)
+    yield "a short thread of 4 supersteps, as stored, with its indexes", size(used(client) - before)
+    texts: dict[bytes, bytes] = {}
+    for key in client.scan_iter("checkpoint*", count=10_000):
+        if b"_keys:" not in key:
+            texts[key] = client.execute_command("JSON.GET", key, ".")
+    for what, command in (
+        ("the same documents as JSON, without any index", ("JSON.SET", "$")),
+        ("the same documents as plain strings", ("SET",)),
+    ):
+        # Another server: RedisJSON keeps equal strings once.
+        with EmbeddedRedis() as embedded, redis.Redis.from_url(embedded.url) as other:
+            pipeline, before = other.pipeline(transaction=False), used(other)
+            for key, text in texts.items():
+                pipeline.execute_command(command[0], key, *command[1:], text)
+            pipeline.execute()
+            pipeline.reset()
+            yield what, size(used(other) - before)
+    yield "their characters alone", size(sum(map(len, texts.values())))
+
+
+@contextmanager
+def server() -> Iterator[tuple[RedisSaver, redis.Redis]]:
+    with EmbeddedRedis() as embedded, RedisSaver(embedded.url) as saver:
+        saver.setup()
+        with redis.Redis.from_url(embedded.url) as client:
+            yield saver, client
+
+
+def main() -> None:
+    gc.freeze()
+    lines = ["| what | at least |", "| --- | --- |"]
+    for rows in (short_rows, long_rows, memory_rows):
+        with server() as (saver, client):
+            lines += [f"| {what} | {cost} |" for what, cost in rows(saver, client)]
+    table = "\n".join(lines)
+    print(table)
+    page = PAGE.read_text(encoding="utf-8")
+    begin, end = "<!-- make bench: floors -->\n", "<!-- end: floors -->"
+    page = re.sub(f"{begin}.*?{end}", f"{begin}\n{table}\n\n{end}", page, flags=re.DOTALL)
+    PAGE.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""One saver in several threads, processes and event loops."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import subprocess
+import sys
+import threading
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import redis.asyncio
+from checkpoints import checkpoint, config, each_saver, ids, put
+from conftest import Saver
+from record import times, tried
+from work import Writer, check_contents
+
+from langgraph_redis_json import AsyncRedisSaver, RedisSaver
+
+THREADS = 16
+
+
+@each_saver
+def test_sixteen_threads(saver: Saver, redis_client: redis.Redis, key_prefix: str) -> None:
+    """Each writes a thread of its own, and all write one together."""
+    steps, failures = times(20, 500), []
+    writers = [Writer(f"thread-{number}") for number in range(THREADS)]
+    start = threading.Barrier(THREADS)
+
+    def work(number: int) -> None:
+        try:
+            start.wait()
+            for step in range(steps):
+                writers[number].step(saver)
+                messages = [{"id": f"{number}-{step}-{n}", "text": "x" * 200} for n in range(5)]
+                put(saver, f"{step:04}-{number:02}", {"messages": messages}, thread_id="shared")
+        except BaseException as error:
+            failures.append(error)
+            raise
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    checked = sum(writer.check(saver) for writer in writers)
+    shared = list(saver.list(config("shared")))
+    assert len(shared) == steps * THREADS
+    for found in shared:
+        step, number = map(int, found.checkpoint["id"].split("-"))
+        assert [message["id"] for message in found.checkpoint["channel_values"]["messages"]] == [
+            f"{number}-{step}-{n}" for n in range(5)
+        ]
+    check_contents(redis_client, key_prefix)
+    tried(
+        f"{THREADS} threads with one `{type(saver).__name__}`, on threads of their own and on one",
+        steps * THREADS,
+        checked=checked + len(shared),
+        lost=0,
+        torn=0,
+    )
+
+
+FORK = """
+import asyncio, json, os, sys, threading
+sys.path[:0] = sys.argv[3:]
+from work import Writer
+from langgraph_redis_json import AsyncRedisSaver, RedisSaver
+
+url, kind = sys.argv[1:3]
+saver = (RedisSaver if kind == "RedisSaver" else AsyncRedisSaver)(url)
+writers = {who: Writer(who) for who in ["parent", *(f"child-{n}" for n in range(4))]}
+
+def write(who, count):
+    for _ in range(count):
+        writers[who].step(saver)
+    return writers[who].put
+
+before = None
+if kind == "RedisSaver":
+    saver.setup()
+elif kind == "loop in a thread":
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+    asyncio.run_coroutine_threadsafe(saver.setup(), loop).result()
+else:
+    # The connection stays in the pool, and every child inherits it.
+    asyncio.run(saver.setup())
+for who in writers:
+    write(who, 3)
+children = []
+for number in range(4):
+    child = os.fork()
+    if not child:
+        try:
+            write(f"child-{number}", 20)
+        except BaseException as error:
+            print(repr(error), file=sys.stderr, flush=True)
+            os._exit(1)
+        os._exit(0)
+    children.append(child)
+write("parent", 20)
+print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]))
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("kind", ["RedisSaver", "AsyncRedisSaver", "loop in a thread"])
+def test_a_saver_made_before_a_fork(kind: str, redis_url: str, redis_client: redis.Redis) -> None:
+    """As a server that loads an application before it starts its workers does it."""
+    here = Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", FORK, redis_url, kind, str(here), str(here.parent)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == [0] * 4
+    with RedisSaver.from_conn_string(redis_url) as saver:
+        checked = 0
+        for who in ("parent", *(f"child-{number}" for number in range(4))):
+            writer = Writer(who)
+            writer.put = writer.begun = writer.written = 22
+            checked += writer.check(saver)
+            saver.delete_thread(who)
+    tried(f"A saver made before `os.fork` ({kind})", 4, checked=checked, lost=0, torn=0)
+
+
+def test_an_event_loop_closed_and_a_new_one(redis_url: str, key_prefix: str) -> None:
+    saver = AsyncRedisSaver(redis_url, key_prefix=key_prefix)  # outside any event loop
+    writer = Writer("thread")
+
+    async def at_once() -> None:
+        # Several connections stay in the pool when the loop is closed.
+        await asyncio.gather(*(saver.aget_tuple(config(f"{number}")) for number in range(5)))
+        made = checkpoint(writer.id_of(writer.put + 1), {"n": 1})
+        await saver.aput(config(), made, {"step": 1}, {"n": 1})  # type: ignore[arg-type]
+        writer.put += 1
+
+    for _ in range(3):
+        asyncio.run(at_once())
+        assert saver.get_tuple(config()) is not None  # on a loop of its own
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(at_once())
+    found = loop.run_until_complete(anext(saver.alist(config(), limit=1)))
+    assert found.checkpoint["id"] == writer.id_of(3)
+    loop.run_until_complete(saver.aclose())
+    loop.close()
+
+
+def test_connections_of_closed_loops_are_not_kept(
+    redis_url: str, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    saver = AsyncRedisSaver(redis_url, key_prefix=key_prefix)
+
+    async def at_once() -> None:
+        await asyncio.gather(*(saver.aget_tuple(config(f"{number}")) for number in range(5)))
+
+    def connections() -> int:
+        gc.collect()
+        return len(redis_client.client_list())
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        before = connections()
+        for _ in range(10):
+            asyncio.run(at_once())
+        assert connections() <= before + 5
+
+
+@pytest.mark.parametrize("make", [AsyncRedisSaver, redis.asyncio.Redis.from_url])
+def test_made_outside_an_event_loop(make: Any, redis_url: str, key_prefix: str) -> None:
+    made = make(redis_url)
+    saver = made if isinstance(made, AsyncRedisSaver) else AsyncRedisSaver(made)
+    saver.key_prefix = key_prefix
+
+    async def use() -> list[str]:
+        await saver.setup()
+        await saver.aput(config(), checkpoint("1", {"n": 1}), {"step": 1}, {"n": 1})  # type: ignore[arg-type]
+        return [found.checkpoint["id"] async for found in saver.alist(None)]
+
+    assert asyncio.run(use()) == ["1"]
+    assert ids(saver.list(config())) == ["1"]
+    assert os.getpid() == saver._process
