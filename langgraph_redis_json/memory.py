@@ -14,8 +14,11 @@ from typing import Any, NamedTuple
 THREADS = 2_000
 """Threads (and namespaces of threads) that a saver remembers."""
 
-ITEMS = 500_000
-"""List items that a saver remembers, 8 bytes each."""
+BYTES = 32 * 1024 * 1024
+"""Memory that all this may take."""
+
+CHANNEL = 700
+"""Bytes that a channel takes beside its text and the digests of its items."""
 
 
 LARGE = 65_536
@@ -74,7 +77,7 @@ class Memory:
     def __init__(self) -> None:
         self._lock = Lock()
         self._threads: OrderedDict[tuple[str, str], dict[str, Known]] = OrderedDict()
-        self._items = 0
+        self._bytes = 0
 
     def recall(self, contents: str, checkpoint_ns: str) -> dict[str, Known]:
         """What is known of a thread's channels.
@@ -91,11 +94,14 @@ class Memory:
         with self._lock:
             old = self._threads.pop((contents, checkpoint_ns), {})
             self._threads[(contents, checkpoint_ns)] = channels
-            self._items += _items(channels) - _items(old)
-            while len(self._threads) > THREADS or self._items > ITEMS:
+            self._bytes += _size(channels) - _size(old)
+            while len(self._threads) > THREADS or self._bytes > BYTES:
                 _, forgotten = self._threads.popitem(last=False)
-                self._items -= _items(forgotten)
+                self._bytes -= _size(forgotten)
 
 
-def _items(channels: dict[str, Known]) -> int:
-    return sum(len(known.digests) for known in channels.values())
+def _size(channels: Mapping[str, Known]) -> int:
+    return 1_000 + sum(
+        CHANNEL + len(known.text) + 8 * len(known.digests) + 300 * len(known.slices)
+        for known in channels.values()
+    )

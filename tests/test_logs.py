@@ -881,7 +881,10 @@ def test_neighbours_in_two_logs_are_two_slices() -> None:
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "THREADS", 10)
-    monkeypatch.setattr(memory, "ITEMS", 100)
+    monkeypatch.setattr(memory, "BYTES", 100)
+    monkeypatch.setattr(
+        memory, "_size", lambda channels: sum(len(known.digests) for known in channels.values())
+    )
 
     def known(size: int) -> dict[str, memory.Known]:
         return {"list": memory.Known("1", b"", digests=logs.digests([b"x"] * size))}

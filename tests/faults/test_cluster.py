@@ -167,7 +167,7 @@ class ClusterMachine(Machine):
 
 def test_any_sequence_of_operations(make_saver: MakeSaver, cluster_client: RedisCluster) -> None:
     savers = [make_saver(Client(kind, 3, False)) for kind in (RedisSaver, AsyncRedisSaver)]
-    count = times(6, 200)
+    count = times(6, 40)
     run_state_machine_as_test(
         lambda: ClusterMachine(savers, cluster_client, "checkpoint*"),
         settings=examples(count, stateful_step_count=40),
@@ -188,7 +188,7 @@ def test_slots_that_move_under_load(
     saver: Saver, nodes: Cluster, cluster_client: RedisCluster
 ) -> None:
     """Threads are written while theirs are moved key by key."""
-    moves, done = times(5, 300), threading.Event()
+    moves, done = times(5, 60), threading.Event()
     failures: list[BaseException] = []
     writers = [Writer(f"thread-{number}") for number in range(8)]
 

@@ -79,7 +79,7 @@ def test_a_connection_that_is_cut(
     saver: Saver, proxy: FaultyProxy, redis_client: redis.Redis, key_prefix: str, retries: int
 ) -> None:
     """After any byte of a put, a put_writes or a get_tuple, sent or answered."""
-    writer, cuts, raised, checked = Writer("thread"), times(60, 2000), 0, 0
+    writer, cuts, raised, checked = Writer("thread"), times(60, 800), 0, 0
     choose = random.Random(7)
     writer.step(saver)
     for number in range(cuts):
@@ -154,7 +154,7 @@ def test_a_reply_is_never_given_to_another_call(saver: Saver, proxy: FaultyProxy
     for thread in threads:
         thread.start()
     choose = random.Random(11)
-    cuts = times(30, 1000)
+    cuts = times(30, 400)
     for _ in range(cuts):
         harmed = proxy.harmed
         proxy.delay(choose.choice([0, 0, 0.002]))
@@ -186,7 +186,7 @@ async def test_a_call_that_is_cancelled(proxy: FaultyProxy, key_prefix: str) -> 
         saver = AsyncRedisSaver(client, key_prefix=key_prefix)
         await saver.setup()
         choose = random.Random(13)
-        cancels, cancelled, checked = times(150, 5000), 0, 0
+        cancels, cancelled, checked = times(150, 2000), 0, 0
         await saver.aput(*_first("thread-0"))
         for number in range(cancels):
             thread = f"thread-{number % 10}"

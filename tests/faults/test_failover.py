@@ -152,8 +152,9 @@ def write_through(fault: Callable[[], Any], saver: Saver, writers: list[Writer])
     return sum(lost)
 
 
+@pytest.mark.parametrize("run", range(times(1, 5)))
 @each_saver
-def test_writes_go_on_when_the_primary_is_killed(saver: Saver, pair: Pair) -> None:
+def test_writes_go_on_when_the_primary_is_killed(saver: Saver, pair: Pair, run: int) -> None:
     writers = [Writer(f"thread-{number}") for number in range(8)]
 
     def kill() -> None:
@@ -245,7 +246,8 @@ def nodes(tmp_path: Path) -> Iterator[Cluster]:
         yield made
 
 
-def test_writes_go_on_when_a_primary_of_a_cluster_is_killed(nodes: Cluster) -> None:
+@pytest.mark.parametrize("run", range(times(1, 5)))
+def test_writes_go_on_when_a_primary_of_a_cluster_is_killed(nodes: Cluster, run: int) -> None:
     writers = [Writer(f"thread-{number}") for number in range(8)]
     with RedisCluster(host="127.0.0.1", port=nodes.primaries[0].port) as client:
         saver = RedisSaver(client)
@@ -266,7 +268,7 @@ def test_writes_go_on_when_a_primary_of_a_cluster_is_killed(nodes: Cluster) -> N
         check_contents(RedisCluster(host="127.0.0.1", port=replica.port, decode_responses=True))
     tried(
         "A primary of a cluster killed, with 8 writers",
-        times(1, 1),
+        1,
         checked=checked,
         lost=lost,
         torn=0,

@@ -42,7 +42,7 @@ def unlimited(redis_client: redis.Redis) -> Iterator[Callable[[], None]]:
 def test_writers_go_on_when_there_is_room_again(
     saver: Saver, redis_client: redis.Redis, key_prefix: str, unlimited: Callable[[], None]
 ) -> None:
-    fillings, checked = times(2, 100), 0
+    fillings, checked = times(2, 30), 0
     writers = [Writer(f"thread-{number}") for number in range(8)]
     raised: list[redis.RedisError] = []
 

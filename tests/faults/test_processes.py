@@ -29,7 +29,7 @@ THREADS = 16
 @each_saver
 def test_sixteen_threads(saver: Saver, redis_client: redis.Redis, key_prefix: str) -> None:
     """Each writes a thread of its own, and all write one together."""
-    steps, failures = times(20, 500), []
+    steps, failures = times(20, 100), []
     writers = [Writer(f"thread-{number}") for number in range(THREADS)]
     start = threading.Barrier(THREADS)
 

@@ -1,0 +1,241 @@
+"""Many threads at once, large states on an event loop, and what a saver keeps in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import resource
+import statistics
+import threading
+import time
+import tracemalloc
+from array import array
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+import redis.asyncio
+from checkpoints import checkpoint, config, put
+from conftest import Client, MakeSaver, Saver
+from langchain_core.messages import AIMessage
+from record import LONG, times, tried
+
+from langgraph_redis_json import AsyncRedisSaver, RedisSaver, bridges
+from langgraph_redis_json.memory import BYTES, Known, Memory, Slice
+
+MEGABYTE = 2**20
+
+
+# ---- 200 conversations at once
+
+
+async def converse(saver: AsyncRedisSaver, thread: str, end: float, took: list[float]) -> int:
+    """Steps of a conversation, as a run of a graph makes them, until a time."""
+    step = 0
+    messages: list[dict[str, Any]] = []
+    while time.monotonic() < end or step < 2:
+        begun = time.perf_counter()
+        # Each conversation starts anew after 40 messages, so that memory can stay flat.
+        messages = [*messages[-39:], {"id": f"{thread}-{step}", "text": "x" * 300}]
+        values = {"messages": messages, "step": step}
+        made = checkpoint(f"{step:08}", values, {"messages": f"{step}", "step": f"{step}"})
+        stored = await saver.aput(
+            config(thread), made, {"source": "loop", "step": step}, made["channel_versions"]
+        )
+        await saver.aput_writes(stored, [("messages", messages[-1])], "task")
+        found = await saver.aget_tuple(config(thread))
+        took.append((time.perf_counter() - begun) / 3)
+        assert found is not None
+        assert found.checkpoint["channel_values"] == values
+        step += 1
+        if step % 20 == 0:
+            await saver.aprune([thread])
+    return step
+
+
+async def test_two_hundred_conversations(redis_url: str, key_prefix: str) -> None:
+    seconds = times(2, 60)
+    pool = redis.asyncio.BlockingConnectionPool.from_url(redis_url, max_connections=50, timeout=60)
+    admin = redis.Redis.from_url(redis_url)
+    took: list[float] = []
+    heaps = []
+    async with AsyncRedisSaver(pool, key_prefix=key_prefix) as saver:
+        await saver.setup()
+        before = len(admin.client_list())
+        if LONG:
+            tracemalloc.start()
+        for half in range(2):  # the second half must need no more than the first
+            end = time.monotonic() + seconds / 2
+            steps = await asyncio.gather(
+                *(converse(saver, f"{half}-{n}", end, took) for n in range(200))
+            )
+            assert min(steps) >= 2
+            gc.collect()
+            if LONG:
+                heaps.append(tracemalloc.get_traced_memory()[0] / MEGABYTE)
+        open_connections = len(admin.client_list()) - before
+        assert open_connections <= 50
+        await pool.disconnect()
+        assert len(admin.client_list()) <= before
+    admin.close()
+    if LONG:
+        tracemalloc.stop()
+        assert heaps[1] < heaps[0] * 1.2 + 1
+        cut = statistics.quantiles(took, n=100)
+        tried(
+            f"200 conversations at once on one `AsyncRedisSaver`, {seconds} s, 50 connections",
+            3 * len(took),
+            checked=len(took),
+            lost=0,
+            torn=0,
+            note=f"{3 * len(took) / seconds:.0f} calls/s, under `tracemalloc`; a call took "
+            f"{cut[49] * 1000:.0f} ms in the median and {cut[98] * 1000:.0f} ms at p99; "
+            f"{open_connections} connections, none left; Python heap {heaps[0]:.1f} MB at half "
+            f"time, {heaps[1]:.1f} MB at the end",
+        )
+
+
+# ---- an event loop beside large states
+
+STATES: dict[str, Any] = {
+    "1,000 messages": [AIMessage(content="x" * 900, id=f"{n}") for n in range(1000)],
+    "a text": "é " * 350_000,
+    "a tree of 100,000 values": {f"{n}": {"a": n, "b": [n, "c"]} for n in range(20_000)},
+}
+
+
+@pytest.fixture
+def offloaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The names of the threads in which steps of plans were done."""
+    seen: list[str] = []
+    to_thread = asyncio.to_thread
+
+    async def record(step: Any, *arguments: Any) -> Any:
+        def recorded() -> Any:
+            seen.append(threading.current_thread().name)
+            return step(*arguments)
+
+        return await to_thread(recorded)
+
+    monkeypatch.setattr(bridges.asyncio, "to_thread", record)
+    return seen
+
+
+@pytest.mark.parametrize("state", STATES.values(), ids=STATES.keys())
+async def test_large_states_are_not_encoded_on_the_event_loop(
+    state: Any, redis_url: str, key_prefix: str, offloaded: list[str]
+) -> None:
+    async with AsyncRedisSaver.from_conn_string(redis_url, key_prefix=key_prefix) as saver:
+        await saver.setup()
+        await saver.aput(config(), checkpoint("0", {"small": ["y"] * 20}), {}, {"small": 1})
+        await saver.aget_tuple(config())
+        assert offloaded == []  # a thread would cost more than it is worth
+        made = checkpoint("1", {"state": state})
+        stored = await saver.aput(config(), made, {"step": 1}, {"state": 1})
+        assert len(offloaded) == 1
+        await saver.aput_writes(stored, [("state", state)], "task")
+        assert len(offloaded) == 2
+        found = await saver.aget_tuple(config())
+        assert len(offloaded) == 3
+        assert found is not None
+        assert found.checkpoint["channel_values"] == {"state": state}
+        listed = [found async for found in saver.alist(config())]
+        assert [found.checkpoint["id"] for found in listed] == ["1", "0"]
+        assert len(offloaded) > 3
+    assert threading.main_thread().name not in offloaded
+
+
+@pytest.mark.skipif(not LONG, reason="measures time: make test-faults")
+async def test_the_event_loop_goes_on_beside_large_states(redis_url: str, key_prefix: str) -> None:
+    late: list[float] = []
+
+    async def beat() -> None:
+        while True:
+            begun = time.perf_counter()
+            await asyncio.sleep(0.001)
+            late.append(time.perf_counter() - begun - 0.001)
+
+    # A full collection of Python's garbage stops all threads, whoever has made the garbage.
+    gc.collect()
+    gc.disable()
+    notes = []
+    async with AsyncRedisSaver.from_conn_string(redis_url, key_prefix=key_prefix) as saver:
+        await saver.setup()
+        for name, state in STATES.items():
+            worst = []
+            for number in range(10):
+                late.clear()
+                beating = asyncio.create_task(beat())
+                await asyncio.sleep(0.005)
+                made = checkpoint(f"{number}", {"state": state}, {"state": number})
+                stored = await saver.aput(config(name), made, {"step": 1}, {"state": number})
+                await saver.aput_writes(stored, [("state", state)], "task")
+                await saver.aget_tuple(config(name))
+                beating.cancel()
+                worst.append(max(late) * 1000)
+            notes.append(f"{name}: {statistics.median(worst):.0f} ms ({max(worst):.0f} ms)")
+    gc.enable()
+    tried(
+        "States of about 1 MB on an event loop: how late it was at worst, median of 10 rounds (and "
+        "the worst of all), without pauses of Python's garbage collector",
+        10 * len(STATES),
+        note="; ".join(notes),
+    )
+
+
+# ---- what a saver remembers
+
+
+def remembered(channels: int, text: int, items: int) -> dict[str, Known]:
+    known = {}
+    for number in range(channels):
+        log = f"l::{number}:{'x' * 16}"
+        known[f"channel-{number}"] = Known(
+            f"{number:032}.{number:016}",
+            b"x" * text + b"%d" % number,
+            slices=[Slice(log, 0, items)] if items else (),
+            digests=array("q", bytes(8 * items)),
+            lengths={log: items} if items else {},
+        )
+    return known
+
+
+@pytest.mark.parametrize(
+    ("threads", "channels", "text", "items"),
+    [(4_000, 20, 300, 0), (80, 1000, 500, 0), (100, 1000, 30, 0), (200, 10, 100, 5_000)],
+    ids=["many threads", "many channels", "many small channels", "long lists"],
+)
+def test_what_a_saver_remembers_is_bounded(
+    threads: int, channels: int, text: int, items: int
+) -> None:
+    memory = Memory()
+    tracemalloc.start()
+    for number in range(threads):
+        memory.learn(f"checkpoint_keys:{{{number}}}", "", remembered(channels, text, items))
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken < BYTES * 1.25 < 50_000_000
+    assert memory.recall(f"checkpoint_keys:{{{threads - 1}}}", "")
+
+
+@pytest.mark.skipif(not LONG, reason="takes minutes: make test-faults")
+def test_a_hundred_thousand_threads(make_saver: MakeSaver) -> None:
+    saver: Saver = make_saver(Client(RedisSaver, 3, False))
+    messages = [{"id": f"{n}", "text": "x" * 300} for n in range(10)]
+    tracemalloc.start()
+    begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for number in range(100_000):
+        put(saver, "1", {"messages": messages, "user": f"{number}"}, thread_id=f"{number}")
+        if number >= 5_000:  # room for the next ones on the server
+            saver.delete_thread(f"{number - 5_000}")
+    gc.collect()
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - begun) / 1024
+    assert taken < 50_000_000
+    tried(
+        "100,000 threads through one saver",
+        100_000,
+        note=f"it kept {taken / MEGABYTE:.1f} MB; the process grew by {grown:.0f} MB",
+    )
