@@ -41,8 +41,11 @@ class Finished(Exception):
 
 _SHARED = {
     "read": ["references", "lifetimes"],
-    "ancestors": ["references"],
+    "ancestors": ["references", "escaping"],
     "store": ["summary", "lifetimes"],
+    "store_and_retain": [
+        *("summary", "lifetimes", "references", "escaping", "forgetting", "retention"),
+    ],
     "put_writes": ["summary", "lifetimes"],
     "move_deadline": ["lifetimes"],
     "sweep": ["forgetting"],
@@ -51,13 +54,16 @@ _SHARED = {
 }
 """What stands between scripts/common.lua and a script: each call makes its functions anew."""
 
+_BODY = {"store_and_retain": "store"}
+"""Scripts that are another one with more before it."""
+
 
 @cache
 def _source(name: str) -> str:
     folder = files("langgraph_redis_json") / "scripts"
     return "\n".join(
         (folder / f"{part}.lua").read_text(encoding="utf-8")
-        for part in ("common", *_SHARED.get(name, ()), name)
+        for part in ("common", *_SHARED.get(name, ()), _BODY.get(name, name))
     )
 
 
@@ -118,6 +124,7 @@ def store(
     inherited: Mapping[str, bytes] = MappingProxyType({}),
     summary: int = 0,
     ttl: int = 0,
+    keep: int = 0,
     aside: Iterable[str] = (),
 ) -> Command:
     """Call scripts/store.lua.
@@ -131,6 +138,7 @@ def store(
         inherited: blob entry -> JSON member that the last document gets if the blob is there.
         summary: how many bytes of the last document the thread's document begins with, if that
             is a root checkpoint; 0 if it has to be looked up.
+        keep: how many checkpoints of the last document's namespace are kept; 0 for all.
         ttl: milliseconds that the thread has to live from now; 0 for as long as it does.
         aside: entries of blobs that were sent right before, by commands of their own.
     """
@@ -140,6 +148,7 @@ def store(
         "inherited": [[blob, member.decode()] for blob, member in inherited.items()],
         "summary": summary,
         "ttl": ttl,
+        "keep": keep,
         "aside": list(aside),
     }
     arguments: list[Argument] = [orjson.dumps(order)]
@@ -147,7 +156,7 @@ def store(
         arguments += items
     for entry, document in documents:
         arguments += [entry, document]
-    return script("store", thread, *arguments)
+    return script("store_and_retain" if keep else "store", thread, *arguments)
 
 
 # ---- replies

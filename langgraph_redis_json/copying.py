@@ -100,9 +100,9 @@ class Copying(Sweeping):
                         expected |= _needed(found[entry], expected)
                 commands.append(store(target, copies, expected=expected, ttl=self.lifetimes.ttl))
             replies = yield commands
-            for due in {due for _, _, due in replies}:
+            for due in {due for _, _, due, *_ in replies}:
                 yield from self._live_on(target, due)
-            lost = {text(entry) for missing, _, _ in replies for entry in missing}
+            lost = {text(entry) for missing, *_ in replies for entry in missing}
             gone = [entry for entry in holders if copied[entry] in lost]
             if not lost:
                 return read

@@ -93,7 +93,7 @@ class Plans(WholeThreads, Summaries):
                 if self.lifetimes.ttl:
                     # Until it gets the thread's deadline; that may be gone by itself by then.
                     sent.append(("PEXPIRE", thread.key(blob), 2 * self.lifetimes.ttl))
-            *_, (missing, grown, due) = yield [
+            *_, (missing, grown, due, worn, too_many) = yield [
                 *sent,
                 store(
                     thread,
@@ -105,14 +105,19 @@ class Plans(WholeThreads, Summaries):
                     summary=summary,
                     aside=aside,
                     ttl=self.lifetimes.ttl,
+                    keep=self.lifetimes.keep_last,
                 ),
             ]
             if not missing and not grown:
                 break
             lost.update(map(text, missing))
             known = channels.without(known, lost, set(map(text, grown)))
-        self.memory.learn(thread.contents, name.checkpoint_ns, stored.known)
+        # A list is written anew whose log is mostly dead: with older checkpoints that goes, too.
+        known = channels.without(stored.known, set(map(text, worn)), ())
+        self.memory.learn(thread.contents, name.checkpoint_ns, known)
         yield from self._live_on(thread, due)
+        if too_many:
+            yield from self._keep_last(thread, entry, self.lifetimes.keep_last)
         return {
             "configurable": {
                 "thread_id": target.given_thread_id,

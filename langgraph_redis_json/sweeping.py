@@ -206,7 +206,7 @@ class Sweeping(Deadlines):
                     head = {name: value for name in names for value in fields[f"$.{name}"]}
                     whole = {**head, **changes, "items": [*map(orjson.Fragment, items)]}
                     command = store(target, [(new, orjson.dumps(whole))], ttl=ttl)
-                [(missing, grown, _)] = yield [command]
+                [(missing, grown, *_)] = yield [command]
                 if missing or grown:
                     return False
                 length, start = length + len(items), end

@@ -79,6 +79,12 @@ class WholeThreads(Copying):
             kept = {entry for entry in newest if entry not in finished}
             yield from self._delete_checkpoints(thread, entries, kept)
 
+    def _keep_last(self, thread: ThreadKeys, new: str, count: int) -> Plan[None]:
+        """Delete all but the newest so many checkpoints of a namespace, and a new one."""
+        start, _, _ = new.rpartition(":")
+        [entries] = yield from self._entries(thread, f"{start}:")
+        yield from self._delete_checkpoints(thread, entries, {*entries[-count:], new})
+
     def delete_for_runs(self, run_ids: Sequence[str]) -> Plan[None]:
         runs = set(map(configs.run, configs.several("run_ids", run_ids)))
         if not runs:

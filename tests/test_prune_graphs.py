@@ -122,7 +122,7 @@ def converse(graph: Any, after_each: Callable[[], None], durability: str) -> lis
 
 
 @each_saver
-@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+@pytest.mark.parametrize("durability", ["async", "exit"])
 @pytest.mark.parametrize("build", GRAPHS)
 def test_runs_go_on_after_prune(
     saver: Saver, redis_client: redis.Redis, key_prefix: str, build: Any, durability: str

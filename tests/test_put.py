@@ -162,14 +162,14 @@ def test_nothing_is_stored_while_a_blob_is_missing(
     made = checkpoint("1", {"big": BIG, "new": BIG})
     plan = Plans(key_prefix, JsonPlusSerializer(), Memory()).put(config(), made, {}, {"new": 1})
     [command] = next(plan)
-    missing, grown, _ = redis_client.execute_command(*with_source(command))
+    missing, grown, *_ = redis_client.execute_command(*with_source(command))
     assert (len(missing), grown) == (1, [])
     assert found_keys(redis_client, key_prefix) == []
-    [command] = plan.send([[missing, grown, None]])
-    assert redis_client.execute_command(*with_source(command)) == [[], [], None]
+    [command] = plan.send([[missing, grown, None, [], 0]])
+    assert redis_client.execute_command(*with_source(command)) == [[], [], None, [], 0]
     assert len(found_keys(redis_client, key_prefix, "checkpoint_blob")) == 2
     with pytest.raises(StopIteration):
-        plan.send([[[], [], None]])
+        plan.send([[[], [], None, [], 0]])
 
 
 @each_saver

@@ -11,13 +11,6 @@ for i = 7, #ARGV do
   count = count + 1
 end
 
--- One part of a name, as keys.escape spells it.
-local SPELLING = {
-  [':'] = ';.', [';'] = ';;', ['{'] = '|(', ['|'] = '||', ['}'] = '~)', ['~'] = '~~',
-  ['\0'] = '\1\1', ['\1'] = '\1\2',
-}
-local function escape(part) return (part:gsub('[:;{|}~%z\1]', SPELLING)) end
-
 local function parent_of(child)
   local found = redis.call('JSON.GET', key_of(child), '$.parent_checkpoint_id')
   local id = found and cjson.decode(found)[1]

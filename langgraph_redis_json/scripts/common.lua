@@ -8,6 +8,7 @@ local KINDS = {
   t = 'checkpoint_thread', d = 'checkpoint_deadline', -- which is no key
 }
 local LAST = '\255'
+local retain -- of retention.lua, which few calls need
 
 -- The key that an entry of the table of contents names. sweep.lua puts an x in front of some.
 local function key_of(entry)

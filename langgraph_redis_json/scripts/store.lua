@@ -4,10 +4,10 @@
 -- the number of items to add to each; "inherited", pairs of a blob's entry and the JSON member that
 -- the last document gets if the blob is there; "summary", how many bytes of the last document the
 -- thread's document begins with, 0 if it has to be looked up; "aside", entries of large blobs that
--- were sent right before; "ttl" as use() takes it. Then come the items to add, one after another,
+-- were sent right before; "ttl" as use() takes it; "keep", how many checkpoints retain() keeps, if it is there. Then come the items to add, one after another,
 -- and then the documents: entry, document, …
 -- Returns the entries that are missing, and the logs that others have added to: if there are any,
--- nothing is stored; and what use() returns.
+-- nothing is stored; then what use() returns, and what retain() returns.
 
 local order = cjson.decode(ARGV[3])
 
@@ -33,7 +33,7 @@ for _, log in ipairs(order.appended) do
   if length < log[2] then missing[#missing + 1] = log[1] end
   if length > log[2] then grown[#grown + 1] = log[1] end
 end
-if #missing + #grown > 0 then return { missing, grown, false } end
+if #missing + #grown > 0 then return { missing, grown, false, {}, 0 } end
 
 local at = 4
 for _, log in ipairs(order.appended) do
@@ -77,4 +77,7 @@ if root then
   if is_plain then summarize(ARGV[#ARGV]:sub(1, order.summary)) else refresh_thread() end
   names[#names + 1] = 't'
 end
-return { {}, {}, use(order.ttl, names) }
+
+local too_many, worn = false, {}
+if retain then too_many, worn = retain(order.keep, ARGV[#ARGV - 1]) end
+return { {}, {}, use(order.ttl, names), worn, too_many and 1 or 0 }
