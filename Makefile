@@ -8,7 +8,8 @@ BIN = $(VENV)/bin
 WORKERS = $(if $(REDIS_URL),0,auto)
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-acl test-faults sizing lint format docs demo test-lowest compare bench clean
+.PHONY: help test test-acl test-faults sizing lint format docs demo test-lowest compare bench \
+	bench-search clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -55,6 +56,10 @@ bench: .venv-bench/bench.stamp  ## Measure this saver beside the others, in docs
 	$(BIN)/python benchmarks/values.py
 	$(BIN)/python benchmarks/floors.py
 	$(BIN)/python benchmarks/bench.py
+
+bench-search: VENV := .venv-bench
+bench-search: .venv-bench/bench.stamp  ## Search a million checkpoints, in docs/search.md
+	$(BIN)/python benchmarks/search.py
 
 clean:  ## Remove the environments and caches
 	rm -rf .venv .venv-lowest .venv-compare .venv-bench dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

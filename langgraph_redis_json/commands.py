@@ -151,7 +151,9 @@ def store(
         "keep": keep,
         "aside": list(aside),
     }
-    arguments: list[Argument] = [orjson.dumps(order)]
+    arguments: list[Argument] = [
+        orjson.dumps({key: value for key, value in order.items() if value})
+    ]
     for _, items in appended.values():
         arguments += items
     for entry, document in documents:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from math import inf, nextafter
+from math import inf
 from typing import Any, NamedTuple
 
 import orjson
@@ -169,24 +169,13 @@ def _any_of(key: str, values: Iterable[Any]) -> FilterExpression | None:
 
 
 def _range(key: str, operator: str, bound: float) -> FilterExpression:
-    # The index has doubles: what lies beside the bound is found too.
+    # The index has doubles, so what is next to the bound may be found too.
     try:
         number = float(bound)
     except OverflowError:
         number = inf if bound > 0 else -inf
-    low, high = -inf, inf
-    if operator in ("$gt", "$gte"):
-        low = _next(number, -inf)
-    else:
-        high = _next(number, inf)
-    others = Tag("tokens") == [_number_token(key), _opaque_token(key)]
-    return FilterExpression(f"(@{key}:[{low!r} {high!r}] | {others})")
-
-
-def _next(number: float, towards: float) -> float:
-    for _ in range(4):
-        number = nextafter(number, towards)
-    return number
+    low, high = (number, inf) if operator in ("$gt", "$gte") else (-inf, number)
+    return FilterExpression(f"(@{key}:[{low!r} {high!r}] | {Tag('tokens') == _number_token(key)})")
 
 
 def _meets(value: Any, operator: str, operand: Any) -> bool:

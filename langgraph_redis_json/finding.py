@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from redis.exceptions import ResponseError
@@ -19,6 +19,8 @@ from langgraph_redis_json.keys import CheckpointName, ThreadKeys
 from langgraph_redis_json.lifetimes import FOR_EVER, Lifetimes
 from langgraph_redis_json.loading import Row, rows
 from langgraph_redis_json.memory import Memory
+
+T = TypeVar("T")
 
 NAMES = 5_000
 """Names that one trip brings, so that the server is soon free again."""
@@ -194,8 +196,11 @@ class Finding:
             positions = [keys.position_of_key(row["__key"]) for row in found]
             return positions, next_page(index, cursor) if cursor else None
 
-        reply = yield from self._ask(index, filter, whole_search(index, query, "@__key"))
-        return (yield from _newest_of(reply, read, start, end, most))
+        def search() -> Plan[list[bytes]]:
+            reply = yield from self._ask(index, filter, whole_search(index, query, "@__key"))
+            return (yield from _newest_of(reply, read, start, end, most))
+
+        return (yield from with_cursor(search))
 
     def _ask(self, index: str, filter: Filter, command: Command) -> Plan[Any]:
         """The reply to a search. One that asks metadata fields sees first, in the same trip, that
@@ -264,6 +269,18 @@ def whole_search(index: str, query: FilterExpression, *fields: str) -> Command:
         *fields,
         *("WITHCURSOR", "COUNT", NAMES, *WHOLE_ANSWER),
     )
+
+
+def with_cursor(search: Callable[[], Plan[T]]) -> Plan[T]:
+    """Do a search that reads a cursor; once more where that is lost, because setup() has put
+    another index in the place of this one, or because it was not read for minutes."""
+    for _ in range(2):
+        try:
+            return (yield from search())
+        except ResponseError as error:
+            if "cursor" not in str(error).lower():
+                raise
+    return (yield from search())
 
 
 def next_page(index: str, cursor: int) -> Command:

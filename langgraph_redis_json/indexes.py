@@ -133,14 +133,15 @@ def _build(wanted: IndexSchema) -> Plan[float | None]:
     if live.share == 1:
         [there] = yield [("FT._LIST",)]
         for stray in map(text, there):  # of a process that was killed
-            if stray != live.name and 0 < _version(alias, stray) <= VERSION:
+            version = _version(alias, stray)
+            if stray != live.name and version is not None and version <= VERSION:
                 yield from _drop(stray)
     return live.share
 
 
 def _can_stay(live: IndexInfo, wanted: IndexSchema) -> bool:
     version = _version(str(wanted.index.name), live.name)
-    if version > VERSION:
+    if version is not None and version > VERSION:
         raise UnsuitableServerError(
             why=f'its index "{live.name}" was made by a newer version of langgraph-redis-json',
             remedy="Upgrade the package here too",
@@ -185,13 +186,16 @@ def _build_beside(live: IndexInfo | None, wanted: IndexSchema) -> Plan[float | N
         raise UnindexedDocumentsError(
             count=made.failures, index=alias, key=made.last_key, why=made.last_failure
         )
+    if live and live.name == alias:  # of before there were aliases: it is in the alias's way
+        yield from _drop(alias)
+        live = None
     try:
         yield [("FT.ALIASUPDATE", alias, target)]
     except ResponseError as error:
         if not is_missing(error):  # another process has taken it for a stray
             raise
     else:
-        if live and (live.name == alias or _version(alias, live.name)):
+        if live and _version(alias, live.name) is not None:
             yield from _drop(live.name)
     return None
 
@@ -225,10 +229,10 @@ def _words(definitions: Mapping[str, FieldInfo]) -> list[str]:
     ]
 
 
-def _version(alias: str, name: str) -> int:
-    """The version in an index's name; 0 in one without (of before there were versions)."""
+def _version(alias: str, name: str) -> int | None:
+    """The version in an index's name; None for one that setup() has not named so."""
     found = re.fullmatch(rf"{re.escape(alias)}_v(\d+)_[0-9a-f]+", name)
-    return int(found[1]) if found else 0
+    return int(found[1]) if found else None
 
 
 def _info(index: str) -> Plan[IndexInfo | None]:

@@ -143,13 +143,13 @@ class Plans(WholeThreads, Summaries):
             return
         if self.on_loop and are_long(value for _, value in writes):
             yield []
-        head, parts = documents.build_writes(name, writes, task_id, task_path, self.serde)
+        found = documents.build_writes(writes, task_id, task_path, self.serde)
         thread = self._thread(name.thread_id)
         [due] = yield [
             script(
                 *("put_writes", thread, self.lifetimes.ttl),
-                *(keys.writes_entry(name.checkpoint_ns, name.checkpoint_id), head),
-                *(part for key_and_write in parts.items() for part in key_and_write),
+                *(keys.writes_entry(name.checkpoint_ns, name.checkpoint_id), documents.FORMAT),
+                *(part for key_and_write in found.items() for part in key_and_write),
             )
         ]
         yield from self._live_on(thread, due)

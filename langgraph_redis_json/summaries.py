@@ -20,6 +20,7 @@ from langgraph_redis_json.finding import (
     is_too_many,
     next_page,
     whole_search,
+    with_cursor,
 )
 
 STATUSES = ("idle", "interrupted", "error")
@@ -83,7 +84,7 @@ class Summaries(Finding):
             if rows is not None and (len(rows) < limit or len(seen) == limit):
                 return
         left = None if limit is None else limit - len(seen)
-        names = yield from self._threads_by_age(index, query, filter)
+        names = yield from with_cursor(lambda: self._threads_by_age(index, query, filter))
         while names and left != 0:
             page = [names.pop()[:-8].decode() for _ in range(min(len(names), PAGE))]
             documents = yield [("JSON.GET", key, ".") for key in page]

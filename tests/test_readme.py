@@ -58,6 +58,22 @@ def test_the_embedded_server(run: Any) -> None:
         _ = names["server"].url
 
 
+def test_the_search(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    run(BLOCKS[0])
+    capsys.readouterr()
+    names = run(BLOCKS[3], RedisSaver=RedisSaver)
+    assert capsys.readouterr().out == ""
+    assert list(names["poor"]) == []
+    put = {"user_id": "ada", "score": 0.25}
+    config = {"configurable": {"thread_id": "2", "checkpoint_ns": ""}}
+    checkpoint = names["saver"].get_tuple({"configurable": {"thread_id": "1"}}).checkpoint
+    written = names["saver"].put(config, checkpoint, put, {})
+    names["saver"].put_writes(written, [("__interrupt__", 1)], "task")
+    names = run(BLOCKS[3], RedisSaver=RedisSaver)
+    assert "'score': 0.25" in capsys.readouterr().out
+    assert [found.metadata for found in names["poor"]] == [put]
+
+
 def test_it_fits_on_a_few_screens() -> None:
     lines = README.read_text(encoding="utf-8").splitlines()
     assert len(lines) < 150

@@ -299,3 +299,20 @@ def test_a_script_that_is_new_to_the_server_costs_one_trip_more(
     put(saver, "1", thread_id="another")
     redis_client.script_flush()
     assert proxy.count(lambda: list(saver.list(None))) == 3
+
+
+@each_saver
+def test_threads(saver: Saver, proxy: CountingProxy, make_saver: MakeSaver, client: Client) -> None:
+    for number in range(30):
+        put(saver, "1", thread_id=f"{number}", metadata={"step": number, "n": number})
+    typed = make_saver(client, metadata_fields={"n": "numeric"})
+    for options in (
+        {"limit": 20},
+        {"status": "idle", "limit": 20},
+        {"filter": {"step": {"$gte": 3}}, "limit": 20},
+        {"filter": {"n": {"$gte": 3}}, "limit": 20},  # and sees that the index has it
+    ):
+        assert proxy.count(lambda: list(typed.threads(**options))) == 1, options  # noqa: B023
+    assert proxy.count(lambda: list(saver.threads(limit=0))) == 0
+    assert proxy.count(lambda: list(saver.threads())) == 2
+    assert proxy.count(lambda: list(saver.threads({"n": {"$ne": 5}}, limit=20))) == 2
