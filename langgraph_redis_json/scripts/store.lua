@@ -52,7 +52,8 @@ for _, pair in ipairs(order.inherited or {}) do
   if named and redis.call('EXISTS', key_of(pair[1])) == 1 then members[#members + 1] = pair[2] end
 end
 
-local root, names = false, order.aside or {}
+local root, names = false, {}
+for _, entry in ipairs(order.aside or {}) do names[#names + 1] = entry end
 for i = at, #ARGV, 2 do
   local entry, document = ARGV[i], ARGV[i + 1]
   if i == #ARGV - 1 and #members > 0 then
@@ -81,4 +82,9 @@ end
 
 local too_many, worn = false, {}
 if retain then too_many, worn = retain(order.keep, ARGV[#ARGV - 1]) end
-return { {}, {}, use(order.ttl or 0, names), worn, too_many and 1 or 0 }
+local due = use(order.ttl or 0, names)
+-- What was sent aside vanishes by itself, until it is known that the thread does not.
+if order.aside and redis.call('PEXPIRETIME', contents) < 0 and (coming() or -1) < 0 then
+  for _, entry in ipairs(order.aside) do give(key_of(entry), -1) end
+end
+return { {}, {}, due, worn, too_many and 1 or 0 }
