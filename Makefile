@@ -8,7 +8,8 @@ BIN = $(VENV)/bin
 WORKERS = $(if $(REDIS_URL),0,auto)
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-acl test-faults lint format docs demo test-lowest compare bench bench-search clean
+.PHONY: help test test-acl test-faults sizing lint format docs demo test-lowest compare bench \
+	bench-search clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,6 +24,9 @@ test-acl: $(VENV)/test.stamp  ## Run the tests as the user of docs/acl.conf
 
 test-faults: $(VENV)/test.stamp  ## Try each fault many times, and write docs/reliability.md
 	$(BIN)/python tests/faults/report.py
+
+sizing: $(VENV)/test.stamp  ## Measure the memory of messages, checkpoints and threads, in docs/deployment.md
+	$(BIN)/python benchmarks/sizing.py
 
 lint: $(VENV)/test.stamp  ## Check style, format and types
 	$(BIN)/ruff check

@@ -39,7 +39,9 @@ class Plans(WholeThreads, Summaries):
     """The operations of one saver."""
 
     def check_server(self) -> Plan[None]:
-        return indexes.check_server(self.key_prefix, self.clustered)
+        return indexes.check_server(
+            self.key_prefix, self.clustered, expiring=self.lifetimes.ttl > 0
+        )
 
     def build_indexes(self) -> Plan[float]:
         return indexes.build(self.key_prefix, self.metadata_fields, self.clustered)
