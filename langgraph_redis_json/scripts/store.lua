@@ -4,9 +4,10 @@
 -- blob); "appended", logs with their length and the number of items to add to each; "inherited",
 -- pairs of a blob's entry and the JSON member that the last document gets if the blob is there;
 -- "summary", how many bytes of the last document the thread's document begins with, if it need not
--- be looked up; "aside", entries of large blobs that were sent right before; "ttl" as use() takes
--- it; "keep", how many checkpoints retain() keeps, if it is there. Then come the items to add, one
--- after another, and then the documents: entry, document, …
+-- be looked up; "aside", entries of large blobs that were sent right before; "without_writes",
+-- entries of checkpoints whose pending writes are deleted; "ttl" as use() takes it; "keep", how
+-- many checkpoints retain() keeps, if it is there. Then come the items to add, one after another,
+-- and then the documents: entry, document, …
 -- Returns the entries that are missing, and the logs that others have added to: if there are any,
 -- nothing is stored; then what use() returns, and what retain() returns.
 
@@ -51,6 +52,8 @@ for _, pair in ipairs(order.inherited or {}) do
   local named = redis.call('ZSCORE', contents, pair[1])
   if named and redis.call('EXISTS', key_of(pair[1])) == 1 then members[#members + 1] = pair[2] end
 end
+
+for _, entry in ipairs(order.without_writes or {}) do forget(writes_of(entry)) end
 
 local root, names = false, {}
 for _, entry in ipairs(order.aside or {}) do names[#names + 1] = entry end
