@@ -16,6 +16,7 @@ from langgraph.checkpoint.serde.types import INTERRUPT
 from test_beside_writers import fill, run_with_break
 
 from langgraph_redis_json import RedisSaver, ThreadMissingError, indexes
+from langgraph_redis_json.memory import LARGE
 
 MINUTE = 60_000
 """Milliseconds."""
@@ -492,3 +493,16 @@ def test_what_outlives_its_thread_is_not_there(
     put(other, "9", values, newest.checkpoint["channel_versions"], parent="8")
     assert other.get(config())["channel_values"] == values
     other.delete_thread("thread")
+
+
+@pytest.mark.parametrize("client", [SAVER], indirect=True)
+def test_a_large_value_lives_as_long_as_its_thread(
+    make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    saver = make_saver(client, ttl={"default_ttl": 60})
+    put(saver, "1")
+    put(saver, "2", {"large": "x" * 2 * LARGE})
+    assert deadline(redis_client, key_prefix) > now(redis_client)
+    saver.pin("thread")
+    put(saver, "3", {"large": "y" * 2 * LARGE}, {"large": 3})
+    assert deadline(redis_client, key_prefix) == -1
