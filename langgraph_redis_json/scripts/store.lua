@@ -4,9 +4,10 @@
 -- blob); "appended", logs with their length and the number of items to add to each; "inherited",
 -- pairs of a blob's entry and the JSON member that the last document gets if the blob is there;
 -- "summary", how many bytes of the last document the thread's document begins with, if it need not
--- be looked up; "aside", entries of large blobs that were sent right before; "ttl" as use() takes
--- it; "keep", how many checkpoints retain() keeps, if it is there. Then come the items to add, one
--- after another, and then the documents: entry, document, …
+-- be looked up; "aside", entries of large blobs that were sent right before; "without_writes",
+-- entries of checkpoints whose pending writes are deleted; "ttl" as use() takes it; "keep", how
+-- many checkpoints retain() keeps, if it is there. Then come the items to add, one after another,
+-- and then the documents: entry, document, …
 -- Returns the entries that are missing, and the logs that others have added to: if there are any,
 -- nothing is stored; then what use() returns, and what retain() returns.
 
@@ -52,7 +53,10 @@ for _, pair in ipairs(order.inherited or {}) do
   if named and redis.call('EXISTS', key_of(pair[1])) == 1 then members[#members + 1] = pair[2] end
 end
 
-local root, names = false, order.aside or {}
+for _, entry in ipairs(order.without_writes or {}) do forget(writes_of(entry)) end
+
+local root, names = false, {}
+for _, entry in ipairs(order.aside or {}) do names[#names + 1] = entry end
 for i = at, #ARGV, 2 do
   local entry, document = ARGV[i], ARGV[i + 1]
   if i == #ARGV - 1 and #members > 0 then
@@ -81,4 +85,9 @@ end
 
 local too_many, worn = false, {}
 if retain then too_many, worn = retain(order.keep, ARGV[#ARGV - 1]) end
-return { {}, {}, use(order.ttl or 0, names), worn, too_many and 1 or 0 }
+local due = use(order.ttl or 0, names)
+-- What was sent aside vanishes by itself, until it is known that the thread does not.
+if order.aside and redis.call('PEXPIRETIME', contents) < 0 and (coming() or -1) < 0 then
+  for _, entry in ipairs(order.aside) do give(key_of(entry), -1) end
+end
+return { {}, {}, due, worn, too_many and 1 or 0 }
