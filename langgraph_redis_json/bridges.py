@@ -10,6 +10,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from concurrent.futures import wait
 from os import getpid
 from typing import Any, TypeVar
 
@@ -212,7 +213,14 @@ class SyncOnLoop(BaseRedisSaver):
             )
         loop = self._loop
         if loop is not None and self._has_loop():
-            return asyncio.run_coroutine_threadsafe(call(), loop).result()
+            future = asyncio.run_coroutine_threadsafe(call(), loop)
+            while not wait([future], timeout=1).done:
+                if loop.is_closed():
+                    raise RuntimeError(
+                        "the event loop on which this saver is awaited ended before this call did; "
+                        "whether it was carried out is not known"
+                    )
+            return future.result()
 
         async def alone() -> T:
             self._is_alone = True

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import asyncio
+import time
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from conftest import Client, MakeSaver
 
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
 from langgraph_redis_json.memory import LARGE
+from langgraph_redis_json.threads import CHUNK
 
 
 def test_a_client_that_parses_json_itself(redis_url: str, key_prefix: str) -> None:
@@ -47,3 +50,28 @@ def test_many_threads_call_where_no_loop_runs(
 
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(work, range(40), timeout=60)) == list(range(40))
+
+
+def test_a_call_that_waits_for_a_loop_that_ends(redis_url: str, key_prefix: str) -> None:
+    saver = AsyncRedisSaver(redis_url, key_prefix=key_prefix)
+    with ThreadPoolExecutor(1) as threads:
+
+        async def work() -> Any:
+            await saver.asetup()
+            call = threads.submit(saver.get_tuple, config())
+            # The call is on its way to this loop, which never gets to it.
+            time.sleep(0.2)  # noqa: ASYNC251
+            return call
+
+        assert isinstance(asyncio.run(work()).exception(timeout=30), (RuntimeError, CancelledError))
+
+
+@pytest.mark.parametrize("client", [Client(RedisSaver, 3, False)], indirect=True)
+def test_a_thread_half_deleted_is_not_listed(make_saver: MakeSaver, client: Client) -> None:
+    saver = make_saver(client)
+    for number in range(2 * CHUNK):
+        saver.put_writes(config(checkpoint_id=f"{number:04}"), [("channel", 1)], "task")
+    put(saver, "0001")
+    saver._execute(next(saver._plans.delete_thread("thread")))  # and then the process dies
+    assert list(saver.threads()) == []
+    assert list(saver.list(config())) == []
