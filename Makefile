@@ -8,7 +8,8 @@ BIN = $(VENV)/bin
 WORKERS = $(if $(REDIS_URL),0,auto)
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-acl test-faults lint format docs demo test-lowest compare bench bench-search clean
+.PHONY: help test test-acl test-faults chaos sizing lint format docs demo test-lowest compare \
+	bench bench-search clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,8 +22,14 @@ test-acl: $(VENV)/test.stamp  ## Run the tests as the user of docs/acl.conf
 	REDIS_ACL=1 $(BIN)/pytest -q -n auto --ignore=tests/faults --ignore=tests/test_embedded.py \
 		--ignore=tests/test_examples.py --ignore=tests/test_benchmarks.py
 
+chaos: $(VENV)/test.stamp  ## Let processes work on the same threads for a minute
+	CHAOS_SECONDS=60 $(BIN)/pytest -q tests/test_chaos.py
+
 test-faults: $(VENV)/test.stamp  ## Try each fault many times, and write docs/reliability.md
 	$(BIN)/python tests/faults/report.py
+
+sizing: $(VENV)/test.stamp  ## Measure the memory of messages, checkpoints and threads, in docs/deployment.md
+	$(BIN)/python benchmarks/sizing.py
 
 lint: $(VENV)/test.stamp  ## Check style, format and types
 	$(BIN)/ruff check
@@ -51,6 +58,7 @@ bench: VENV := .venv-bench
 bench: .venv-bench/bench.stamp  ## Measure this saver beside the others, in docs/performance.md
 	$(BIN)/python benchmarks/values.py
 	$(BIN)/python benchmarks/floors.py
+	$(BIN)/python benchmarks/lifetimes.py
 	$(BIN)/python benchmarks/bench.py
 
 bench-search: VENV := .venv-bench

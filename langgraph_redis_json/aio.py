@@ -99,18 +99,23 @@ class AsyncRedisSaver(SyncOnLoop):
             keep_last=keep_last,
         )
         self._owns_redis = isinstance(redis, str)
-        self._redis: Redis | RedisCluster
+        self._client: Redis | RedisCluster
         if isinstance(redis, str):
-            self._redis = Redis.from_url(redis)
+            self._client = Redis.from_url(redis)
         elif isinstance(redis, ConnectionPool):
-            self._redis = Redis(connection_pool=redis)
+            self._client = Redis(connection_pool=redis)
         elif isinstance(redis, (Redis, RedisCluster)):
-            self._redis = redis
+            self._client = redis
         else:
             raise TypeError(
                 "AsyncRedisSaver takes a URL, or a client or connection pool of redis.asyncio, "
                 f"not {type(redis).__module__}.{type(redis).__name__}"
             )
+        # On the same connections, but a client of its own: where anybody has called client.json(),
+        # as redisvl does, the client parses the JSON that plans read.
+        self._redis = self._client
+        if isinstance(self._client, Redis) and self._client.connection is None:
+            self._redis = Redis(connection_pool=self._client.connection_pool)
         self._clustered = isinstance(self._redis, RedisCluster)
 
     @classmethod
@@ -193,7 +198,7 @@ class AsyncRedisSaver(SyncOnLoop):
     async def aclose(self) -> None:
         """Close the connections that the saver opened itself."""
         if self._owns_redis:
-            await self._redis.aclose()
+            await self._client.aclose()
 
     async def setup(self, *, progress: bool = False) -> None:
         """Check the server, and make the search indexes or bring them up to date; do so once before
@@ -307,8 +312,8 @@ class AsyncRedisSaver(SyncOnLoop):
         # Few need it, and it takes long to import.
         from redisvl.index import AsyncSearchIndex
 
-        schema = self._checkpoints_schema(self._redis)
-        return AsyncSearchIndex(schema, redis_client=self._redis)
+        schema = self._checkpoints_schema(self._client)
+        return AsyncSearchIndex(schema, redis_client=self._client)
 
     async def aput(
         self,

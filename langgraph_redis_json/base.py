@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from threading import Lock
 from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -38,6 +39,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         self._metadata_fields = fields.read(metadata_fields)
         self._memory = Memory()
         self._clustered = False
+        self._turns = Lock()  # of calls that run event loops of their own
         self._lifetimes = lifetimes(ttl, keep_last)
 
     @property

@@ -148,6 +148,9 @@ class SyncOnLoop(BaseRedisSaver):
 
     _on_loop = True
 
+    _is_alone = False
+    """Whether a call runs on an event loop of its own."""
+
     _process = 0
     """The process in which it was."""
 
@@ -192,7 +195,10 @@ class SyncOnLoop(BaseRedisSaver):
         raise NotImplementedError
 
     def _has_loop(self) -> bool:
-        return self._loop is not None and self._process == getpid() and self._loop.is_running()
+        """Whether the saver is awaited on an event loop, one that goes on after the call."""
+        if self._is_alone or self._loop is None or self._process != getpid():
+            return False
+        return self._loop.is_running()
 
     def _wait(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
         try:
@@ -204,21 +210,24 @@ class SyncOnLoop(BaseRedisSaver):
                 "this call would block the event loop that it runs on: await the method of "
                 "the same name with an a in front (aget_tuple, aput, alist …), or use RedisSaver"
             )
-        if self._loop is not None and self._has_loop():
-            return asyncio.run_coroutine_threadsafe(call(), self._loop).result()
+        loop = self._loop
+        if loop is not None and self._has_loop():
+            return asyncio.run_coroutine_threadsafe(call(), loop).result()
 
         async def alone() -> T:
+            self._is_alone = True
             try:
                 return await call()
             finally:
                 # Connections do not outlive the event loop that they were made on.
-                self._loop = None
+                self._loop, self._is_alone = None, False
                 if isinstance(self._redis, Redis):
                     await self._redis.connection_pool.disconnect()
                 else:
                     await self._redis.aclose()
 
-        return asyncio.run(alone())
+        with self._turns:  # another thread's call must not rely on this one's event loop
+            return asyncio.run(alone())
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         return self._wait(lambda: self.aget_tuple(config))

@@ -118,7 +118,7 @@ def _store_list(
             stored.documents[layout.log] = build_log(name, channel, new)
         lengths.pop(layout.log, None)
         lengths[layout.log] = layout.length + len(new)  # the last one is added to next
-    text = orjson.dumps({"type": "msgpack", "log": [list(part) for part in layout.slices]})
+    text = orjson.dumps({"log": [list(part) for part in layout.slices]})
     known = Known(
         version, text, None, layout.slices, items.digests, lengths, items.size, items.digest
     )

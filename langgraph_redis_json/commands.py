@@ -126,6 +126,7 @@ def store(
     ttl: int = 0,
     keep: int = 0,
     aside: Iterable[str] = (),
+    without_writes: Iterable[str] = (),
 ) -> Command:
     """Call scripts/store.lua.
 
@@ -141,6 +142,7 @@ def store(
         keep: how many checkpoints of the last document's namespace are kept; 0 for all.
         ttl: milliseconds that the thread has to live from now; 0 for as long as it does.
         aside: entries of blobs that were sent right before, by commands of their own.
+        without_writes: entries of checkpoints whose pending writes are deleted.
     """
     order = {
         "expected": list(expected.items()),
@@ -150,8 +152,11 @@ def store(
         "ttl": ttl,
         "keep": keep,
         "aside": list(aside),
+        "without_writes": list(without_writes),
     }
-    arguments: list[Argument] = [orjson.dumps(order)]
+    arguments: list[Argument] = [
+        orjson.dumps({key: value for key, value in order.items() if value})
+    ]
     for _, items in appended.values():
         arguments += items
     for entry, document in documents:

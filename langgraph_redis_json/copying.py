@@ -98,7 +98,15 @@ class Copying(Sweeping):
                 for entry in part:
                     with reading(source.key(entry)):
                         expected |= _needed(found[entry], expected)
-                commands.append(store(target, copies, expected=expected, ttl=self.lifetimes.ttl))
+                commands.append(
+                    store(
+                        target,
+                        copies,
+                        expected=expected,
+                        ttl=self.lifetimes.ttl,
+                        without_writes=[entry for entry in part if entry not in pending],
+                    )
+                )
             replies = yield commands
             for due in {due for _, _, due, *_ in replies}:
                 yield from self._live_on(target, due)

@@ -53,6 +53,8 @@ def build_checkpoint(
     """
     body: dict[str, Any] = {**checkpoint}
     body.pop("channel_values", None)
+    if type(body["id"]) is str:  # then it is the checkpoint_id
+        del body["id"]
     versions = checkpoint["channel_versions"]
     # LangGraph gives a DeltaChannel's value only where it takes a snapshot, and expects it
     # again wherever the channel has the same version.
@@ -126,23 +128,12 @@ def build_log(name: CheckpointName, channel: str, items: Sequence[bytes]) -> byt
     return b'%s,"items":[%s]}' % (orjson.dumps(head)[:-1], b",".join(items))
 
 
-class WritesDocument(NamedTuple):
-    """What a ``put_writes`` stores: the document of the checkpoint's writes up to its writes, and
-    the writes, by digest of the task and index."""
-
-    head: bytes
-    writes: dict[str, bytes]
-
-
 def build_writes(
-    name: CheckpointName,
-    writes: Sequence[tuple[str, Any]],
-    task_id: str,
-    task_path: str,
-    serde: SerializerProtocol,
-) -> WritesDocument:
-    """One task's pending writes. The index of a write is its place in the sequence, or for
-    special channels (errors, interrupts …) the one that LangGraph's WRITES_IDX_MAP gives.
+    writes: Sequence[tuple[str, Any]], task_id: str, task_path: str, serde: SerializerProtocol
+) -> dict[str, bytes]:
+    """One task's pending writes, by digest of the task and index. The index of a write is its place
+    in the sequence, or for special channels (errors, interrupts …) the one that LangGraph's
+    WRITES_IDX_MAP gives. scripts/put_writes.lua builds the document around them.
 
     An ordinary write is one JSON text: as a tree it takes three times the memory. A special one,
     which people search, is a tree."""
@@ -159,7 +150,7 @@ def build_writes(
         )
         index = WRITES_IDX_MAP.get(channel, place)
         found[f"{task}:{index}"] = write if index < 0 else orjson.dumps(write.decode())
-    return WritesDocument(orjson.dumps({"format": FORMAT, **name._asdict()})[:-1], found)
+    return found
 
 
 def references(checkpoint: Mapping[str, Any]) -> list[str]:
@@ -211,15 +202,21 @@ def writes_msgpack(serde: SerializerProtocol) -> bool:
 _ZEROS = b"0" * 24
 
 
+_OTHER_QUOTES = bytes.maketrans(b"\"'", b"'\"")
+
+
 def squeeze(text: bytes) -> bytes:
-    """JSON text without most of the zeros that LangGraph's versions begin with: ``~0`` stands for
-    24 of them where a string begins, ``~~`` for a tilde."""
-    return text.replace(b'"~', b'"~~').replace(b'"' + _ZEROS, b'"~0')
+    """JSON text to stand in a JSON text: with single quotes, which need no backslashes there, and
+    without most of the zeros that LangGraph's versions begin with. ``~0`` stands for 24 of them
+    where a string begins, ``~~`` for a tilde."""
+    shorter = text.replace(b'"~', b'"~~').replace(b'"' + _ZEROS, b'"~0')
+    return shorter.translate(_OTHER_QUOTES)
 
 
 def expand(text: bytes) -> bytes:
     """The text that `squeeze` made shorter."""
-    return text.replace(b'"~0', b'"' + _ZEROS).replace(b'"~~', b'"~')
+    found = text.translate(_OTHER_QUOTES)
+    return found.replace(b'"~0', b'"' + _ZEROS).replace(b'"~~', b'"~')
 
 
 def _place(thread_id: str, checkpoint_ns: str) -> str:

@@ -271,10 +271,18 @@ def _number_token(key: str) -> str:
     return _token("number", key, b"")
 
 
-@lru_cache(maxsize=4096)
 def _token(kind: str, key: str, value: bytes) -> str:
+    # What is large is rarely the same twice.
+    hashed = _remembered_hash if len(key) + len(value) < 200 else _hash
+    return hashed(kind, key, value)
+
+
+def _hash(kind: str, key: str, value: bytes) -> str:
     parts = orjson.dumps([kind, key]) + value
     return blake2b(parts, digest_size=8).hexdigest()
+
+
+_remembered_hash = lru_cache(maxsize=4096)(_hash)
 
 
 def _canonical(value: Any) -> Any:

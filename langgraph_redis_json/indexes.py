@@ -74,18 +74,19 @@ def has_coordinator(key_prefix: str) -> Plan[bool]:
 # ---- what setup does
 
 
-def check_server(key_prefix: str, clustered: bool) -> Plan[None]:
+def check_server(key_prefix: str, clustered: bool, *, expiring: bool = False) -> Plan[None]:
     """See that the server has, and lets this user do, what a saver does: a plan.
 
     Args:
         clustered: whether this is a cluster; one whose Search has no coordinator gets no
             indexes, which would each know the threads of one node alone, but a warning.
+        expiring: whether threads get a time to live.
 
     Raises:
         UnsuitableServerError: if the server, its database or the user's permissions do not do.
     """
     yield from _check_commands(key_prefix)
-    yield from _check_eviction(key_prefix)
+    yield from _check_eviction(key_prefix, expiring)
     if clustered and not (yield from has_coordinator(key_prefix)):
         warn(str(CoordinatorMissingError()), stacklevel=2)
         return
@@ -285,15 +286,14 @@ def _check_commands(key_prefix: str) -> Plan[None]:
         raise _forbidden(command, message)
 
 
-def _check_eviction(key_prefix: str) -> Plan[None]:
+def _check_eviction(key_prefix: str, expiring: bool) -> Plan[None]:
     """Warn of a server that deletes keys when it is full."""
     [reply] = yield [script("eviction", keys.thread_keys(key_prefix, _OURS))]
     policy = text(reply)
-    # The volatile policies delete only what has a time to live.
-    if policy.startswith("allkeys"):
+    if policy.startswith("allkeys") or (expiring and policy.startswith("volatile")):
         warn(
-            f"this Redis deletes any key when it is full (maxmemory-policy {policy}), so threads "
-            "can lose checkpoints that they need: set maxmemory-policy to noeviction",
+            f"this Redis deletes keys when it is full (maxmemory-policy {policy}), so threads can "
+            "lose checkpoints that they need: set maxmemory-policy to noeviction",
             stacklevel=2,
         )
 

@@ -89,15 +89,13 @@ class Log:
                 check_format(*parts.pop("$.format"))
                 [found] = parts.values()
                 self._items.update(enumerate(found, first))
-            return [self._item(number) for number in range(start, stop)]
-
-    def _item(self, number: int) -> bytes:
-        decoded = self._decoded.get(number)
-        if decoded is None:
-            if number not in self._items:
-                raise ValueError(f"it has no item {number}")
-            decoded = self._decoded[number] = logs.decode_item(self._items[number])
-        return decoded
+            decoded, wanted = self._decoded, range(start, stop)
+            for number in wanted:
+                if number not in decoded:
+                    if number not in self._items:
+                        raise ValueError(f"it has no item {number}")
+                    decoded[number] = logs.decode_item(self._items.pop(number))
+            return [decoded[number] for number in wanted]
 
 
 def rows(
@@ -167,6 +165,7 @@ def decode_checkpoint(row: Row, channels: Container[str] | None = None) -> Decod
     with reading(row.key):
         fields = parse(row.document)
         body = _decode_members(orjson.loads(expand(fields["checkpoint"].encode())))
+        body.setdefault("id", row.name.checkpoint_id)
         _ = body["channel_versions"]
         channel_values: dict[str, Dumped] = {}
         lists: dict[str, list[bytes]] = {}

@@ -23,6 +23,7 @@ from langgraph.checkpoint.serde.types import TASKS
 
 from langgraph_redis_json import channels, configs, documents, indexes, keys, loading
 from langgraph_redis_json.commands import Command, Listing, Plan, script, store, text
+from langgraph_redis_json.errors import MissingDocumentError
 from langgraph_redis_json.finding import Wanted
 from langgraph_redis_json.keys import CheckpointName, ThreadKeys
 from langgraph_redis_json.loading import DecodedCheckpoint, Row, rows
@@ -39,7 +40,9 @@ class Plans(WholeThreads, Summaries):
     """The operations of one saver."""
 
     def check_server(self) -> Plan[None]:
-        return indexes.check_server(self.key_prefix, self.clustered)
+        return indexes.check_server(
+            self.key_prefix, self.clustered, expiring=self.lifetimes.ttl > 0
+        )
 
     def build_indexes(self) -> Plan[float]:
         return indexes.build(self.key_prefix, self.metadata_fields, self.clustered)
@@ -141,13 +144,13 @@ class Plans(WholeThreads, Summaries):
             return
         if self.on_loop and are_long(value for _, value in writes):
             yield []
-        head, parts = documents.build_writes(name, writes, task_id, task_path, self.serde)
+        found = documents.build_writes(writes, task_id, task_path, self.serde)
         thread = self._thread(name.thread_id)
         [due] = yield [
             script(
                 *("put_writes", thread, self.lifetimes.ttl),
-                *(keys.writes_entry(name.checkpoint_ns, name.checkpoint_id), head),
-                *(part for key_and_write in parts.items() for part in key_and_write),
+                *(keys.writes_entry(name.checkpoint_ns, name.checkpoint_id), documents.FORMAT),
+                *(part for key_and_write in found.items() for part in key_and_write),
             )
         ]
         yield from self._live_on(thread, due)
@@ -260,13 +263,38 @@ class Plans(WholeThreads, Summaries):
     ) -> Plan[Mapping[str, DeltaChannelHistory]]:
         target = configs.target(config)
         checkpoint_ns = target.checkpoint_ns or ""
-        writes: dict[str, list[PendingWrite]] = {channel: [] for channel in channels}
-        seeds: dict[str, Any] = {}
+        thread = self._thread(target.thread_id)
         entry = ""
         if target.checkpoint_id is not None:
             entry = keys.checkpoint_entry(checkpoint_ns, target.checkpoint_id)
+        while True:
+            found = yield from self._history(
+                thread, target.thread_id, checkpoint_ns, entry, channels
+            )
+            if found is not None:
+                return found
+            # The ancestors were pruned meanwhile. What is left of the thread has all that it needs.
+            if entry:
+                [there] = yield [("ZSCORE", thread.contents, entry)]
+                if there is None:
+                    raise MissingDocumentError(key=thread.key(entry), missing=thread.key(entry))
+
+    def _history(
+        self,
+        thread: ThreadKeys,
+        thread_id: str,
+        checkpoint_ns: str,
+        entry: str,
+        channels: Sequence[str],
+    ) -> Plan[Mapping[str, DeltaChannelHistory] | None]:
+        """The history of a checkpoint's channels; None if ancestors were deleted meanwhile.
+
+        Args:
+            entry: the checkpoint's, "" for the newest one.
+        """
+        writes: dict[str, list[PendingWrite]] = {channel: [] for channel in channels}
+        seeds: dict[str, Any] = {}
         start, size = "after", PAGE
-        thread = self._thread(target.thread_id)
         while len(seeds) < len(writes):
             open_channels = [channel for channel in writes if channel not in seeds]
             [reply] = yield [
@@ -275,7 +303,7 @@ class Plans(WholeThreads, Summaries):
                     *open_channels,
                 )
             ]
-            for row in rows(thread, target.thread_id, reply):
+            for row in rows(thread, thread_id, reply):
                 decoded = loading.decode_checkpoint(row, channels=open_channels)
                 # A checkpoint's own writes come after its value, and lead to its child.
                 for write in reversed(loading.load_writes(row, self.serde, open_channels)):
@@ -283,6 +311,8 @@ class Plans(WholeThreads, Summaries):
                 for channel in [c for c in open_channels if c in decoded.channel_values]:
                     seeds[channel] = self.serde.loads_typed(decoded.channel_values[channel])
                     open_channels.remove(channel)
+            if reply[3] is None:
+                return None
             entry, start, size = text(reply[3]), "from", size * 2
             if not entry:
                 break

@@ -118,7 +118,7 @@ class WholeThreads(Copying):
             entries: all of its checkpoints, in order.
         """
         needed = {*kept, *(yield from self._ancestors_needed(thread, entries, kept))}
-        for page in pages((entry for entry in entries if entry not in needed), CHUNK // 2):
+        for page in pages((entry for entry in entries if entry not in needed), CHUNK // 4):
             yield [script("delete_checkpoints", thread, *page)]
         yield from self._sweep(thread)
 

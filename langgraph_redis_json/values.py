@@ -313,14 +313,15 @@ def is_kept(number: float) -> bool:
 
 def unmark(node: Any) -> Any:
     """Put what `mark` replaced, and msgpack's extension types, in place of tags."""
-    if type(node) is list:
-        return [unmark(item) for item in node]
-    if isinstance(node, dict):
+    kind = type(node)
+    if kind is dict or kind is _Tag:
         for first in node:
             if first[:1] == "$":
                 return _UNMARK[first](node)
             break
         return {key: unmark(value) for key, value in node.items()}
+    if kind is list:
+        return [unmark(item) for item in node]
     return node
 
 

@@ -216,3 +216,41 @@ def test_a_copy_while_threads_change(
         one.prune([source, copy], strategy="delete")
     one.prune([source, copy], strategy="delete")
     account(redis_client, key_prefix)
+
+
+def test_two_sweeps_leave_what_a_put_needs(savers: tuple[RedisSaver, RedisSaver]) -> None:
+    one, other = savers
+    put(one, "0", {"small": 1})
+    blob = {"blob": BIG}
+    put(one, "1", blob, metadata={"run_id": "run"})
+    seen = other.get_tuple(config())
+    assert seen is not None
+
+    def marks(commands: Any) -> bool:
+        return any("mark" in command for command in commands)
+
+    def frees(commands: Any) -> bool:
+        return any("free" in command for command in commands)
+
+    def until(plan: Any, reached: Callable[[Any], bool]) -> Any:
+        commands = next(plan)
+        while not reached(commands):
+            commands = plan.send(one._execute(commands))
+        return commands
+
+    def finish(plan: Any, commands: Any) -> None:
+        try:
+            while True:
+                commands = plan.send(one._execute(commands))
+        except StopIteration:
+            pass
+
+    # Both have found no reference; the second one has also marked the blob, and found none again.
+    first, second = one._plans.delete_for_runs(["run"]), one._plans.prune(["thread"], "keep_latest")
+    marking = until(first, marks)
+    freeing = until(second, frees)
+    other.put(seen.config, checkpoint("2", blob), {"step": 2}, {})
+    finish(first, marking)
+    finish(second, freeing)
+    for saver in savers:
+        assert saver.get_tuple(config()).checkpoint["channel_values"] == blob  # type: ignore[union-attr]

@@ -161,3 +161,13 @@ def test_a_document_that_is_gone_is_not_just_left_out(
     with pytest.raises(MissingDocumentError) as raised:
         saver.copy_thread("thread", "copy")
     assert key in str(raised.value)
+
+
+@each_saver
+def test_the_copy_of_a_checkpoint_without_writes_has_none(saver: Saver) -> None:
+    put(saver, "1")
+    saver.copy_thread("thread", "copy")
+    saver.put_writes(config("copy", "", "1"), [(INTERRUPT, 1)], "task")
+    saver.copy_thread("thread", "copy")
+    assert saver.get_tuple(config("copy")).pending_writes == []
+    assert {found.status for found in saver.threads()} == {"idle"}

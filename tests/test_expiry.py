@@ -16,6 +16,7 @@ from langgraph.checkpoint.serde.types import INTERRUPT
 from test_beside_writers import fill, run_with_break
 
 from langgraph_redis_json import RedisSaver, ThreadMissingError, indexes
+from langgraph_redis_json.memory import LARGE
 
 MINUTE = 60_000
 """Milliseconds."""
@@ -376,7 +377,7 @@ def test_a_thread_of_many_keys(
     assert step == (3 if change == "use" else 2)
 
 
-@pytest.mark.parametrize("first", ["use", "expire", "pin", "shorten"])
+@pytest.mark.parametrize("first", ["use", "shorten"])
 @pytest.mark.parametrize(
     ("second", "dies"),
     [("use", True), ("expire", True), ("pin", True), ("expire", False), ("delete", False)],
@@ -413,6 +414,33 @@ def test_two_change_a_deadline_at_once(
         if second == "delete":
             crowd(saver, MANY + 10)
     assert step > 0
+
+
+def test_another_deadline_in_the_midst_begins_anew(
+    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    """Who goes on after another has begun, and died, gives all keys the other's deadline."""
+    saver: Any = make_saver(SAVER)
+    crowd(saver, 2 * MANY + 10)
+    first, second = saver._plans.expire("thread", 10), saver._plans.expire("thread", 1_000)
+    assert run_with_break(saver, first, 2, lambda: begin(saver, second))
+    account(redis_client, key_prefix)
+    assert deadline(redis_client, key_prefix) > now(redis_client) + 900 * MINUTE
+
+
+def test_large_values_that_are_sent_by_themselves(
+    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    saver: Any = make_saver(SAVER, ttl={"default_ttl": 10})
+    put(saver, "1", {"huge": "x" * 3_000_000})
+    account(redis_client, key_prefix)
+    # Who dies before the checkpoint is stored leaves nothing for ever.
+    made = checkpoint("2", {"huge": "y" * 3_000_000}, {"huge": 2})
+    commands = next(saver._plans.put(config(), made, {}, {"huge": 2}))
+    saver._execute(commands[:-1])
+    assert all(end > 0 for end in deadlines(redis_client, key_prefix))
+    put(saver, "2", {"huge": "y" * 3_000_000}, {"huge": 2})
+    account(redis_client, key_prefix)
 
 
 def test_a_change_that_was_cut_short(
@@ -465,3 +493,16 @@ def test_what_outlives_its_thread_is_not_there(
     put(other, "9", values, newest.checkpoint["channel_versions"], parent="8")
     assert other.get(config())["channel_values"] == values
     other.delete_thread("thread")
+
+
+@pytest.mark.parametrize("client", [SAVER], indirect=True)
+def test_a_large_value_lives_as_long_as_its_thread(
+    make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    saver = make_saver(client, ttl={"default_ttl": 60})
+    put(saver, "1")
+    put(saver, "2", {"large": "x" * 2 * LARGE})
+    assert deadline(redis_client, key_prefix) > now(redis_client)
+    saver.pin("thread")
+    put(saver, "3", {"large": "y" * 2 * LARGE}, {"large": 3})
+    assert deadline(redis_client, key_prefix) == -1

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import redis
-from checkpoints import BIG, checkpoint, config, each_saver, found_keys
-from conftest import Saver
+from checkpoints import BIG, checkpoint, config, each_saver, found_keys, put
+from conftest import Client, Saver
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.types import ERROR
 from langgraph.types import Send
 
-from langgraph_redis_json import DamagedDocumentError, plans
+from langgraph_redis_json import DamagedDocumentError, MissingDocumentError, RedisSaver, plans
 
 
 class Both:
@@ -139,3 +139,43 @@ def test_a_damaged_ancestor_is_named(
     with pytest.raises(DamagedDocumentError) as raised:
         both.saver.get_delta_channel_history(config=config(), channels=["a"])
     assert key in str(raised.value)
+
+
+@pytest.mark.parametrize("client", [Client(RedisSaver, 3, False)], indirect=True)
+@pytest.mark.parametrize("asked", [None, "kept", "pruned"])
+def test_a_thread_that_is_pruned_meanwhile(saver: RedisSaver, asked: str | None) -> None:
+    count = 2 * plans.PAGE
+    put(saver, "000", {"a": 0}, {"a": 0})
+    for number in range(1, count):
+        delta = {"counters_since_delta_snapshot": {"a": (1, 1)}}
+        parent = f"{number - 1:03}"
+        made = put(saver, f"{number:03}", versions={"a": number}, parent=parent, metadata=delta)
+        saver.put_writes(made, [("a", number)], "task")
+
+    def snapshot() -> None:
+        parent, newest = f"{count:03}", f"{count + 1:03}"
+        put(saver, parent, {"a": "all"}, {"a": count}, parent=f"{count - 1:03}")
+        put(saver, newest, versions={"a": count + 1}, parent=parent, metadata=delta)
+        saver.prune(["thread"])
+
+    place = {None: None, "kept": f"{count + 1:03}", "pruned": f"{count - 1:03}"}[asked]
+    plan = saver._plans.get_delta_channel_history(config("thread", "", place), ["a"])
+
+    def history() -> Any:
+        try:
+            commands = next(plan)
+            if asked == "kept":
+                snapshot()
+            commands = plan.send(saver._execute(commands))
+            if asked != "kept":
+                snapshot()
+            while True:
+                commands = plan.send(saver._execute(commands))
+        except StopIteration as done:
+            return done.value
+
+    if asked == "pruned":
+        with pytest.raises(MissingDocumentError):
+            history()
+    else:
+        assert history() == {"a": {"writes": [], "seed": "all"}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import pytest
 import redis
@@ -12,6 +13,8 @@ from langchain_core.messages import AIMessage
 from langgraph.checkpoint.base import WRITES_IDX_MAP, writes_sort_key
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME, SCHEDULED
 from langgraph.types import Interrupt, Send
+
+from langgraph_redis_json.documents import FORMAT
 
 SPECIAL = [ERROR, INTERRUPT, RESUME, SCHEDULED]
 
@@ -158,3 +161,21 @@ def test_interrupts_and_errors_are_found_by_search(
     for channel, count in {INTERRUPT: 2, ERROR: 2, "a": 0, "b": 0, RESUME: 0}.items():
         query = f"@channel:{{{channel}}}"
         assert indexed(redis_client, f"{key_prefix}:langgraph_writes", query) == count
+
+
+@each_saver
+@strange
+def test_the_document_says_whose_writes_it_has(
+    saver: Saver, redis_client: redis.Redis, key_prefix: str, text: str
+) -> None:
+    checkpoint_id = text.replace("\0", "") or "1"
+    saver.put_writes(config(text, text, checkpoint_id), [("channel", 1)], "task")
+    [key] = found_keys(redis_client, key_prefix, "checkpoint_write")
+    document = json.loads(redis_client.execute_command("JSON.GET", key))
+    assert document.pop("writes")
+    assert document == {
+        "format": FORMAT,
+        "thread_id": text,
+        "checkpoint_ns": text,
+        "checkpoint_id": checkpoint_id,
+    }

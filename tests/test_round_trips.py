@@ -14,8 +14,9 @@ import redis
 from checkpoints import BIG, checkpoint, config, each_saver, found_keys, ids, put
 from conftest import Client, MakeSaver, Saver
 from langgraph.checkpoint.serde.types import TASKS
+from test_expiry import crowd
 
-from langgraph_redis_json import keys, plans, threads
+from langgraph_redis_json import RedisSaver, keys, plans, threads
 from langgraph_redis_json.memory import LARGE
 
 
@@ -316,3 +317,29 @@ def test_threads(saver: Saver, proxy: CountingProxy, make_saver: MakeSaver, clie
     assert proxy.count(lambda: list(saver.threads(limit=0))) == 0
     assert proxy.count(lambda: list(saver.threads())) == 2
     assert proxy.count(lambda: list(saver.threads({"n": {"$ne": 5}}, limit=20))) == 2
+
+
+@each_saver
+def test_lifetimes(proxy: CountingProxy, make_saver: MakeSaver, client: Client) -> None:
+    # A use is one trip, whether it moves the deadline or not; for many keys there are more trips,
+    # once in a quarter of the TTL.
+    saver = make_saver(client, ttl={"default_ttl": 10, "refresh_on_read": True}, keep_last=3)
+    put(saver, "warm")
+    saver.get_tuple(config())
+    saver.expire("thread", 100)
+    for number in range(6):
+        assert proxy.count(lambda: put(saver, f"{number}", {"big": BIG}, {"big": number})) == 1  # noqa: B023
+    for verb in (
+        lambda: saver.expire("thread", 1),
+        lambda: saver.get_tuple(config()),
+        lambda: saver.pin("thread"),
+        lambda: saver.get_tuple(config()),
+        lambda: put(saver, "7"),
+        lambda: saver.expire("thread", 1),
+        lambda: put(saver, "8"),
+    ):
+        assert proxy.count(verb) == 1
+    crowd(make_saver(Client(RedisSaver, 3, False), setup=False), 2_000)
+    assert proxy.count(lambda: saver.expire("thread", 1)) == 2
+    assert proxy.count(lambda: put(saver, "9")) == 3
+    assert proxy.count(lambda: put(saver, "91")) == 1

@@ -2,7 +2,8 @@
 -- ARGV[3] is the escaped namespace, ARGV[4] the checkpoint's entry or '' for the newest one,
 -- ARGV[5] 'after' to begin with its parent or 'from' to begin with itself, ARGV[6] how many
 -- ancestors at most; then come the channels: the walk ends where each has a value.
--- Returns what read.lua does, and the entry to go on from, '' if the walk has ended.
+-- Returns what read.lua does, and the entry to go on from: '' if the walk has ended, nil if the
+-- checkpoint to begin 'from', which an earlier call has seen, was deleted since.
 
 local namespace, entry = ARGV[3], ARGV[4]
 local open, count = {}, 0
@@ -25,7 +26,11 @@ while entry ~= '' and count > 0 and #rows < tonumber(ARGV[6]) do
   local row = rows_of({ entry })[1]
   if not row[2] or row[4] == 0 then
     -- The thread begins here, or was pruned up to here, unless the contents say otherwise.
-    if row[4] == 1 then rows[#rows + 1] = row end
+    if row[4] == 1 then
+      rows[#rows + 1] = row
+    elseif #rows == 0 and ARGV[5] == 'from' then
+      return { {}, {}, {}, false }
+    end
     entry = ''
     break
   end
@@ -49,4 +54,5 @@ while entry ~= '' and count > 0 and #rows < tonumber(ARGV[6]) do
   end
   entry = parent_of(entry)
 end
-return { rows, blobs, logged(ranges), count > 0 and entry or '' }
+local more = count > 0 and entry ~= '' and redis.call('ZSCORE', contents, entry)
+return { rows, blobs, logged(ranges), more and entry or '' }

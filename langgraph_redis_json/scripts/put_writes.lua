@@ -1,12 +1,25 @@
 -- Add writes to a checkpoint's pending writes.
--- ARGV[3] is the TTL as use() takes it, ARGV[4] their entry, ARGV[5] their document up to the writes,
+-- ARGV[3] is the TTL as use() takes it, ARGV[4] their entry, ARGV[5] the format of their document;
 -- then come the digest of the task with the index of the write, and the write, …
 -- Returns what use() returns.
 -- An ordinary write (index 0 and up) keeps the first value, a special one the last.
 
-local entry, head = ARGV[4], ARGV[5]
+local entry = ARGV[4]
 local key = key_of(entry)
 local special = false
+
+-- The document up to the writes. Its ids come from its names: a step so sends them once.
+local CHARACTERS = {
+  [';.'] = ':', [';;'] = ';', ['|('] = '{', ['||'] = '|', ['~)'] = '}', ['~~'] = '~',
+  ['\1\1'] = '\0', ['\1\2'] = '\1',
+}
+local function unescape(part) return cjson.encode((part:gsub('[;|~\1].', CHARACTERS))) end
+local function head()
+  local namespace, id = entry:match('^w:(.*):(.*)$')
+  return ('{"format":%s,"thread_id":%s,"checkpoint_ns":%s,"checkpoint_id":%s,'):format(
+    ARGV[5], thread == '{~}' and '""' or unescape(thread:sub(2, -2)), unescape(namespace), unescape(id)
+  )
+end
 
 redis.call('ZADD', contents, 0, entry)
 local is_there = redis.call('EXISTS', key) == 1
@@ -24,7 +37,7 @@ for i = 6, #ARGV, 2 do
 end
 local text = '"writes":{' .. table.concat(writes, ',') .. '}}'
 if not is_there then
-  redis.call('JSON.SET', key, '$', head .. ',' .. text)
+  redis.call('JSON.SET', key, '$', head() .. text)
 elseif #writes > 0 then
   -- All at once: the index looks at the whole document after each command. (A merge would drop
   -- nulls, but ordinary writes are texts.)

@@ -9,7 +9,9 @@ local step = ARGV[3]
 for i = 4, #ARGV do
   local entry = ARGV[i]
   if step == 'mark' then
-    if redis.call('ZREM', contents, entry) == 1 then
+    -- Where another sweep's mark stands, this was sent anew since: it is needed.
+    local marked = redis.call('ZSCORE', contents, 'x' .. entry)
+    if not marked and redis.call('ZREM', contents, entry) == 1 then
       redis.call('ZADD', contents, 0, 'x' .. entry)
     end
   elseif redis.call('ZREM', contents, 'x' .. entry) == 1 then

@@ -30,7 +30,8 @@ from langgraph_redis_json import AsyncRedisSaver, CoordinatorMissingError, Redis
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     directory: Path = tmp_path_factory.mktemp("cluster")
-    with cluster(directory) as made:
+    # No primary is to be given up because the machine is busy.
+    with cluster(directory, "--cluster-node-timeout", "10000") as made:
         yield made
 
 

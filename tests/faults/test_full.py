@@ -128,6 +128,20 @@ def test_no_warning_where_nothing_is_evicted(
 
 
 @each_saver
+@pytest.mark.parametrize("policy", ["volatile-lru", "volatile-ttl"])
+def test_setup_warns_of_eviction_of_what_expires(
+    client: Client,
+    make_saver: MakeSaver,
+    redis_client: redis.Redis,
+    unlimited: Callable[[], None],
+    policy: str,
+) -> None:
+    redis_client.config_set("maxmemory-policy", policy)
+    with pytest.warns(UserWarning, match=f"maxmemory-policy {policy}.*to noeviction"):
+        make_saver(client, ttl={"default_ttl": 60})
+
+
+@each_saver
 def test_what_a_volatile_policy_leaves(
     saver: Saver, redis_client: redis.Redis, unlimited: Callable[[], None]
 ) -> None:

@@ -30,11 +30,13 @@ MEGABYTE = 2**20
 # ---- 200 conversations at once
 
 
-async def converse(saver: AsyncRedisSaver, thread: str, end: float, took: list[float]) -> int:
+async def converse(
+    saver: AsyncRedisSaver, thread: str, first: int, end: float, took: array[float]
+) -> int:
     """Steps of a conversation, as a run of a graph makes them, until a time."""
-    step = 0
+    step = first
     messages: list[dict[str, Any]] = []
-    while time.monotonic() < end or step < 2:
+    while time.monotonic() < end or step < first + 2:
         begun = time.perf_counter()
         # Each conversation starts anew after 40 messages, so that memory can stay flat.
         messages = [*messages[-39:], {"id": f"{thread}-{step}", "text": "x" * 300}]
@@ -51,14 +53,14 @@ async def converse(saver: AsyncRedisSaver, thread: str, end: float, took: list[f
         step += 1
         if step % 20 == 0:
             await saver.aprune([thread])
-    return step
+    return step - first
 
 
 async def test_two_hundred_conversations(redis_url: str, key_prefix: str) -> None:
     seconds = times(2, 60)
     pool = redis.asyncio.BlockingConnectionPool.from_url(redis_url, max_connections=50, timeout=60)
     admin = redis.Redis.from_url(redis_url)
-    took: list[float] = []
+    took = array("d")
     heaps = []
     async with AsyncRedisSaver(pool, key_prefix=key_prefix) as saver:
         await saver.setup()
@@ -68,7 +70,7 @@ async def test_two_hundred_conversations(redis_url: str, key_prefix: str) -> Non
         for half in range(2):  # the second half must need no more than the first
             end = time.monotonic() + seconds / 2
             steps = await asyncio.gather(
-                *(converse(saver, f"{half}-{n}", end, took) for n in range(200))
+                *(converse(saver, f"thread-{n}", half * 1_000_000, end, took) for n in range(200))
             )
             assert min(steps) >= 2
             gc.collect()
