@@ -364,7 +364,7 @@ class AsyncRedisSaver(SyncOnLoop):
         await self._run(self._plans.put_writes(config, writes, task_id, task_path))
 
     async def adelete_thread(self, thread_id: str) -> None:
-        """Delete everything of a thread. One round trip for each 1,000 keys."""
+        """Delete everything of a thread. One round trip for each 500 keys."""
         await self._run(self._plans.delete_thread(thread_id))
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:

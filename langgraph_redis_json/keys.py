@@ -12,8 +12,8 @@ thread by an *entry*: a letter for the kind, then what follows the thread in the
     t                      checkpoint_thread:{thread}
 
 Two kinds of entry name no key: ``d:…`` says what deadline the keys are being given, or that the
-thread is pinned (scripts/lifetimes.lua); an ``x`` in front of a blob's or log's entry says that it
-is about to be freed (scripts/sweep.lua).
+thread is pinned (scripts/lifetimes.lua); an ``x`` in front of a blob's or log's entry, and a number
+behind it, say that it is about to be freed (scripts/sweep.lua).
 
 Channel versions are shortened to a digest: a sorted set whose entries have at most 64 bytes
 is one compact block of memory. The documents hold them in full.

@@ -362,7 +362,7 @@ class RedisSaver(AsyncInThreads):
         self._run(self._plans.put_writes(config, writes, task_id, task_path))
 
     def delete_thread(self, thread_id: str) -> None:
-        """Delete everything of a thread. One round trip for each 1,000 keys."""
+        """Delete everything of a thread. One round trip for each 500 keys."""
         self._run(self._plans.delete_thread(thread_id))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:

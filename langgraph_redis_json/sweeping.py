@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from secrets import token_urlsafe
 from typing import Any, TypeVar
 
 import orjson
@@ -87,10 +88,13 @@ class Sweeping(Deadlines):
         found = yield from self._references(thread, checkpoints)
         yield from self._compact(thread, found, lists)
         unneeded = [entry for entry in blobs + lists if entry not in found.needed]
+        number = token_urlsafe(6)
         for page in pages(unneeded, PAGE):
-            yield [script("sweep", thread, "mark", *page)]
+            yield [script("sweep", thread, "mark", number, *page)]
         # An earlier sweep that was cut short has left its marks.
-        marks = [*unneeded, *(entry[1:] for entry in marked)]
+        for page in pages(marked, PAGE):
+            yield [script("sweep", thread, "adopt", number, *page)]
+        marks = [*unneeded, *(mark[1:].rpartition(" ")[0] for mark in marked)]
         if not marks:
             return
         [checkpoints] = yield from self._entries(thread, "c:")
@@ -99,7 +103,7 @@ class Sweeping(Deadlines):
             kept = [entry for entry in page if entry in found.needed]
             gone = [entry for entry in page if entry not in found.needed]
             yield [
-                script("sweep", thread, step, *some)
+                script("sweep", thread, step, number, *some)
                 for step, some in (("keep", kept), ("free", gone))
                 if some
             ]

@@ -72,12 +72,19 @@ class WholeThreads(Copying):
                 yield from self.delete_thread(thread_id)
                 continue
             thread = self._thread(configs.thread(thread_id))
-            [entries] = yield from self._entries(thread, "c:")
+            entries, writes = yield from self._entries(thread, "c:", "w:")
             # Entries sort by namespace, then by id: the last one of a namespace is its newest.
-            newest = {entry.split(":")[1]: entry for entry in entries}.values()
-            finished = yield from self._of_finished_calls(thread, [*newest])
-            kept = {entry for entry in newest if entry not in finished}
-            yield from self._delete_checkpoints(thread, entries, kept)
+            newest = {entry.split(":")[1]: entry for entry in entries}
+            finished = yield from self._of_finished_calls(thread, [*newest.values()])
+            kept = {entry for entry in newest.values() if entry not in finished}
+            # Writes may come before their checkpoint, but also after that was pruned.
+            there = {*entries}
+            late = [
+                entry
+                for entry in (f"c{write[1:]}" for write in writes)
+                if entry not in there and entry < newest.get(entry.split(":")[1], "")
+            ]
+            yield from self._delete_checkpoints(thread, sorted([*entries, *late]), kept)
 
     def _keep_last(self, thread: ThreadKeys, new: str, count: int) -> Plan[None]:
         """Delete all but the newest so many checkpoints of a namespace, and a new one."""

@@ -250,7 +250,8 @@ def test_two_sweeps_leave_what_a_put_needs(savers: tuple[RedisSaver, RedisSaver]
     marking = until(first, marks)
     freeing = until(second, frees)
     other.put(seen.config, checkpoint("2", blob), {"step": 2}, {})
-    finish(first, marking)
+    looking = first.send(one._execute(marking))
     finish(second, freeing)
+    finish(first, looking)
     for saver in savers:
         assert saver.get_tuple(config()).checkpoint["channel_values"] == blob  # type: ignore[union-attr]

@@ -225,3 +225,20 @@ def test_many_checkpoints_go(
     assert ids(saver.list(config())) == ["1199"]
     # The checkpoint, its blob, the thread and the table of contents.
     assert len(found_keys(redis_client, key_prefix)) == 4
+
+
+@each_saver
+def test_writes_that_come_after_their_checkpoint_was_pruned(
+    saver: Saver, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    for number in range(1, 4):
+        put(saver, f"{number}", {"channel": number}, {"channel": number})
+    saver.prune(["thread"])
+    saver.put_writes(config(checkpoint_id="1"), [("channel", "late")], "task")
+    saver.put_writes(config(checkpoint_id="9"), [("channel", "early")], "task")
+    saver.put_writes(config("thread", "sub", "1"), [("channel", "early")], "task")
+    saver.prune(["thread"])
+    found = [
+        key.rpartition("}")[2] for key in found_keys(redis_client, key_prefix, "checkpoint_write")
+    ]
+    assert found == ["::9", ":sub:1"]

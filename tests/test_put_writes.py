@@ -14,6 +14,7 @@ from langgraph.checkpoint.base import WRITES_IDX_MAP, writes_sort_key
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME, SCHEDULED
 from langgraph.types import Interrupt, Send
 
+from langgraph_redis_json import keys
 from langgraph_redis_json.documents import FORMAT
 
 SPECIAL = [ERROR, INTERRUPT, RESUME, SCHEDULED]
@@ -179,3 +180,18 @@ def test_the_document_says_whose_writes_it_has(
         "checkpoint_ns": text,
         "checkpoint_id": checkpoint_id,
     }
+
+
+@each_saver
+def test_writes_of_a_thread_that_vanished_are_nobodys(
+    saver: Saver, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    put(saver, "1")
+    saver.put_writes(config(checkpoint_id="1"), [("a", "old"), (INTERRUPT, "old")], "task")
+    # What is left when a process dies while it gives a long thread another deadline.
+    redis_client.delete(keys.thread_keys(key_prefix, "thread").contents)
+    put(saver, "1")
+    assert pending(saver) == []
+    assert [found.status for found in saver.threads()] == ["idle"]
+    saver.put_writes(config(checkpoint_id="1"), [("a", "new")], "task")
+    assert pending(saver) == [("task", "a", "new")]

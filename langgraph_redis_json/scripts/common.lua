@@ -12,7 +12,7 @@ local retain -- of retention.lua, which few calls need
 
 -- The key that an entry of the table of contents names. sweep.lua puts an x in front of some.
 local function key_of(entry)
-  if entry:sub(1, 1) == 'x' then entry = entry:sub(2) end
+  if entry:sub(1, 1) == 'x' then entry = entry:match('^x(.*) .-$') end
   return prefix .. KINDS[entry:sub(1, 1)] .. ':' .. thread .. entry:sub(2)
 end
 

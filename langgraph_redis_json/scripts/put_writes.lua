@@ -21,8 +21,9 @@ local function head()
   )
 end
 
-redis.call('ZADD', contents, 0, entry)
-local is_there = redis.call('EXISTS', key) == 1
+-- A document that is not named is of a thread that vanished before.
+local is_new = redis.call('ZADD', contents, 0, entry) == 1
+local is_there = not is_new and redis.call('EXISTS', key) == 1
 local writes = {}
 for i = 6, #ARGV, 2 do
   local name, write = ARGV[i], ARGV[i + 1]

@@ -100,7 +100,10 @@ local function rows_of(wanted)
     return redis.call('ZSCORE', contents, names[i]) and 1 or 0
   end
   for i = 1, #names, 2 do
-    rows[#rows + 1] = { names[i], found[i], found[i + 1], is_named(i), is_named(i + 1) }
+    -- A document that is not named is of a thread that vanished before.
+    local writes_named = is_named(i + 1)
+    local writes = writes_named == 1 and found[i + 1]
+    rows[#rows + 1] = { names[i], found[i], writes, is_named(i), writes_named }
   end
   return rows
 end

@@ -78,7 +78,7 @@ end
 
 if root then
   local is_plain = order.summary and newest('') == root
-    and redis.call('EXISTS', key_of(writes_of(root))) == 0
+    and not redis.call('ZSCORE', contents, writes_of(root))
   if is_plain then summarize(ARGV[#ARGV]:sub(1, order.summary)) else refresh_thread() end
   names[#names + 1] = 't'
 end

@@ -16,7 +16,8 @@ end
 
 -- "interrupted", "error" or "idle", by the special writes of the tasks.
 local function status_of(writes)
-  local channels = redis.call('JSON.GET', key_of(writes), '$.writes.*.channel')
+  local named = redis.call('ZSCORE', contents, writes)
+  local channels = named and redis.call('JSON.GET', key_of(writes), '$.writes.*.channel')
   if not channels then return 'idle' end
   for _, status in ipairs({ { '"__interrupt__"', 'interrupted' }, { '"__error__"', 'error' } }) do
     if channels:find(status[1], 1, true) then return status[2] end
