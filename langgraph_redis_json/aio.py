@@ -204,11 +204,10 @@ class AsyncRedisSaver(SyncOnLoop):
         """Check the server, and make the search indexes or bring them up to date; do so once before
         use, and after each upgrade.
 
-        Doing it again, from several processes at once too, changes nothing. Fields that an index
-        lacks are added to it; for any other change another index is made beside it and takes its
-        place when it is complete. Documents are not touched, others may go on writing, and searches
-        are answered by the old index until then. Where documents are there already this returns
-        when they are indexed.
+        Doing it again, from several processes at once too, changes nothing. Where an index is not
+        as its schema, another one is made beside it and takes its place when it is complete.
+        Documents are not touched, others may go on writing, and searches are answered by the old
+        index until then. Where documents are there already this returns when they are indexed.
 
         Args:
             progress: whether to show a bar while documents are indexed. It needs rich, which the
@@ -268,7 +267,8 @@ class AsyncRedisSaver(SyncOnLoop):
         Raises:
             ValueError, TypeError: at once, for a filter or a config that does not do.
             IndexMissingError: if a filter, or None for all threads, needs the index that
-                `setup` makes; MetadataFieldMissingError, if that lacks a field.
+                `setup` makes; MetadataFieldMissingError, if that lacks a field;
+                IndexIncompleteError, while the server fills it, after a restart say.
             MissingDocumentError, DamagedDocumentError: as `get_tuple`.
         """
         return self._iterate(self._plans.list_checkpoints(config, filter, before, limit))
@@ -295,7 +295,7 @@ class AsyncRedisSaver(SyncOnLoop):
 
         Raises:
             ValueError, TypeError: at once, for a filter or a status that does not do.
-            IndexMissingError, MetadataFieldMissingError: as `list`.
+            IndexMissingError, MetadataFieldMissingError, IndexIncompleteError: as `list`.
             DamagedDocumentError: if a thread's document was altered.
         """
         return self._iterate(self._plans.list_threads(filter, status, limit))
@@ -364,7 +364,7 @@ class AsyncRedisSaver(SyncOnLoop):
         await self._run(self._plans.put_writes(config, writes, task_id, task_path))
 
     async def adelete_thread(self, thread_id: str) -> None:
-        """Delete everything of a thread. One round trip for each 500 keys."""
+        """Delete everything of a thread. One round trip for each 250 keys."""
         await self._run(self._plans.delete_thread(thread_id))
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:

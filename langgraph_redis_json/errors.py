@@ -27,8 +27,13 @@ class CoordinatorMissingError(CheckpointError):
 
 
 class MetadataFieldMissingError(IndexMissingError):
-    """The search index "{index}" cannot answer a range of the metadata field "{field}": {why}.
-    Call setup() on a saver with these metadata_fields, and try again."""
+    """The search index "{index}" does not have the metadata field "{field}" as this saver declares
+    it: call setup() on this saver once before you filter by a range of it."""
+
+
+class IndexIncompleteError(CheckpointError):
+    """The server is still filling the search index "{index}" ({share} done), after a restart say,
+    and could answer from a part only. Try again, or call setup(), which waits until it is done."""
 
 
 class UnindexedDocumentsError(CheckpointError):

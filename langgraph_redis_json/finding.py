@@ -203,19 +203,17 @@ class Finding:
         return (yield from with_cursor(search))
 
     def _ask(self, index: str, filter: Filter, command: Command) -> Plan[Any]:
-        """The reply to a search. One that asks metadata fields sees first, in the same trip, that
-        the index has them: where it has not, the server finds nothing and says nothing.
+        """The reply to a search, from an index of which the same trip says that it can answer.
 
         Raises:
             CoordinatorMissingError: on a cluster, if the search goes over one node alone.
+            IndexMissingError, IndexIncompleteError, MetadataFieldMissingError: see there.
         """
         if self.clustered and not (yield from indexes.has_coordinator(self.key_prefix)):
             raise CoordinatorMissingError
-        checks: list[Command] = [("FT.INFO", index)] if filter.fields else []
         with _needed(index):
-            *infos, reply = yield [*checks, command]
-        for info in infos:
-            indexes.check_fields(index, info, filter.fields, self.metadata_fields)
+            info, reply = yield [("FT.INFO", index), command]
+        indexes.check_answers(index, info, filter.fields, self.metadata_fields)
         return reply
 
     def _read(self, names: Sequence[CheckpointName]) -> Plan[list[Row]]:

@@ -12,7 +12,7 @@ from langgraph_redis_json.keys import ThreadKeys
 from langgraph_redis_json.loading import reading
 from langgraph_redis_json.sweeping import pages
 
-CHUNK = 500
+CHUNK = 250
 """Keys that one call deletes: other clients wait for no more than that."""
 
 
@@ -125,7 +125,7 @@ class WholeThreads(Copying):
             entries: all of its checkpoints, in order.
         """
         needed = {*kept, *(yield from self._ancestors_needed(thread, entries, kept))}
-        for page in pages((entry for entry in entries if entry not in needed), CHUNK // 4):
+        for page in pages((entry for entry in entries if entry not in needed), CHUNK // 2):
             yield [script("delete_checkpoints", thread, *page)]
         yield from self._sweep(thread)
 

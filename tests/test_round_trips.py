@@ -93,7 +93,7 @@ def proxy(redis_url: str) -> CountingProxy:
 def saver(make_saver: MakeSaver, client: Client) -> Saver:
     """A saver that has its connection, on a server that has its scripts."""
     made = make_saver(client)
-    put(made, "1", thread_id="warm")
+    put(made, "1", {"big": BIG}, thread_id="warm")
     made.put_writes(config("warm", "", "1"), [("channel", 1)], "task")
     list(made.list(None))
     made.get_delta_channel_history(config=config("warm"), channels=["channel"])

@@ -69,7 +69,7 @@ def test_sixteen_threads(saver: Saver, redis_client: redis.Redis, key_prefix: st
 
 
 FORK = """
-import asyncio, json, os, sys, threading
+import asyncio, json, os, signal, sys, threading
 sys.path[:0] = sys.argv[3:]
 from work import Writer
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
@@ -99,6 +99,7 @@ children = []
 for number in range(4):
     child = os.fork()
     if not child:
+        signal.alarm(50)  # it ends, whatever becomes of its parent
         try:
             write(f"child-{number}", 20)
         except BaseException as error:
