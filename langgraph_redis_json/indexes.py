@@ -110,18 +110,18 @@ def build(key_prefix: str, metadata_fields: Fields, clustered: bool) -> Plan[flo
     for which in SCHEMAS:
         share = None
         while share is None:
-            share = yield from _build(schema(key_prefix, which, metadata_fields))
+            share = yield from _build(key_prefix, schema(key_prefix, which, metadata_fields))
         shares.append(share)
     return sum(shares) / len(shares)
 
 
-def _build(wanted: IndexSchema) -> Plan[float | None]:
+def _build(key_prefix: str, wanted: IndexSchema) -> Plan[float | None]:
     """One thing for one index: None if something was done, else the share that the server has
     indexed."""
     alias = str(wanted.index.name)
     live = yield from _info(alias)
     if live is None or not _can_stay(live, wanted):
-        return (yield from _build_beside(live, wanted))
+        return (yield from _build_beside(key_prefix, live, wanted))
     if live.share == 1:
         [there] = yield [("FT._LIST",)]
         for stray in map(text, there):  # of a process that was killed
@@ -150,7 +150,9 @@ def _can_stay(live: IndexInfo, wanted: IndexSchema) -> bool:
     )
 
 
-def _build_beside(live: IndexInfo | None, wanted: IndexSchema) -> Plan[float | None]:
+def _build_beside(
+    key_prefix: str, live: IndexInfo | None, wanted: IndexSchema
+) -> Plan[float | None]:
     """Make an index in place of the live one, and let the alias name it when it is complete."""
     alias = str(wanted.index.name)
     definitions = {} if live is None else _of_other_savers(live)
@@ -180,8 +182,8 @@ def _build_beside(live: IndexInfo | None, wanted: IndexSchema) -> Plan[float | N
     if live and live.name == alias:  # of before there were aliases: it is in the alias's way
         yield from _drop(alias)
         live = None
-    swap = script("swap", keys.thread_keys("", _OURS), alias, live.name if live else "", target)
-    [swapped] = yield [swap]
+    there = keys.thread_keys(key_prefix, _OURS)
+    [swapped] = yield [script("swap", there, alias, live.name if live else "", target)]
     if swapped and live and _version(alias, live.name) is not None:
         yield from _drop(live.name)
     return None
@@ -208,7 +210,7 @@ def _definitions(schema: IndexSchema) -> dict[str, FieldInfo]:
 
 
 def _words(definitions: Mapping[str, FieldInfo]) -> list[str]:
-    """The fields as ``FT.CREATE`` and ``FT.ALTER`` want them."""
+    """The fields as ``FT.CREATE`` wants them."""
     return [
         word
         for name, field in definitions.items()
