@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Mapping
+from copy import copy
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -15,8 +16,25 @@ from langgraph_redis_json.memory import Memory
 from langgraph_redis_json.plans import Plans
 from langgraph_redis_json.versions import next_version
 
+Client = TypeVar("Client", bound=Any)
+
 MetadataFields = Mapping[str, str] | str | os.PathLike[str]
 """What savers take as metadata_fields=."""
+
+
+def with_plain_replies(client: Client) -> Client:
+    """The same client of redis-py, on the same connections, that parses no JSON: where anybody has
+    called ``client.json()``, as redisvl does, it would parse what plans read."""
+    twin = copy(client)
+    twin.auto_close_connection_pool = False
+    twin.response_callbacks = type(client.response_callbacks)(
+        {
+            name: callback
+            for name, callback in client.response_callbacks.items()
+            if not name.upper().startswith("JSON.")
+        }
+    )
+    return twin
 
 
 class BaseRedisSaver(BaseCheckpointSaver[str]):

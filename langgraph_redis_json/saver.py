@@ -21,7 +21,7 @@ from redis.cluster import RedisCluster
 from redis.exceptions import ClusterError, NoScriptError, RedisError, TryAgainError
 from typing_extensions import Self
 
-from langgraph_redis_json.base import MetadataFields
+from langgraph_redis_json.base import MetadataFields, with_plain_replies
 from langgraph_redis_json.bridges import AsyncInThreads
 from langgraph_redis_json.commands import (
     MOVING,
@@ -111,11 +111,9 @@ class RedisSaver(AsyncInThreads):
                 "RedisSaver takes a URL, or a client or connection pool of redis, "
                 f"not {type(redis).__module__}.{type(redis).__name__}"
             )
-        # On the same connections, but a client of its own: where anybody has called client.json(),
-        # as redisvl does, the client parses the JSON that plans read.
         self._redis = self._client
-        if isinstance(self._client, Redis) and self._client.connection is None:
-            self._redis = Redis(connection_pool=self._client.connection_pool)
+        if isinstance(self._client, Redis):
+            self._redis = with_plain_replies(self._client)
         self._clustered = isinstance(self._redis, RedisCluster)
 
     @classmethod

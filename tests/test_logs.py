@@ -381,7 +381,7 @@ def test_the_same_command_twice(
     saver.setup()
     for step in range(4):
         thread.put(saver, items(0, 10 + step))
-        recording.execute_command(*recording.sent)
+        recording.execute_command(*saver._redis.sent)
         thread.check(saver)
     thread.put(saver, items(0, 30))
     thread.check(saver)
@@ -393,7 +393,7 @@ def test_the_same_command_after_others_have_written(
     saver = RedisSaver(recording, key_prefix=key_prefix)
     saver.setup()
     thread.put(saver, items(0, 10))
-    command = recording.sent
+    command = saver._redis.sent
     other = make_saver(Client(RedisSaver, 3, False), setup=False)
     other.get_tuple(thread.config())
     thread.put(other, items(0, 12))

@@ -81,6 +81,8 @@ class Model(InMemorySaver):
     def copy_thread(self, source: str, target: str) -> None:
         for ns, checkpoints in self.storage.get(source, {}).items():
             self.storage[target][ns].update(checkpoints)
+            for id_ in checkpoints:
+                self.writes.pop((target, ns, id_), None)
         for key, writes in [*self.writes.items()]:
             if key[0] == source:
                 # A checkpoint's writes are copied as a whole, as the checkpoint is.
@@ -91,6 +93,11 @@ class Model(InMemorySaver):
 
     def prune(self, thread: str) -> None:
         newest = {(ns, max(ids)) for ns, ids in self.storage.get(thread, {}).items() if ids}
+        for ns, newest_id in newest:
+            for key in [*self.writes]:
+                late = key[:2] == (thread, ns) and key[2] < newest_id
+                if late and key[2] not in self.storage[thread][ns]:
+                    del self.writes[key]
         self.keep(thread, newest)
 
     def delete_for_runs(self, runs: Iterable[str]) -> None:
