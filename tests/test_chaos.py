@@ -79,9 +79,10 @@ def work(url: str, key_prefix: str, number: int, seconds: float) -> None:
                     new = {name: version for name, version in new.items() if old[name] != version}
                 made = checkpoint(checkpoint_id, state(checkpoint_id), versions(checkpoint_id))
                 given = latest.config if latest else config(thread_id)
+                begun = time.time()
                 written = saver.put(given, made, {"run_id": run_id}, new)
                 saver.put_writes(written, [("channel", checkpoint_id)], "task")
-                say(put=checkpoint_id, thread=thread_id, run=run_id)
+                say(put=checkpoint_id, thread=thread_id, run=run_id, begun=begun)
             case "get":
                 check(saver.get_tuple(config(thread_id)))
             case "list":
@@ -154,8 +155,8 @@ def test_chaos(redis_url: str, redis_client: redis.Redis, key_prefix: str, tmp_p
 
 
 def is_rightly_gone(line: Line, lines: list[Line], newest: str) -> bool:
-    """Whether something that ended after a checkpoint was put has deleted it by its rule."""
-    after = [other for other in lines if other["at"] > line["at"]]
+    """Whether something that ended after a checkpoint came has deleted it by its rule."""
+    after = [other for other in lines if other["at"] > line["begun"]]
     return (
         newest > line["put"] and any(other.get("pruned") == line["thread"] for other in after)
     ) or any(

@@ -108,7 +108,8 @@ for number in range(4):
         os._exit(0)
     children.append(child)
 write("parent", 20)
-print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]))
+codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+print(json.dumps(codes), flush=True)
 os._exit(0)
 """
 
