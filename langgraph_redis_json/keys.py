@@ -136,15 +136,6 @@ def checkpoint_of_entry(thread_id: str, entry: str) -> CheckpointName:
     return CheckpointName(thread_id, unescape(checkpoint_ns), unescape(checkpoint_id))
 
 
-def checkpoint_of_key(key: str) -> CheckpointName:
-    """The checkpoint that a key ``[prefix:]checkpoint:{thread}:ns:id`` names."""
-    head, checkpoint_ns, checkpoint_id = key.rsplit(":", 2)
-    tag = head[head.index("{") + 1 : -1]
-    return CheckpointName(
-        "" if tag == "~" else unescape(tag), unescape(checkpoint_ns), unescape(checkpoint_id)
-    )
-
-
 # ---- positions
 
 

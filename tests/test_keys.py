@@ -53,7 +53,11 @@ def test_a_checkpoint_is_read_off_its_key_and_its_entry(
     entry = keys.checkpoint_entry(checkpoint_ns, checkpoint_id)
     name = keys.CheckpointName(thread_id, checkpoint_ns, checkpoint_id)
     assert keys.checkpoint_of_entry(thread_id, entry) == name
-    assert keys.checkpoint_of_key(thread.key(entry)) == name
+    for position in (
+        keys.position_of_entry(thread.tag, entry),
+        keys.position_of_key(thread.key(entry)),
+    ):
+        assert keys.checkpoint_at(position) == name
 
 
 names = st.tuples(parts, parts, parts, parts)

@@ -16,11 +16,6 @@ local function key_of(entry)
   return prefix .. KINDS[entry:sub(1, 1)] .. ':' .. thread .. entry:sub(2)
 end
 
--- The entries that begin with a text, in order.
-local function entries(start)
-  return redis.call('ZRANGEBYLEX', contents, '[' .. start, '(' .. start .. LAST)
-end
-
 -- The newest checkpoint's entry in an escaped namespace, or nil.
 local function newest(namespace)
   local start = 'c:' .. namespace .. ':'

@@ -13,11 +13,11 @@ local CHARACTERS = {
   [';.'] = ':', [';;'] = ';', ['|('] = '{', ['||'] = '|', ['~)'] = '}', ['~~'] = '~',
   ['\1\1'] = '\0', ['\1\2'] = '\1',
 }
-local function unescape(part) return cjson.encode((part:gsub('[;|~\1].', CHARACTERS))) end
+local function as_json(part) return cjson.encode((part:gsub('[;|~\1].', CHARACTERS))) end
 local function head()
   local namespace, id = entry:match('^w:(.*):(.*)$')
   return ('{"format":%s,"thread_id":%s,"checkpoint_ns":%s,"checkpoint_id":%s,'):format(
-    ARGV[5], thread == '{~}' and '""' or unescape(thread:sub(2, -2)), unescape(namespace), unescape(id)
+    ARGV[5], thread == '{~}' and '""' or as_json(thread:sub(2, -2)), as_json(namespace), as_json(id)
   )
 end
 
