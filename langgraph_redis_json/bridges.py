@@ -33,6 +33,11 @@ from langgraph_redis_json.weights import is_large
 T = TypeVar("T")
 
 
+_inherited: list[Any] = []
+"""Connections of a parent process. If they were finalized here, they would leave what the parent's
+event loop waits for, too, for the kernel has that but once; and the parent would wait for ever."""
+
+
 async def _in_threads(found: Iterator[T]) -> AsyncIterator[T]:
     while (item := await asyncio.to_thread(next, found, None)) is not None:
         yield item
@@ -184,6 +189,8 @@ class SyncOnLoop(BaseRedisSaver):
             return
         if isinstance(self._redis, Redis):
             pool: Any = self._redis.connection_pool
+            if self._process != getpid():
+                _inherited.append(vars(pool).copy())
             pool.reset()
 
     def athreads(

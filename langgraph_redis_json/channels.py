@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from langgraph.checkpoint.base import Checkpoint
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from langgraph.checkpoint.serde.types import _DeltaSnapshot
+from langgraph.checkpoint.serde.types import TASKS, _DeltaSnapshot
 
 from langgraph_redis_json import keys, logs
 from langgraph_redis_json.documents import build_blob, build_log, encode, writes_msgpack
@@ -29,6 +29,7 @@ class StoredChannels:
     Attributes:
         texts: channel -> the stored value in the checkpoint.
         documents: blobs and new logs, entry -> JSON text.
+        aside: blobs that are `LARGE`, entry -> JSON text.
         appended: log entry -> its length before, and the JSON texts of new items.
         expected: blobs and logs that must be there already, and how many items they must have
             (0 for a blob).
@@ -37,6 +38,7 @@ class StoredChannels:
 
     texts: dict[str, bytes] = field(default_factory=dict)
     documents: dict[str, bytes] = field(default_factory=dict)
+    aside: dict[str, bytes] = field(default_factory=dict)
     appended: dict[str, tuple[int, list[bytes]]] = field(default_factory=dict)
     expected: dict[str, int] = field(default_factory=dict)
     known: dict[str, Known] = field(default_factory=dict)
@@ -68,8 +70,9 @@ def store_channels(
             _expect(stored, last.needed())
         else:
             type_, data = serde.dumps_typed(value)
-            is_large = type_ == "msgpack" and len(data) > INLINE
-            items = logs.read(data, last) if is_large and writes_msgpack(serde) else None
+            # The tasks of a superstep are others in the next one: no list that grows.
+            may_grow = type_ == "msgpack" and len(data) > INLINE and channel != TASKS
+            items = logs.read(data, last) if may_grow and writes_msgpack(serde) else None
             if items is not None:
                 last = _store_list(stored, name, channel, version, data, items, last)
             else:
@@ -80,7 +83,8 @@ def store_channels(
                     text = orjson.dumps({"blob": entry})
                     last = Known(version, text, entry, is_large=is_large)
                     if channel in new_versions or entry in missing:
-                        stored.documents[entry] = build_blob(name, channel, version, encoded)
+                        blobs = stored.aside if is_large else stored.documents
+                        blobs[entry] = build_blob(name, channel, version, encoded)
                     else:
                         stored.expected[entry] = 0
                 else:

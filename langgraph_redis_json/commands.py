@@ -79,7 +79,7 @@ _names: dict[str, str] = {}
 
 def script(name: str, thread: ThreadKeys, *arguments: Argument) -> Command:
     """Call scripts/``name``.lua on a thread, by its digest."""
-    return ("EVALSHA", _digest(name), 1, thread.contents, thread.prefix, thread.tag, *arguments)
+    return ("EVALSHA", _digest(name), 1, thread.contents, *arguments)
 
 
 def with_source(command: Command) -> Command:

@@ -299,7 +299,7 @@ def _canonical(value: Any) -> Any:
         return int(value)
     if isinstance(value, float):
         return int(value) if value.is_integer() else value
-    if isinstance(value, Mapping):
+    if isinstance(value, (dict, Mapping)):
         return {key: _canonical(member) for key, member in value.items()}
     if isinstance(value, (list, tuple)):
         return [_canonical(item) for item in value]

@@ -90,11 +90,10 @@ class Log:
                 [found] = parts.values()
                 self._items.update(enumerate(found, first))
             decoded, wanted = self._decoded, range(start, stop)
-            for number in wanted:
-                if number not in decoded:
-                    if number not in self._items:
-                        raise ValueError(f"it has no item {number}")
-                    decoded[number] = logs.decode_item(self._items.pop(number))
+            new = [number for number in wanted if number not in decoded]
+            if not self._items.keys() >= {*new}:
+                raise ValueError(f"it has no item {min({*new} - self._items.keys())}")
+            decoded.update(zip(new, logs.decode_items(map(self._items.pop, new)), strict=True))
             return [decoded[number] for number in wanted]
 
 
@@ -320,26 +319,34 @@ def load_writes(
         if row.writes_named:
             raise MissingDocumentError(key=row.key, missing=key)
         return []
-    found: list[tuple[tuple[str, str, int], str, str, Dumped]] = []
-    is_packed = type(serde).loads_typed is JsonPlusSerializer.loads_typed
+    found: list[tuple[tuple[str, str, int], str, str, Any]] = []
     with reading(key):
-        for task_and_index, write in parse(row.writes)["writes"].items():
-            if isinstance(write, str):
-                write = orjson.loads(write)
-            task_id, channel = _text(write, "task_id"), _text(write, "channel")
+        stored = parse(row.writes)["writes"]
+        # All texts as one, and below all values as one list: the writes of a hundred tasks are read
+        # in a third of the time.
+        texts = [write for write in stored.values() if type(write) is str]
+        parsed = orjson.loads(f"[{','.join(texts)}]")
+        if len(parsed) != len(texts):
+            raise ValueError("one of its writes is no JSON text")
+        ordinary = iter(parsed)
+        for task_and_index, write in stored.items():
+            if type(write) is str:
+                write = next(ordinary)
+            task_id, path, channel = write["task_id"], write["task_path"], write["channel"]
+            if not type(task_id) is type(path) is type(channel) is str:
+                raise ValueError(f"the names of the write {task_and_index!r:.100} are no texts")
             if channels is None or channel in channels:
                 index = int(task_and_index.rpartition(":")[2])
-                order = writes_sort_key(_text(write, "task_path"), task_id, index)
-                dumped = Dumped(*values.decode(write["value"]))
-                found.append((order, task_id, channel, dumped))
-                is_packed &= dumped.type == "msgpack" and "base64" not in write["value"]
-    found.sort(key=itemgetter(0))
-    data = [dumped for _, _, _, dumped in found]
-    if is_packed:
-        # Loaded as one list, the writes of a hundred tasks take a third of the time.
-        loaded = serde.loads_typed(("msgpack", logs.join([part for _, part in data])))
-    else:
-        loaded = map(serde.loads_typed, data)
+                found.append(
+                    (writes_sort_key(path, task_id, index), task_id, channel, write["value"])
+                )
+        found.sort(key=itemgetter(0))
+        contents = [value for _, _, _, value in found]
+        packed = None
+        if type(serde).loads_typed is JsonPlusSerializer.loads_typed:
+            packed = values.pack_all(contents)
+        dumped = [] if packed else [values.decode(value) for value in contents]
+    loaded = serde.loads_typed(("msgpack", packed)) if packed else map(serde.loads_typed, dumped)
     return [
         (task, channel, value) for (_, task, channel, _), value in zip(found, loaded, strict=True)
     ]

@@ -5,8 +5,7 @@ are in a log already; only the others are sent, appended to the log of the last 
 """
 
 from array import array
-from collections.abc import Sequence
-from hashlib import sha256
+from collections.abc import Iterable, Sequence
 from secrets import token_urlsafe
 from typing import Any, NamedTuple
 
@@ -51,7 +50,7 @@ class Items(NamedTuple):
     digests: "array[int]"
     new: list[bytes]
     size: int
-    digest: bytes
+    digest: int
 
 
 def read(data: bytes, known: Known | None = None) -> Items | None:
@@ -65,21 +64,17 @@ def read(data: bytes, known: Known | None = None) -> Items | None:
     count, start = _count(data)
     if not start or len(data) < ITEM * count:
         return None
-    size = len(data) - start
-    if known is not None and known.digest and known.size <= size:
-        digest = sha256(memoryview(data)[start : start + known.size])
-        if digest.digest() == known.digest:
-            rest = data[start + known.size :]
-            new = split(_head(count - len(known.digests)) + rest)
-            if new is None:
-                return None
-            digest.update(rest)
-            return Items(known.digests + digests(new), new, size, digest.digest())
-    items = split(data)
-    if items is None:
+    body = memoryview(data)[start:]
+    before, new = array("q"), None
+    if known is not None and known.size and hash(body[: known.size]) == known.digest:
+        before, rest = known.digests, bytes(body[known.size :])
+        one = count == len(before) + 1
+        new = [rest] if one else split(_head(count - len(before)) + rest)
+    else:
+        new = split(data)
+    if new is None:
         return None
-    digest = sha256(memoryview(data)[start:])
-    return Items(digests(items), items, size, digest.digest())
+    return Items(before + digests(new), new, len(body), hash(body))
 
 
 def split(data: bytes) -> list[bytes] | None:
@@ -119,8 +114,8 @@ def _count(data: bytes) -> tuple[int, int]:
 
 
 def digests(items: Sequence[bytes]) -> "array[int]":
-    """One number for each item. Python's hash is keyed anew for each process, so nobody can
-    make two items collide."""
+    """One number for each item. Python's hash of bytes is keyed anew for each process, so nobody
+    can make two items collide."""
     return array("q", map(hash, items))
 
 
@@ -134,7 +129,7 @@ def lay_out(found: "array[int]", known: Known | None, stem: str) -> Layout:
     """
     runs = _runs(found, known) if known is not None and known.slices else []
     slices = [run for run in runs if run is not None]
-    new = len(found) - sum(stop - start for _, start, stop in slices)
+    new = runs.count(None) if slices else len(found)
     if not new:
         layout = Layout(slices, None, 0, [])
     elif not slices or known is None:
@@ -197,16 +192,19 @@ def encode_item(item: bytes) -> bytes:
     return b"".join((b'{"%s":' % form.encode(), quote, content, quote, b"}"))
 
 
-def decode_item(item: Any) -> bytes:
-    """The serializer's bytes of an item of a log.
+def decode_items(items: Iterable[Any]) -> list[bytes]:
+    """The serializer's bytes of items of a log.
 
     Raises:
-        ValueError: if it is no such item.
+        ValueError: if one is no such item.
     """
-    if not isinstance(item, dict) or len(item) != 1:
-        raise ValueError("an item of it is no object of one member")
-    [(form, content)] = item.items()
-    return values.pack(form, content)
+    found: list[bytes] = []
+    for item in items:
+        if type(item) is not dict or len(item) != 1:
+            raise ValueError("an item of it is no object of one member")
+        [(form, content)] = item.items()
+        found.append(values.pack(form, content))
+    return found
 
 
 def stem(checkpoint_ns: str, channel: str) -> str:

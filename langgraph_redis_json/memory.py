@@ -47,7 +47,7 @@ class Known(NamedTuple):
         lengths: how many items each of these logs has in all; one that has got longer by
             another hand is left out.
         size: how many bytes all items together have in the serializer's msgpack.
-        digest: of these bytes; none if that is not known.
+        digest: of these bytes, if there are any.
     """
 
     version: Any
@@ -57,7 +57,7 @@ class Known(NamedTuple):
     digests: "array[int]" = array("q")
     lengths: Mapping[str, int] = MappingProxyType({})
     size: int = 0
-    digest: bytes = b""
+    digest: int = 0
     is_large: bool = False
 
     def needed(self) -> dict[str, int]:
@@ -71,12 +71,16 @@ class Known(NamedTuple):
         return needed
 
 
+_NOTHING: tuple[dict[str, Known], int] = ({}, 0)
+
+
 class Memory:
     """The channels of the threads that were used last. May be shared by threads."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._threads: OrderedDict[tuple[str, str], dict[str, Known]] = OrderedDict()
+        # With what each takes.
+        self._threads: OrderedDict[tuple[str, str], tuple[dict[str, Known], int]] = OrderedDict()
         self._bytes = 0
 
     def recall(self, contents: str, checkpoint_ns: str) -> dict[str, Known]:
@@ -87,21 +91,24 @@ class Memory:
             checkpoint_ns: the namespace.
         """
         with self._lock:
-            return self._threads.get((contents, checkpoint_ns), {})
+            return self._threads.get((contents, checkpoint_ns), _NOTHING)[0]
 
     def learn(self, contents: str, checkpoint_ns: str, channels: dict[str, Known]) -> None:
         """Take this for all that is known of the thread's channels from now on."""
+        size = _size(channels)
         with self._lock:
-            old = self._threads.pop((contents, checkpoint_ns), {})
-            self._threads[(contents, checkpoint_ns)] = channels
-            self._bytes += _size(channels) - _size(old)
+            _, before = self._threads.pop((contents, checkpoint_ns), _NOTHING)
+            self._threads[(contents, checkpoint_ns)] = channels, size
+            self._bytes += size - before
             while len(self._threads) > THREADS or self._bytes > BYTES:
-                _, forgotten = self._threads.popitem(last=False)
-                self._bytes -= _size(forgotten)
+                _, (_, forgotten) = self._threads.popitem(last=False)
+                self._bytes -= forgotten
 
 
 def _size(channels: Mapping[str, Known]) -> int:
     return 1_000 + sum(
-        CHANNEL + len(known.text) + 8 * len(known.digests) + 300 * len(known.slices)
-        for known in channels.values()
+        [
+            CHANNEL + len(known.text) + 8 * len(known.digests) + 300 * len(known.slices)
+            for known in channels.values()
+        ]
     )

@@ -84,13 +84,11 @@ class Plans(WholeThreads, Summaries):
                 stored.texts,
                 self.serde,
             )
-            large = {known.entry for known in stored.known.values() if known.is_large}
-            aside = [blob for blob in stored.documents if blob in large]
             sent: list[Command] = []
-            for blob in aside:
+            for blob, text_of_blob in stored.aside.items():
                 # Named before it is there, it is deleted with the thread if this goes no further.
                 sent.append(("ZADD", thread.contents, 0, blob))
-                sent.append(("JSON.SET", thread.key(blob), "$", stored.documents.pop(blob)))
+                sent.append(("JSON.SET", thread.key(blob), "$", text_of_blob))
                 if self.lifetimes.ttl:
                     # Until it gets the thread's deadline; that may be gone by itself by then.
                     sent.append(("PEXPIRE", thread.key(blob), 2 * self.lifetimes.ttl))
@@ -104,7 +102,7 @@ class Plans(WholeThreads, Summaries):
                     appended=stored.appended,
                     inherited=inherited,
                     summary=summary,
-                    aside=aside,
+                    aside=stored.aside,
                     ttl=self.lifetimes.ttl,
                     keep=self.lifetimes.keep_last,
                 ),
@@ -113,8 +111,10 @@ class Plans(WholeThreads, Summaries):
                 break
             lost.update(map(text, missing))
             known = channels.without(known, lost, set(map(text, grown)))
-        # A list is written anew whose log is mostly dead: with older checkpoints that goes, too.
-        known = channels.without(stored.known, set(map(text, worn)), ())
+        known = stored.known
+        if worn:
+            # Lists are written anew whose log is mostly dead: with older checkpoints that goes.
+            known = channels.without(known, set(map(text, worn)), ())
         self.memory.learn(thread.contents, name.checkpoint_ns, known)
         yield from self._live_on(thread, due)
         if too_many:

@@ -24,7 +24,7 @@ The tags:
 A tag's content is searched for further tags only if the tag says ``"tagged": true``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import isfinite
 from operator import is_
 from typing import Any, Literal, NamedTuple
@@ -75,6 +75,17 @@ def encode(type_: str, data: bytes) -> Encoded:
     return opaque(type_, data)
 
 
+def plain(type_: str, data: bytes) -> Any:
+    """What `encode` would write in the form ``json``, as a tree; None if it takes another form."""
+    if type_ != "msgpack":
+        return None
+    try:
+        tree, tagged, _ = _proved(data)
+    except _NotReadable:
+        return None
+    return None if tagged else tree
+
+
 _NULL = Encoded("null", "json", b"null")
 
 
@@ -119,7 +130,7 @@ def pack(form: str, content: Any) -> bytes:
             return ormsgpack.packb(unmark(content), option=_PACKING)
         if form == "json":
             return ormsgpack.packb(content, option=_PACKING)
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:
+    except _DAMAGE as error:
         raise _no_stored_value(error) from error
     if form != "base64":
         raise ValueError(f"it is not a stored value: msgpack is not stored as {form!r:.50}")
@@ -129,6 +140,28 @@ def pack(form: str, content: Any) -> bytes:
     except ValueError as error:
         raise _no_stored_value(error) from error
     return data
+
+
+def pack_all(stored: Iterable[Any]) -> bytes | None:
+    """The serializer's msgpack of a list of these stored values; None unless each of them is
+    readable msgpack.
+
+    Raises:
+        ValueError: as `decode`.
+    """
+    trees: list[Any] = []
+    try:
+        for value in stored:
+            if len(value) != 2 or value["type"] != "msgpack" or "base64" in value:
+                return None
+            trees.append(unmark(value["tagged"]) if "tagged" in value else value["json"])
+        return ormsgpack.packb(trees, option=_PACKING)
+    except _DAMAGE as error:
+        raise _no_stored_value(error) from error
+
+
+_DAMAGE = (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError)
+"""What goes wrong with a tree that `mark` did not make."""
 
 
 def _decode_base64(content: Any) -> bytes:
@@ -154,6 +187,12 @@ class _Tag(dict[str, Any]):
 
 
 def _readable(data: bytes) -> tuple[Form, bytes]:
+    _, tagged, text = _proved(data)
+    return ("tagged" if tagged else "json"), text
+
+
+def _proved(data: bytes) -> tuple[Any, bool, bytes]:
+    """A tree of what JSON knows, whether it has tags, and its text."""
     try:
         tree, tagged = _transcode(data, thorough=False)
         try:
@@ -166,11 +205,15 @@ def _readable(data: bytes) -> tuple[Form, bytes]:
         raise _NotReadable from error
     if proof != data or _is_too_deep(tree, text):
         raise _NotReadable
-    return ("tagged" if tagged else "json"), text
+    return tree, tagged, text
+
+
+_SHORT = 10_000
+"""Bytes of a text whose brackets are taken out rather than searched for."""
 
 
 def _has_many_brackets(text: bytes) -> bool:
-    """Whether the text has enough brackets to be too deep. Bytes are searched for one by one at
+    """Whether a long text has enough brackets to be too deep. Bytes are searched for one by one at
     twenty times the speed at which they are counted."""
     found = 0
     for bracket in (b"[", b"{"):
@@ -188,10 +231,12 @@ _ONE_KIND = bytes.maketrans(b"{}", b"[]")
 
 
 def _is_too_deep(tree: Any, text: bytes) -> bool:
-    if not _has_many_brackets(text):
+    if len(text) > _SHORT and not _has_many_brackets(text):
         return False
     # Innermost brackets first, which takes a fraction of a walk in Python ...
     brackets = text.translate(_ONE_KIND, _NO_BRACKETS)
+    if len(brackets) <= 2 * DEEPEST:
+        return False
     for _ in range(DEEPEST):
         brackets, before = brackets.replace(b"[]", b""), len(brackets)
         if not brackets:
@@ -212,11 +257,15 @@ def _is_too_deep(tree: Any, text: bytes) -> bool:
     return True
 
 
+_EXTENSIONS = {bytes((code,)) for code in (0xC7, 0xC8, 0xC9, *range(0xD4, 0xD9))}
+"""How msgpack begins an extension type: it would only fail without a hook for these."""
+
+
 def _transcode(data: bytes, thorough: bool) -> tuple[Any, bool]:
     """msgpack -> a tree of what JSON knows, and whether it has tags."""
     # 0xCB begins a float; it occurs in text too, which then costs a closer look. Bytes and
     # keys that are no text, orjson refuses: then all is looked at closely.
-    if not thorough and b"\xcb" not in data:
+    if not thorough and data[:1] not in _EXTENSIONS and b"\xcb" not in data:
         try:
             return ormsgpack.unpackb(data, option=_PACKING), False
         except ValueError:  # it has extension types

@@ -319,11 +319,14 @@ def test_no_answer_is_a_part(server: EmbeddedRedis) -> None:
         pipeline.execute()
         for name, value in (("TIMEOUT", 1), ("ON_TIMEOUT", "RETURN")):
             client.execute_command("FT.CONFIG", "SET", name, value)
-        part = client.execute_command(
-            "FT.SEARCH", "langgraph_checkpoints", "*", "SORTBY", "checkpoint_id"
-        )
-        total = part[b"total_results"] if isinstance(part, dict) else part[0]
-        assert total < count, "this server gives no parts: nothing is tested"
+        search = ("FT.SEARCH", "langgraph_checkpoints", "*", "SORTBY", "checkpoint_id")
+
+        def is_a_part() -> bool:
+            part = client.execute_command(*search)
+            return bool((part[b"total_results"] if isinstance(part, dict) else part[0]) < count)
+
+        # A fast machine is now and then done in time.
+        assert any(is_a_part() for _ in range(100)), "no answer is a part: nothing is tested"
         plans = saver._plans
         found = saver._run(plans._search(plans._filter({"x": "y"}).expression()))
         assert len(found) == len(set(found)) == count

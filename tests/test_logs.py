@@ -781,7 +781,7 @@ def test_split_and_join(value: list[Any], large: int) -> None:
     assert found is not None
     assert logs.join(found) == data
     assert [serde.dumps_typed([item])[1][1:] for item in value] == found
-    assert [logs.decode_item(orjson.loads(logs.encode_item(item))) for item in found] == found
+    assert logs.decode_items(orjson.loads(logs.encode_item(item)) for item in found) == found
     items = logs.read(data)
     assert (items is not None) == (len(data) >= logs.ITEM * len(value))
     assert items is None or items.new == found

@@ -1,13 +1,13 @@
 -- Walk from a checkpoint to its ancestors, newest first.
--- ARGV[3] is the escaped namespace, ARGV[4] the checkpoint's entry or '' for the newest one,
--- ARGV[5] 'after' to begin with its parent or 'from' to begin with itself, ARGV[6] how many
+-- ARGV[1] is the escaped namespace, ARGV[2] the checkpoint's entry or '' for the newest one,
+-- ARGV[3] 'after' to begin with its parent or 'from' to begin with itself, ARGV[4] how many
 -- ancestors at most; then come the channels: the walk ends where each has a value.
 -- Returns what read.lua does, and the entry to go on from: '' if the walk has ended, nil if the
 -- checkpoint to begin 'from', which an earlier call has seen, was deleted since.
 
-local namespace, entry = ARGV[3], ARGV[4]
+local namespace, entry = ARGV[1], ARGV[2]
 local open, count = {}, 0
-for i = 7, #ARGV do
+for i = 5, #ARGV do
   open[ARGV[i]] = true
   count = count + 1
 end
@@ -19,16 +19,16 @@ local function parent_of(child)
 end
 
 if entry == '' then entry = newest(namespace) or '' end
-if ARGV[5] == 'after' and entry ~= '' then entry = parent_of(entry) end
+if ARGV[3] == 'after' and entry ~= '' then entry = parent_of(entry) end
 
 local rows, blobs, ranges = {}, {}, {}
-while entry ~= '' and count > 0 and #rows < tonumber(ARGV[6]) do
+while entry ~= '' and count > 0 and #rows < tonumber(ARGV[4]) do
   local row = rows_of({ entry })[1]
   if not row[2] or row[4] == 0 then
     -- The thread begins here, or was pruned up to here, unless the contents say otherwise.
     if row[4] == 1 then
       rows[#rows + 1] = row
-    elseif #rows == 0 and ARGV[5] == 'from' then
+    elseif #rows == 0 and ARGV[3] == 'from' then
       return { {}, {}, {}, false }
     end
     entry = ''

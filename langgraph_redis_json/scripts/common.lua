@@ -1,8 +1,9 @@
--- Shared by every script; put in front of each. KEYS[1] is the thread's table of contents,
--- ARGV[1] the saver's key prefix with its colon, ARGV[2] the thread with its braces.
+-- Shared by every script; put in front of each. KEYS[1] is the thread's table of contents.
 
 local contents = KEYS[1]
-local prefix, thread = ARGV[1], ARGV[2]
+local brace = contents:find('{', 1, true) -- keys.py lets no other one stand in a key
+-- The saver's key prefix with its colon, and the thread with its braces.
+local prefix, thread = contents:sub(1, brace - 1 - #'checkpoint_keys:'), contents:sub(brace)
 local KINDS = {
   c = 'checkpoint', w = 'checkpoint_write', b = 'checkpoint_blob', l = 'checkpoint_log',
   t = 'checkpoint_thread', d = 'checkpoint_deadline', -- which is no key

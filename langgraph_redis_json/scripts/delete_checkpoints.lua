@@ -1,8 +1,8 @@
--- Delete the checkpoints whose entries follow from ARGV[3] on, with their pending writes.
+-- Delete the checkpoints whose entries follow from ARGV[1] on, with their pending writes.
 -- What they refer to stays: sweep.lua frees it.
 
 local gone, root = {}, false
-for i = 3, #ARGV do
+for i = 1, #ARGV do
   gone[#gone + 1] = ARGV[i]
   gone[#gone + 1] = writes_of(ARGV[i])
   root = root or ARGV[i]:sub(1, 3) == 'c::'

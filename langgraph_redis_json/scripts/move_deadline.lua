@@ -1,19 +1,19 @@
--- Give a thread another deadline, or go on with that. ARGV[3] says what for, ARGV[4] is a number:
+-- Give a thread another deadline, or go on with that. ARGV[1] says what for, ARGV[2] is a number:
 --   use     the thread was used; the deadline, in milliseconds, if it is later than the thread's
 --   expire  the deadline is so many milliseconds from now
 --   pin     no deadline
---   go on   the deadline, and ARGV[5] the entry to go on from
+--   go on   the deadline, and ARGV[3] the entry to go on from
 -- Returns the deadline and the entry to go on from; nil instead of that entry when all is done, and
 -- of both if there is no such thread.
 
 if redis.call('EXISTS', contents) == 0 then return {} end
 local to, current = coming(), redis.call('PEXPIRETIME', contents)
-local why, deadline, after = ARGV[3], tonumber(ARGV[4]), ''
+local why, deadline, after = ARGV[1], tonumber(ARGV[2]), ''
 
 if why == 'go on' then
   if not to then return { deadline } end -- another was faster
   -- Where another has chosen another deadline, all begins anew.
-  if to == deadline then after = ARGV[5] end
+  if to == deadline then after = ARGV[3] end
   deadline = to
 elseif why == 'use' then
   if to and (to < 0 or to >= deadline) then

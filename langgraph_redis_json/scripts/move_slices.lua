@@ -1,11 +1,11 @@
 -- Let checkpoints refer to another log with the same items.
--- ARGV[3] is the old log, ARGV[4] the new one, ARGV[5] its length, ARGV[6] a JSON array of ranges
+-- ARGV[1] is the old log, ARGV[2] the new one, ARGV[3] its length, ARGV[4] a JSON array of ranges
 -- {start, stop, where it begins in the new one}; then come the checkpoints' entries.
 -- Does nothing if the new log is not there whole. Returns how many lists were changed.
 
-local old, new = ARGV[3], ARGV[4]
-if not redis.call('ZSCORE', contents, new) or length_of(new) < tonumber(ARGV[5]) then return 0 end
-local ranges = cjson.decode(ARGV[6])
+local old, new = ARGV[1], ARGV[2]
+if not redis.call('ZSCORE', contents, new) or length_of(new) < tonumber(ARGV[3]) then return 0 end
+local ranges = cjson.decode(ARGV[4])
 local found = redis.call('JSON.GET', key_of(new), '$.channel')
 local channel = cjson.encode(cjson.decode(found)[1])
 
@@ -26,7 +26,7 @@ local function moved(slice)
   return slice
 end
 
-for i = 7, #ARGV do
+for i = 5, #ARGV do
   local lists = redis.call('JSON.GET', key_of(ARGV[i]), '$.channel_values.*.log')
   for _, list in ipairs(lists and cjson.decode(lists) or {}) do
     local slices, changed = {}, false

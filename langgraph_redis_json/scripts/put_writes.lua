@@ -1,10 +1,10 @@
 -- Add writes to a checkpoint's pending writes.
--- ARGV[3] is the TTL as use() takes it, ARGV[4] their entry, ARGV[5] the format of their document;
+-- ARGV[1] is the TTL as use() takes it, ARGV[2] their entry, ARGV[3] the format of their document;
 -- then come the digest of the task with the index of the write, and the write, …
 -- Returns what use() returns.
 -- An ordinary write (index 0 and up) keeps the first value, a special one the last.
 
-local entry = ARGV[4]
+local entry = ARGV[2]
 local key = key_of(entry)
 local special = false
 
@@ -17,7 +17,7 @@ local function as_json(part) return cjson.encode((part:gsub('[;|~\1].', CHARACTE
 local function head()
   local namespace, id = entry:match('^w:(.*):(.*)$')
   return ('{"format":%s,"thread_id":%s,"checkpoint_ns":%s,"checkpoint_id":%s,'):format(
-    ARGV[5], thread == '{~}' and '""' or as_json(thread:sub(2, -2)), as_json(namespace), as_json(id)
+    ARGV[3], thread == '{~}' and '""' or as_json(thread:sub(2, -2)), as_json(namespace), as_json(id)
   )
 end
 
@@ -25,7 +25,7 @@ end
 local is_new = redis.call('ZADD', contents, 0, entry) == 1
 local is_there = not is_new and redis.call('EXISTS', key) == 1
 local writes = {}
-for i = 6, #ARGV, 2 do
+for i = 4, #ARGV, 2 do
   local name, write = ARGV[i], ARGV[i + 1]
   local ordinary = not name:find(':-', 1, true)
   special = special or not ordinary
@@ -49,4 +49,4 @@ if special then
   local latest = newest('')
   if latest and entry == writes_of(latest) then refresh_thread() end
 end
-return use(tonumber(ARGV[3]), { entry, 't' })
+return use(tonumber(ARGV[1]), { entry, 't' })

@@ -1,5 +1,5 @@
 -- Store documents of one thread, all or none.
--- ARGV[3] is a JSON object, with those of these members that are not empty: "expected", pairs of
+-- ARGV[1] is a JSON object, with those of these members that are not empty: "expected", pairs of
 -- the entry of a blob or log that must be there already and how many items it must have (0 for a
 -- blob); "appended", logs with their length and the number of items to add to each; "inherited",
 -- pairs of a blob's entry and the JSON member that the last document gets if the blob is there;
@@ -11,7 +11,7 @@
 -- Returns the entries that are missing, and the logs that others have added to: if there are any,
 -- nothing is stored; then what use() returns, and what retain() returns.
 
-local order = cjson.decode(ARGV[3])
+local order = cjson.decode(ARGV[1])
 
 local missing, grown = {}, {}
 for _, pair in ipairs(order.expected or {}) do
@@ -37,7 +37,7 @@ for _, log in ipairs(order.appended or {}) do
 end
 if #missing + #grown > 0 then return { missing, grown, false, {}, 0 } end
 
-local at = 4
+local at = 2
 for _, log in ipairs(order.appended or {}) do
   local stop = at + log[3]
   while at < stop do

@@ -1,4 +1,4 @@
--- One step of freeing blobs and logs that no checkpoint refers to. ARGV[3] says which, ARGV[4] is
+-- One step of freeing blobs and logs that no checkpoint refers to. ARGV[1] says which, ARGV[2] is
 -- the sweep's own number; then come entries:
 --   mark   an entry becomes x<entry> <number>: a put that needs its document sends it anew, so that
 --          whoever looks for references from now on finds all that there ever will be
@@ -8,8 +8,8 @@
 -- An entry has one mark at most, and only the sweep whose it is keeps or frees by it: that one has
 -- looked for references after it was made.
 
-local step, number = ARGV[3], ' ' .. ARGV[4]
-for i = 5, #ARGV do
+local step, number = ARGV[1], ' ' .. ARGV[2]
+for i = 3, #ARGV do
   local entry = ARGV[i]
   if step == 'mark' then
     local start = 'x' .. entry .. ' '
