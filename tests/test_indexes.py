@@ -310,7 +310,7 @@ def test_no_answer_is_a_part(server: EmbeddedRedis) -> None:
         copy = put(saver, "0000", metadata={"x": "y"})["configurable"]["thread_id"]
         source = client.execute_command("JSON.GET", f"checkpoint:{{{copy}}}::0000", ".")
         pipeline = client.pipeline(transaction=False)
-        count = 20_000
+        count = 60_000
         for number in range(1, count):
             entry = f"c::{number:05}"
             text = source.replace(b'"0000"', b'"%05d"' % number)
