@@ -127,6 +127,8 @@ def lay_out(found: "array[int]", known: Known | None, stem: str) -> Layout:
         known: what is remembered of the channel.
         stem: the name of a new log, up to its number.
     """
+    if known is not None and (grown := _grown(found, known)) is not None:
+        return grown
     runs = _runs(found, known) if known is not None and known.slices else []
     slices = [run for run in runs if run is not None]
     new = runs.count(None) if slices else len(found)
@@ -145,10 +147,24 @@ def lay_out(found: "array[int]", known: Known | None, stem: str) -> Layout:
     return layout
 
 
+def _grown(found: "array[int]", known: Known) -> Layout | None:
+    """The layout of a list that nearly all are: the known one with more items at its end, which is
+    the end of a log, too. None for another."""
+    if not known.slices:
+        return None
+    count = len(known.digests)
+    *slices, (log, start, stop) = known.slices
+    if known.lengths.get(log) != stop or found[:count] != known.digests:
+        return None
+    new = [*range(count, len(found))]
+    slices.append(Slice(log, start, stop + len(new)))
+    return Layout(slices, log if new else None, stop if new else 0, new)
+
+
 def _runs(found: "array[int]", known: Known) -> list[Slice | None]:
     """The list as slices of what is stored, and None for each item that is not."""
     count = len(known.digests)
-    if found[:count] == known.digests:  # nearly always: it has grown at its end
+    if found[:count] == known.digests:
         return [*known.slices, *[None] * (len(found) - count)]
     places = [(log, index) for log, start, stop in known.slices for index in range(start, stop)]
     there = dict(zip(known.digests, places, strict=True))

@@ -20,7 +20,7 @@ from langgraph.types import Interrupt, Send
 from strategies import Order, Plain
 
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
-from langgraph_redis_json.errors import CheckpointError
+from langgraph_redis_json.errors import CheckpointError, DamagedDocumentError
 
 KINDS = ["checkpoint", "checkpoint_blob", "checkpoint_log", "checkpoint_write"]
 PICKLE = JsonPlusSerializer(pickle_fallback=True)
@@ -203,6 +203,24 @@ def test_a_key_that_is_no_document(
     if how != "DEL":
         redis_client.execute_command(how, key, *["x"] * (1 if how == "SET" else 2))
     with pytest.raises(CheckpointError) as raised:
+        list(saver.list(THREAD))
+    assert key in str(raised.value)
+
+
+# ---- pending writes are texts in a text
+
+
+@pytest.mark.parametrize("text", ["", " ", "1", "[]", "{}", "{},{}", "[{", "\\", "null"])
+def test_a_write_that_is_no_json_text(
+    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str, text: str
+) -> None:
+    saver = make_saver(SAVERS[0], setup=False)
+    fill(saver)
+    [*_, (key, document)] = documents(redis_client, key_prefix, "checkpoint_write")
+    name = next(name for name, write in document["writes"].items() if isinstance(write, str))
+    path = f'$.writes["{name}"]'
+    redis_client.execute_command("JSON.SET", key, path, orjson.dumps(text))
+    with pytest.raises(DamagedDocumentError) as raised:
         list(saver.list(THREAD))
     assert key in str(raised.value)
 

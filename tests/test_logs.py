@@ -17,6 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.serde.types import TASKS
+from langgraph.types import Send
 from strategies import examples
 from test_damage import damages
 
@@ -129,6 +131,20 @@ class Logs:
 @pytest.fixture
 def stored_logs(redis_client: redis.Redis, key_prefix: str) -> Logs:
     return Logs(redis_client, key_prefix)
+
+
+@each_saver
+def test_tasks_are_no_growing_list(
+    make_saver: MakeSaver, client: Client, stored_logs: Logs
+) -> None:
+    """A superstep's tasks are others than the last one's: nothing would be added to a log."""
+    saver = make_saver(client, setup=False)
+    sends = {TASKS: [Send("work", {"text": f"{number} {TEXT}"}) for number in range(50)]}
+    saver.put(config(), checkpoint("1", sends, {TASKS: 1}), {"step": 1}, {TASKS: 1})  # type: ignore[arg-type]
+    assert stored_logs.keys() == []
+    found = saver.get_tuple(config())
+    assert found is not None
+    assert found.checkpoint["channel_values"] == sends
 
 
 # ---- edits

@@ -13,6 +13,7 @@ import uuid
 import zoneinfo
 from base64 import b64encode
 from collections import deque
+from contextlib import suppress
 from math import isnan
 from typing import Any
 
@@ -468,58 +469,90 @@ def test_altered_by_hand(seed: int) -> None:
     assert isinstance(data, bytes)
 
 
-@pytest.mark.parametrize(
-    "altered",
-    [
-        *(None, 1, "text", [], {}, {"type": "msgpack"}, {"json": 1}, {"base64": "AA=="}),
-        {"type": "msgpack", "base64": "!"},
-        {"type": "msgpack", "base64": "A"},
-        {"type": "msgpack", "base64": "AA==AA=="},
-        {"type": "msgpack", "base64": "AA=\n="},
-        {"type": "msgpack", "base64": None},
-        {"type": "msgpack", "base64": 1},
-        {"type": 1, "base64": "AA=="},
-        {"type": None, "json": 1},
-        {"type": ["msgpack"], "json": 1},
-        {"type": "null", "json": 0},
-        {"type": "null", "json": []},
-        {"type": "null"},
-        {"type": "bytes", "json": "text"},
-        {"type": "other", "tagged": 1},
-        {"type": "msgpack", "json": 1, "base64": "AA=="},
-        {"type": "msgpack", "json": 1, "tagged": 1},
-        {"type": "msgpack", "tagged": {"$unknown": 1}},
-        {"type": "msgpack", "tagged": {"$class": "a.b"}},
-        {"type": "msgpack", "tagged": {"$class": "a.b", "tagged": True}},
-        {"type": "msgpack", "tagged": {"$class": "a.b", "other": 1}},
-        {"type": "msgpack", "tagged": {"$class": "a.b", "method": "m"}},
-        {"type": "msgpack", "tagged": {"$class": 1, "arg": 1}},
-        {"type": "msgpack", "tagged": {"$class": None, "arg": 1}},
-        {"type": "msgpack", "tagged": {"$class": "", "arg": 1}},
-        {"type": "msgpack", "tagged": {"$class": "nodot", "arg": 1}},
-        {"type": "msgpack", "tagged": {"$ext": 128, "data": 1}},
-        {"type": "msgpack", "tagged": {"$ext": 2**70, "data": 1}},
-        {"type": "msgpack", "tagged": {"$ext": "1", "data": 1}},
-        {"type": "msgpack", "tagged": {"$ext": 1}},
-        {"type": "msgpack", "tagged": {"$float": "x"}},
-        {"type": "msgpack", "tagged": {"$float": None}},
-        {"type": "msgpack", "tagged": {"$float": []}},
-        {"type": "msgpack", "tagged": {"$bytes": "!"}},
-        {"type": "msgpack", "tagged": {"$bytes": {}}},
-        {"type": "msgpack", "tagged": {"$map": 1}},
-        {"type": "msgpack", "tagged": {"$map": [1]}},
-        {"type": "msgpack", "tagged": {"$map": [[1]]}},
-        {"type": "msgpack", "tagged": {"$map": [[{"a": 1}, 1]]}},
-        {"type": "msgpack", "tagged": {"$map": [[1, 2, 3]]}},
-        {"type": "msgpack", "tagged": {"$dict": 1}},
-        {"type": "msgpack", "tagged": {"$msgpack": "wQ=="}},
-        {"type": "msgpack", "tagged": {"$msgpack": ""}},
-    ],
-    ids=repr,
-)
+ALTERED: list[Any] = [
+    *(None, 1, "text", [], {}, {"type": "msgpack"}, {"json": 1}, {"base64": "AA=="}),
+    {"type": "msgpack", "base64": "!"},
+    {"type": "msgpack", "base64": "A"},
+    {"type": "msgpack", "base64": "AA==AA=="},
+    {"type": "msgpack", "base64": "AA=\n="},
+    {"type": "msgpack", "base64": None},
+    {"type": "msgpack", "base64": 1},
+    {"type": 1, "base64": "AA=="},
+    {"type": None, "json": 1},
+    {"type": ["msgpack"], "json": 1},
+    {"type": "null", "json": 0},
+    {"type": "null", "json": []},
+    {"type": "null"},
+    {"type": "bytes", "json": "text"},
+    {"type": "other", "tagged": 1},
+    {"type": "msgpack", "json": 1, "base64": "AA=="},
+    {"type": "msgpack", "json": 1, "tagged": 1},
+    {"type": "msgpack", "tagged": {"$unknown": 1}},
+    {"type": "msgpack", "tagged": {"$class": "a.b"}},
+    {"type": "msgpack", "tagged": {"$class": "a.b", "tagged": True}},
+    {"type": "msgpack", "tagged": {"$class": "a.b", "other": 1}},
+    {"type": "msgpack", "tagged": {"$class": "a.b", "method": "m"}},
+    {"type": "msgpack", "tagged": {"$class": 1, "arg": 1}},
+    {"type": "msgpack", "tagged": {"$class": None, "arg": 1}},
+    {"type": "msgpack", "tagged": {"$class": "", "arg": 1}},
+    {"type": "msgpack", "tagged": {"$class": "nodot", "arg": 1}},
+    {"type": "msgpack", "tagged": {"$ext": 128, "data": 1}},
+    {"type": "msgpack", "tagged": {"$ext": 2**70, "data": 1}},
+    {"type": "msgpack", "tagged": {"$ext": "1", "data": 1}},
+    {"type": "msgpack", "tagged": {"$ext": 1}},
+    {"type": "msgpack", "tagged": {"$float": "x"}},
+    {"type": "msgpack", "tagged": {"$float": None}},
+    {"type": "msgpack", "tagged": {"$float": []}},
+    {"type": "msgpack", "tagged": {"$bytes": "!"}},
+    {"type": "msgpack", "tagged": {"$bytes": {}}},
+    {"type": "msgpack", "tagged": {"$map": 1}},
+    {"type": "msgpack", "tagged": {"$map": [1]}},
+    {"type": "msgpack", "tagged": {"$map": [[1]]}},
+    {"type": "msgpack", "tagged": {"$map": [[{"a": 1}, 1]]}},
+    {"type": "msgpack", "tagged": {"$map": [[1, 2, 3]]}},
+    {"type": "msgpack", "tagged": {"$dict": 1}},
+    {"type": "msgpack", "tagged": {"$msgpack": "wQ=="}},
+    {"type": "msgpack", "tagged": {"$msgpack": ""}},
+]
+
+
+@pytest.mark.parametrize("altered", ALTERED, ids=repr)
 def test_no_stored_value(altered: Any) -> None:
     with pytest.raises(ValueError, match="not a stored value"):
         values.decode(altered)
+
+
+# ---- many at once
+
+
+@examples(200)
+@given(st.lists(strategies.values, max_size=5))
+def test_a_list_of_stored_values(sent: list[Any]) -> None:
+    found = [stored(value) for value in sent]
+    packed = values.pack_all(found)
+    readable = all(value["type"] == "msgpack" and "base64" not in value for value in found)
+    assert (packed is not None) == readable
+    if packed is not None:
+        assert packed == SERDE.dumps_typed(sent)[1]
+
+
+@pytest.mark.parametrize("altered", ALTERED, ids=repr)
+def test_a_list_with_no_stored_value(altered: Any) -> None:
+    """Either it says so, or leaves it to `decode` to say so."""
+    packed = None
+    with suppress(ValueError):
+        packed = values.pack_all([stored(1), altered])
+    assert packed is None
+
+
+@examples(200)
+@given(strategies.values)
+def test_what_is_plain(value: Any) -> None:
+    dumped = SERDE.dumps_typed([value])
+    tree = values.plain(*dumped)
+    assert (tree is not None) == (values.encode(*dumped).form == "json")
+    if tree is not None:
+        assert orjson.dumps(tree) == values.encode(*dumped).content
 
 
 def test_pickle_is_the_serializers_affair() -> None:
