@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -53,6 +54,51 @@ def test_what_a_fork_does_not_have_is_sent(make_saver: MakeSaver, client: Client
     saver.put(config(), checkpoint("2", VALUES), {"source": "loop", "step": 2}, {})
     assert ids(saver.list(config())) == ["2"]
     assert values(saver) == VALUES
+
+
+class Slow(RedisSaver):
+    """Lets others work before the last command of a trip."""
+
+    meanwhile: Callable[[], Any] | None = None
+
+    def _execute(self, commands: Any) -> Any:
+        if len(commands) == 1 or self.meanwhile is None:
+            return super()._execute(commands)
+        replies = super()._execute(commands[:-1])
+        call, self.meanwhile = self.meanwhile, None
+        call()
+        return [*replies, *super()._execute(commands[-1:])]
+
+
+def test_one_that_is_about_to_be_freed_is_sent_again(
+    redis_url: str, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    """What a prune has marked, it deletes, unless the table of contents names it once more."""
+    thread = keys.thread_keys(key_prefix, "thread")
+    blob = keys.blob_entry("", "text", 1)
+    with Slow(redis_url, key_prefix=key_prefix) as saver:
+        saver.meanwhile = lambda: redis_client.zrem(thread.contents, blob)
+        put(saver, "1", {"text": "x" * 2 * LARGE})
+        assert saver.meanwhile is None
+    assert redis_client.zscore(thread.contents, blob) == 0
+
+
+def test_a_newer_checkpoint_between_the_commands_of_a_trip(
+    redis_url: str, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    with (
+        Slow(redis_url, key_prefix=key_prefix) as saver,
+        RedisSaver(redis_url, key_prefix=key_prefix) as other,
+    ):
+
+        def go_on() -> None:
+            put(other, "2", {"text": "small"}, {"text": 2})
+            other.prune(["thread"])
+
+        put(saver, "1", VALUES)
+        saver.meanwhile = go_on
+        assert values(saver) == {"text": "small"}
+        assert saver.meanwhile is None
 
 
 @each_saver

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 import redis
-from checkpoints import checkpoint, config, each_saver, found_keys
+from checkpoints import checkpoint, config, each_saver, found_keys, strange
 from conftest import Client, MakeSaver, Saver
 from hypothesis import given
 from hypothesis import strategies as st
@@ -131,6 +131,19 @@ class Logs:
 @pytest.fixture
 def stored_logs(redis_client: redis.Redis, key_prefix: str) -> Logs:
     return Logs(redis_client, key_prefix)
+
+
+@each_saver
+@strange
+def test_channels(make_saver: MakeSaver, client: Client, stored_logs: Logs, text: str) -> None:
+    writer, reader = (make_saver(client, setup=False) for _ in range(2))
+    values = {text: items(0, 20), f"{text} too": items(0, 10)}
+    versions = dict.fromkeys(values, 1)
+    writer.put(config(), checkpoint("1", values, versions), {"step": 1}, versions)  # type: ignore[arg-type]
+    assert stored_logs.items() == 30
+    found = reader.get_tuple(config())
+    assert found is not None
+    assert found.checkpoint["channel_values"] == values
 
 
 @each_saver
