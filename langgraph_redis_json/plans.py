@@ -20,6 +20,7 @@ from langgraph.checkpoint.base import (
     get_serializable_checkpoint_metadata,
 )
 from langgraph.checkpoint.serde.types import TASKS
+from redis.exceptions import ResponseError
 
 from langgraph_redis_json import channels, configs, documents, indexes, keys, loading
 from langgraph_redis_json.commands import Command, Listing, Plan, script, store, text
@@ -92,8 +93,7 @@ class Plans(WholeThreads, Summaries):
                 if self.lifetimes.ttl:
                     # Until it gets the thread's deadline; that may be gone by itself by then.
                     sent.append(("PEXPIRE", thread.key(blob), 2 * self.lifetimes.ttl))
-            *_, (missing, grown, due, worn, too_many) = yield [
-                *sent,
+            sent.append(
                 store(
                     thread,
                     # The checkpoint comes last: whoever sees it finds all that it needs.
@@ -105,8 +105,15 @@ class Plans(WholeThreads, Summaries):
                     aside=stored.aside,
                     ttl=self.lifetimes.ttl,
                     keep=self.lifetimes.keep_last,
-                ),
-            ]
+                )
+            )
+            try:
+                *_, (missing, grown, due, worn, too_many) = yield sent
+            except ResponseError:
+                if stored.aside:
+                    # A full server may have refused the name, and taken the blob a moment later.
+                    yield [script("forget_unnamed", thread, *stored.aside)]
+                raise
             if not missing and not grown:
                 break
             lost.update(map(text, missing))

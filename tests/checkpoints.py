@@ -39,6 +39,7 @@ STRANGE = {
     "emoji": "👩‍👩‍👧 é",
     "last code point": "\U0010ffff",
     "our own spelling": ";.|(~)~",
+    "our own zeros": "~0~~0",
     "comma": "a,b\x1f",
     "long": "x" * 2_000,
 }

@@ -210,16 +210,16 @@ def test_a_key_that_is_no_document(
 # ---- pending writes are texts in a text
 
 
-@pytest.mark.parametrize("text", ["", " ", "1", "[]", "{}", "{},{}", "[{", "\\", "null"])
+@pytest.mark.parametrize("text", ["", " ", "1", "[]", "{}", "{},{}", "W,W", "[{", "\\", "null"])
 def test_a_write_that_is_no_json_text(
     make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str, text: str
 ) -> None:
     saver = make_saver(SAVERS[0], setup=False)
     fill(saver)
     [*_, (key, document)] = documents(redis_client, key_prefix, "checkpoint_write")
-    name = next(name for name, write in document["writes"].items() if isinstance(write, str))
-    path = f'$.writes["{name}"]'
-    redis_client.execute_command("JSON.SET", key, path, orjson.dumps(text))
+    *_, (name, write) = (item for item in document["writes"].items() if isinstance(item[1], str))
+    damaged = orjson.dumps(text.replace("W", write))
+    redis_client.execute_command("JSON.SET", key, f'$.writes["{name}"]', damaged)
     with pytest.raises(DamagedDocumentError) as raised:
         list(saver.list(THREAD))
     assert key in str(raised.value)

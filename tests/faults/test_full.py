@@ -6,6 +6,7 @@ import asyncio
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -16,6 +17,7 @@ from work import Writer, check_contents
 
 from langgraph_redis_json import RedisSaver
 from langgraph_redis_json.embedded import EmbeddedRedis
+from langgraph_redis_json.memory import LARGE
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +83,34 @@ def test_writers_go_on_when_there_is_room_again(
         torn=0,
         note="each writer got `OutOfMemoryError`, and went on when there was room",
     )
+
+
+class FullNowAndThen(RedisSaver):
+    """Its server has no memory for a name, then for a blob, then none for the rest."""
+
+    def _execute(self, commands: Any) -> Any:
+        replies: list[Any] = []
+        for command in commands:
+            self._client.config_set("maxmemory", 0 if command[0] == "JSON.SET" else 1)
+            try:
+                replies += super()._execute([command])
+            except redis.exceptions.OutOfMemoryError as error:
+                replies.append(error)
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return replies
+
+
+def test_a_full_server_keeps_no_blob_without_a_name(
+    redis_url: str, redis_client: redis.Redis, key_prefix: str, unlimited: Callable[[], None]
+) -> None:
+    """The name comes first, so that the blob is deleted with its thread."""
+    full = FullNowAndThen(redis_url, key_prefix=key_prefix)
+    with full as saver, pytest.raises(redis.exceptions.OutOfMemoryError):
+        put(saver, "1", {"large": "x" * 2 * LARGE})
+    unlimited()
+    assert list(redis_client.scan_iter(f"{key_prefix}:*")) == []
 
 
 # ---- servers that make room themselves
