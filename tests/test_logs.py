@@ -144,6 +144,7 @@ def test_channels(make_saver: MakeSaver, client: Client, stored_logs: Logs, text
     found = reader.get_tuple(config())
     assert found is not None
     assert found.checkpoint["channel_values"] == values
+    assert found.checkpoint["channel_versions"] == versions
 
 
 @each_saver
