@@ -196,6 +196,7 @@ class AsyncRedisSaver(SyncOnLoop):
     async def aclose(self) -> None:
         """Close the connections that the saver opened itself."""
         if self._owns_redis:
+            self._begin()
             await self._client.aclose()
 
     async def setup(self, *, progress: bool = False) -> None:

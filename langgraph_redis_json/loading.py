@@ -89,6 +89,8 @@ class Log:
                 check_format(*parts.pop("$.format"))
                 [found] = parts.values()
                 self._items.update(enumerate(found, first))
+            if stop > self.length:
+                raise ValueError(f"it has no item {stop - 1}")
             decoded, wanted = self._decoded, range(start, stop)
             new = [number for number in wanted if number not in decoded]
             if not self._items.keys() >= {*new}:

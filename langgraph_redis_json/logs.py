@@ -6,7 +6,7 @@ are in a log already; only the others are sent, appended to the log of the last 
 
 from array import array
 from collections.abc import Iterable, Sequence
-from secrets import token_urlsafe
+from secrets import token_bytes, token_urlsafe
 from typing import Any, NamedTuple
 
 import ormsgpack
@@ -66,15 +66,14 @@ def read(data: bytes, known: Known | None = None) -> Items | None:
         return None
     body = memoryview(data)[start:]
     before, new = array("q"), None
-    if known is not None and known.size and hash(body[: known.size]) == known.digest:
-        before, rest = known.digests, bytes(body[known.size :])
-        one = count == len(before) + 1
-        new = [rest] if one else split(_head(count - len(before)) + rest)
+    if known is not None and known.size and _digest(body[: known.size]) == known.digest:
+        before = known.digests
+        new = split(_head(count - len(before)) + body[known.size :])
     else:
         new = split(data)
     if new is None:
         return None
-    return Items(before + digests(new), new, len(body), hash(body))
+    return Items(before + digests(new), new, len(body), _digest(body))
 
 
 def split(data: bytes) -> list[bytes] | None:
@@ -113,10 +112,17 @@ def _count(data: bytes) -> tuple[int, int]:
     return (data[0] & 0x0F, 1) if data and data[0] & 0xF0 == 0x90 else (0, 0)
 
 
+_SECRET = token_bytes(16)
+"""So that nobody can make two items collide, even where PYTHONHASHSEED is known."""
+
+
+def _digest(data: bytes | memoryview) -> int:
+    return hash(_SECRET + data)
+
+
 def digests(items: Sequence[bytes]) -> "array[int]":
-    """One number for each item. Python's hash of bytes is keyed anew for each process, so nobody
-    can make two items collide."""
-    return array("q", map(hash, items))
+    """One number for each item, another one in each process."""
+    return array("q", map(_digest, items))
 
 
 def lay_out(found: "array[int]", known: Known | None, stem: str) -> Layout:

@@ -5,6 +5,7 @@ is sent their replies, and returns its result. A listing also yields what it has
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -20,7 +21,7 @@ from langgraph.checkpoint.base import (
     get_serializable_checkpoint_metadata,
 )
 from langgraph.checkpoint.serde.types import TASKS
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from langgraph_redis_json import channels, configs, documents, indexes, keys, loading
 from langgraph_redis_json.commands import Command, Listing, Plan, script, store, text
@@ -109,11 +110,12 @@ class Plans(WholeThreads, Summaries):
             )
             try:
                 *_, (missing, grown, due, worn, too_many) = yield sent
-            except ResponseError:
+            except ResponseError as error:
                 if stored.aside:
                     # A full server may have refused the name, and taken the blob a moment later.
-                    yield [script("forget_unnamed", thread, *stored.aside)]
-                raise
+                    with suppress(RedisError):  # what went wrong first is to be told
+                        yield [script("forget_unnamed", thread, *stored.aside)]
+                raise error
             if not missing and not grown:
                 break
             lost.update(map(text, missing))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import orjson
@@ -115,6 +116,20 @@ def test_the_slices_of_a_layout(lists: list[Any]) -> None:
         )
         if forgotten:
             known = None
+
+
+@pytest.mark.parametrize("new", [["b"], ["b", "c"]], ids=repr)
+def test_an_item_that_is_none_of_its_own(new: list[str]) -> None:
+    """Two keys of a dict may be one text to the serializer: then a list has no items to tell."""
+    said = [f"{number} {TEXT}" for number in range(5)]
+    before = logs.read(serde.dumps_typed(said)[1])
+    assert before is not None
+    known = memory.Known("1", b"", digests=before.digests, size=before.size, digest=before.digest)
+    grown = logs.read(serde.dumps_typed([*said, *new])[1], known)
+    assert grown is not None
+    assert [serde.loads_typed(("msgpack", item)) for item in grown.new] == new
+    odd = {date(2020, 1, 1): TEXT, "2020-01-01": 2}
+    assert logs.read(serde.dumps_typed([*said, *new[1:], odd])[1], known) is None
 
 
 def test_neighbours_in_two_logs_are_two_slices() -> None:

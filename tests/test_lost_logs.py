@@ -199,6 +199,17 @@ def picture(found: Any) -> Any:
     return found and (found.config, found.parent_config, serde.dumps_typed(found.checkpoint))
 
 
+def test_slices_of_more_than_there_is(
+    saver: Saver, thread: Thread, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    """However much that is: nobody makes room for it."""
+    thread.put(saver, items(0, 10))
+    [key] = found_keys(redis_client, key_prefix, "checkpoint")
+    redis_client.execute_command("JSON.SET", key, '$.channel_values["list"].log[0][2]', "1" * 15)
+    with pytest.raises(DamagedDocumentError, match="has no item"):
+        saver.get_tuple(thread.config())
+
+
 @pytest.mark.parametrize("kind", ["checkpoint", "checkpoint_log"])
 def test_every_field(
     make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str, kind: str

@@ -16,6 +16,7 @@ from collections import deque
 from contextlib import suppress
 from math import isnan
 from typing import Any
+from unittest.mock import ANY
 
 import numpy
 import orjson
@@ -420,6 +421,15 @@ def test_redis_takes_any_depth(
     assert [values.decode(value) for value in found] == sent
     assert len(sent) > 100
     assert forms > {"base64"}
+
+
+def test_brackets_in_strings_do_not_hide_depth() -> None:
+    deep: Any = "end"
+    for _ in range(values.DEEPEST + 1):
+        deep = ["]", deep, "["]
+    assert stored(deep) == {"type": "msgpack", "base64": ANY}
+    assert stored(deep[1]) == {"type": "msgpack", "json": deep[1]}
+    assert stored(["[" * 5_000]) == {"type": "msgpack", "json": ["[" * 5_000]}
 
 
 # ---- altered by hand

@@ -15,7 +15,7 @@ from conftest import Client, MakeSaver, Saver
 from record import times, tried
 from work import Writer, check_contents
 
-from langgraph_redis_json import RedisSaver
+from langgraph_redis_json import RedisSaver, keys
 from langgraph_redis_json.embedded import EmbeddedRedis
 from langgraph_redis_json.memory import LARGE
 
@@ -86,9 +86,13 @@ def test_writers_go_on_when_there_is_room_again(
 
 
 class FullNowAndThen(RedisSaver):
-    """Its server has no memory for a name, then for a blob, then none for the rest."""
+    """Its server has memory for blobs alone."""
+
+    is_gone = False
 
     def _execute(self, commands: Any) -> Any:
+        if len(commands) == 1 and self.is_gone:
+            raise redis.exceptions.ConnectionError("gone")
         replies: list[Any] = []
         for command in commands:
             self._client.config_set("maxmemory", 0 if command[0] == "JSON.SET" else 1)
@@ -111,6 +115,31 @@ def test_a_full_server_keeps_no_blob_without_a_name(
         put(saver, "1", {"large": "x" * 2 * LARGE})
     unlimited()
     assert list(redis_client.scan_iter(f"{key_prefix}:*")) == []
+
+
+def test_a_full_server_keeps_a_blob_that_a_prune_has_marked(
+    redis_url: str, redis_client: redis.Redis, key_prefix: str, unlimited: Callable[[], None]
+) -> None:
+    """It looks for those who need the blob, and gives it its name back."""
+    blob = keys.blob_entry("", "large", 1)
+    thread = keys.thread_keys(key_prefix, "thread")
+    with FullNowAndThen(redis_url, key_prefix=key_prefix) as saver:
+        with RedisSaver(redis_url, key_prefix=key_prefix) as other:
+            put(other, "1", {"large": "x" * 2 * LARGE})
+        redis_client.zrem(thread.contents, blob)
+        redis_client.zadd(thread.contents, {f"x{blob} 7": 0})
+        with pytest.raises(redis.exceptions.OutOfMemoryError):
+            put(saver, "2", {"large": "x" * 2 * LARGE})
+    assert redis_client.exists(thread.key(blob))
+
+
+def test_the_error_of_a_full_server_comes_first(
+    redis_url: str, redis_client: redis.Redis, key_prefix: str, unlimited: Callable[[], None]
+) -> None:
+    full = FullNowAndThen(redis_url, key_prefix=key_prefix)
+    full.is_gone = True
+    with full as saver, pytest.raises(redis.exceptions.OutOfMemoryError):
+        put(saver, "1", {"large": "x" * 2 * LARGE})
 
 
 # ---- servers that make room themselves

@@ -136,6 +136,33 @@ def test_a_saver_made_before_a_fork(kind: str, redis_url: str, redis_client: red
     tried(f"A saver made before `os.fork` ({kind})", 4, checked=checked, lost=0, torn=0)
 
 
+CLOSE = """
+import asyncio, os, sys
+from langgraph_redis_json import AsyncRedisSaver
+
+async def main():
+    saver = AsyncRedisSaver(sys.argv[1])
+    config = {"configurable": {"thread_id": "nobody", "checkpoint_ns": ""}}
+    await saver.aget_tuple(config)
+    child = os.fork()
+    if not child:
+        asyncio.run(asyncio.wait_for(saver.aclose(), 5))
+        os._exit(0)
+    await asyncio.to_thread(os.waitpid, child, 0)
+    await asyncio.wait_for(saver.aget_tuple(config), 5)
+    await saver.aclose()
+
+asyncio.run(main())
+"""
+
+
+def test_a_child_that_only_closes_the_saver(redis_url: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CLOSE, redis_url], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_an_event_loop_closed_and_a_new_one(redis_url: str, key_prefix: str) -> None:
     saver = AsyncRedisSaver(redis_url, key_prefix=key_prefix)  # outside any event loop
     writer = Writer("thread")
