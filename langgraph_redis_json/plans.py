@@ -4,7 +4,7 @@ A plan is a generator that knows no client and no ``await``: it yields a batch o
 is sent their replies, and returns its result. A listing also yields what it has found.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -86,36 +86,27 @@ class Plans(WholeThreads, Summaries):
                 stored.texts,
                 self.serde,
             )
-            sent: list[Command] = []
-            for blob, text_of_blob in stored.aside.items():
-                # Named before it is there, it is deleted with the thread if this goes no further.
-                sent.append(("ZADD", thread.contents, 0, blob))
-                sent.append(("JSON.SET", thread.key(blob), "$", text_of_blob))
-                if self.lifetimes.ttl:
-                    # Until it gets the thread's deadline; that may be gone by itself by then.
-                    sent.append(("PEXPIRE", thread.key(blob), 2 * self.lifetimes.ttl))
-            sent.append(
-                store(
-                    thread,
-                    # The checkpoint comes last: whoever sees it finds all that it needs.
-                    [*stored.documents.items(), (entry, document)],
-                    expected=stored.expected,
-                    appended=stored.appended,
-                    inherited=inherited,
-                    summary=summary,
-                    aside=stored.aside,
-                    ttl=self.lifetimes.ttl,
-                    keep=self.lifetimes.keep_last,
-                )
+            whole = store(
+                thread,
+                # The checkpoint comes last: whoever sees it finds all that it needs.
+                [*stored.documents.items(), (entry, document)],
+                expected=stored.expected,
+                appended=stored.appended,
+                inherited=inherited,
+                summary=summary,
+                aside=stored.aside,
+                ttl=self.lifetimes.ttl,
+                keep=self.lifetimes.keep_last,
             )
             try:
-                *_, (missing, grown, due, worn, too_many) = yield sent
+                *_, reply = yield [*self._send_aside(thread, stored.aside), whole]
             except ResponseError as error:
                 if stored.aside:
                     # A full server may have refused the name, and taken the blob a moment later.
                     with suppress(RedisError):  # what went wrong first is to be told
                         yield [script("forget_unnamed", thread, *stored.aside)]
                 raise error
+            missing, grown, due, worn, too_many = reply
             if not missing and not grown:
                 break
             lost.update(map(text, missing))
@@ -135,6 +126,16 @@ class Plans(WholeThreads, Summaries):
                 "checkpoint_id": name.checkpoint_id,
             }
         }
+
+    def _send_aside(self, thread: ThreadKeys, blobs: Mapping[str, bytes]) -> Iterable[Command]:
+        """Commands that store large blobs, before the script that refers to them."""
+        for blob, document in blobs.items():
+            # Named before it is there, it is deleted with the thread if this goes no further.
+            yield ("ZADD", thread.contents, 0, blob)
+            yield ("JSON.SET", thread.key(blob), "$", document)
+            if self.lifetimes.ttl:
+                # Until it gets the thread's deadline; that may be gone by itself by then.
+                yield ("PEXPIRE", thread.key(blob), 2 * self.lifetimes.ttl)
 
     def put_writes(
         self,

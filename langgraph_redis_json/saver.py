@@ -196,6 +196,7 @@ class RedisSaver(AsyncInThreads):
     def close(self) -> None:
         """Close the connections that the saver opened itself."""
         if self._owns_redis:
+            self._begin()
             self._client.close()
 
     def setup(self, *, progress: bool = False) -> None:
