@@ -47,6 +47,7 @@ _SHARED = {
         *("summary", "lifetimes", "references", "escaping", "forgetting", "retention"),
     ],
     "put_writes": ["summary", "lifetimes"],
+    "lend": ["lifetimes"],
     "move_deadline": ["lifetimes"],
     "sweep": ["forgetting"],
     "delete_checkpoints": ["summary", "forgetting"],

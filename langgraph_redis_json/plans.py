@@ -133,9 +133,8 @@ class Plans(WholeThreads, Summaries):
             # Named before it is there, it is deleted with the thread if this goes no further.
             yield ("ZADD", thread.contents, 0, blob)
             yield ("JSON.SET", thread.key(blob), "$", document)
-            if self.lifetimes.ttl:
-                # Until it gets the thread's deadline; that may be gone by itself by then.
-                yield ("PEXPIRE", thread.key(blob), 2 * self.lifetimes.ttl)
+        if blobs and self.lifetimes.ttl:
+            yield script("lend", thread, 2 * self.lifetimes.ttl, *blobs)
 
     def put_writes(
         self,

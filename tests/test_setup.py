@@ -233,7 +233,6 @@ COMMANDS = [
         "EVALSHA",
         "EXISTS",
         "PERSIST",
-        "PEXPIRE",
         "PEXPIREAT",
         "PEXPIRETIME",
         "TIME",

@@ -133,6 +133,22 @@ def test_a_full_server_keeps_a_blob_that_a_prune_has_marked(
     assert redis_client.exists(thread.key(blob))
 
 
+def test_a_pinned_thread_keeps_a_blob_that_is_sent_again(
+    redis_url: str, redis_client: redis.Redis, key_prefix: str, unlimited: Callable[[], None]
+) -> None:
+    """A put was done, its answer lost, and the server is full when it is done again."""
+    key = keys.thread_keys(key_prefix, "thread").key(keys.blob_entry("", "large", 1))
+    ttl = {"default_ttl": 60}
+    with RedisSaver(redis_url, key_prefix=key_prefix, ttl=ttl) as saver:
+        put(saver, "1", {"large": "x" * 2 * LARGE})
+        assert 0 < redis_client.pttl(key) <= 75 * 60_000
+        saver.pin("thread")
+    full = FullNowAndThen(redis_url, key_prefix=key_prefix, ttl=ttl)
+    with full as saver, pytest.raises(redis.exceptions.OutOfMemoryError):
+        put(saver, "1", {"large": "x" * 2 * LARGE})
+    assert redis_client.pttl(key) == -1
+
+
 def test_the_error_of_a_full_server_comes_first(
     redis_url: str, redis_client: redis.Redis, key_prefix: str, unlimited: Callable[[], None]
 ) -> None:
