@@ -228,24 +228,27 @@ def _has_many_brackets(text: bytes) -> bool:
 
 _NO_BRACKETS = bytes({*range(256)} - {*b"[]{}"})
 
-_ORJSON_DEEPEST = 254
-"""Levels of nesting that orjson writes, and no more."""
-
 
 def _is_too_deep(tree: Any, text: bytes) -> bool:
+    if not isinstance(tree, (dict, list)):
+        return False
     if len(text) > _SHORT:
         if not _has_many_brackets(text):
             return False
     elif len(text.translate(None, _NO_BRACKETS)) <= 2 * DEEPEST:
         return False
-    # Brackets may also stand in strings. orjson knows, and tells by what it refuses.
-    for _ in range(_ORJSON_DEEPEST - DEEPEST):
-        tree = [tree]
-    try:
-        orjson.dumps(tree)
-    except TypeError:
-        return True
-    return False
+    # Brackets may also stand in strings.
+    level = [tree]
+    for _ in range(DEEPEST):
+        level = [
+            child
+            for node in level
+            for child in (node.values() if isinstance(node, dict) else node)
+            if isinstance(child, (dict, list))
+        ]
+        if not level:
+            return False
+    return True
 
 
 _EXTENSIONS = {bytes((code,)) for code in (0xC7, 0xC8, 0xC9, *range(0xD4, 0xD9))}
