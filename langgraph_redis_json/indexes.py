@@ -123,11 +123,12 @@ def _build(key_prefix: str, wanted: IndexSchema) -> Plan[float | None]:
     if live is None or not _can_stay(live, wanted):
         return (yield from _build_beside(key_prefix, live, wanted))
     if live.share == 1:
-        [there] = yield [("FT._LIST",)]
-        for stray in map(text, there):  # of a process that was killed
+        [found] = yield [("FT._LIST",)]
+        for stray in map(text, found):  # of a process that was killed
             version = _version(alias, stray)
             if stray != live.name and version is not None and version <= VERSION:
-                yield from _drop(stray)
+                there = keys.thread_keys(key_prefix, _OURS)
+                yield from _unless_missing(script("drop_stray", there, alias, stray))
     return live.share
 
 
@@ -235,8 +236,13 @@ def _info(index: str) -> Plan[IndexInfo | None]:
 
 
 def _drop(index: str) -> Plan[None]:
+    yield from _unless_missing(("FT.DROPINDEX", index))
+
+
+def _unless_missing(command: Command) -> Plan[None]:
+    """Send a command, and do not mind if its index is not there."""
     try:
-        yield [("FT.DROPINDEX", index)]
+        yield [command]
     except ResponseError as error:
         if not is_missing(error):
             raise

@@ -20,7 +20,9 @@ from langgraph_redis_json.threads import CHUNK
 
 def test_a_client_that_parses_json_itself(redis_url: str, key_prefix: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
-        client.json().get("not there")  # from now on the client parses replies to JSON.GET
+        client.json().get(
+            f"{key_prefix}:not there"
+        )  # from now on the client parses replies to JSON.GET
         with RedisSaver(client, key_prefix=key_prefix) as saver:
             saver.setup()
             values = {"large": "x" * 2 * LARGE, "blob": BIG}
@@ -31,7 +33,7 @@ def test_a_client_that_parses_json_itself(redis_url: str, key_prefix: str) -> No
             saver.copy_thread("thread", "copy")
             saver.prune(["thread"])
             assert ids(saver.list(config("copy"))) == ["1"]
-        assert client.json().get("not there") is None
+        assert client.json().get(f"{key_prefix}:not there") is None
 
 
 @pytest.mark.parametrize("kind", [RedisSaver, AsyncRedisSaver])

@@ -108,8 +108,8 @@ def check(saver: Saver, stored: list[dict[str, Any]], filter: dict[str, Any]) ->
 def typed_and_not(redis_url: str) -> Any:
     """Two savers of two applications: one has declared fields."""
     made = [
-        RedisSaver(redis_url, key_prefix="operators-typed", metadata_fields=FIELDS),
-        RedisSaver(redis_url, key_prefix="operators-untyped"),
+        RedisSaver(redis_url, key_prefix="test-operators-typed", metadata_fields=FIELDS),
+        RedisSaver(redis_url, key_prefix="test-operators-untyped"),
     ]
     for saver in made:
         saver.setup()

@@ -156,7 +156,9 @@ def test_threads_that_are_deleted_or_changed_meanwhile(
 
 
 @each_saver
-def test_bad_input_is_refused_at_once(saver: Saver, make_saver: MakeSaver, client: Client) -> None:
+def test_bad_input_is_refused_at_once(
+    saver: Saver, make_saver: MakeSaver, client: Client, key_prefix: str
+) -> None:
     for options, error in [
         ({"status": "busy"}, ValueError),
         ({"filter": {"a": {"$near": 1}}}, ValueError),
@@ -164,7 +166,7 @@ def test_bad_input_is_refused_at_once(saver: Saver, make_saver: MakeSaver, clien
     ]:
         with pytest.raises(error):
             saver.threads(**options)  # type: ignore[arg-type]
-    unset = make_saver(client, setup=False, key_prefix="nowhere")
+    unset = make_saver(client, setup=False, key_prefix=f"{key_prefix}-nowhere")
     with pytest.raises(IndexMissingError):
         list(unset.threads())
 
