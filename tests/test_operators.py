@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 from checkpoints import config, each_saver, ids, put
-from conftest import Client, MakeSaver, Saver
+from conftest import ACL_USER, Client, MakeSaver, Saver
 from hypothesis import example, given
 from hypothesis import strategies as st
 from strategies import examples
@@ -114,11 +114,11 @@ def typed_and_not(redis_url: str) -> Any:
     for saver in made:
         saver.setup()
     yield made
-    with redis.Redis.from_url(redis_url) as client:
+    with redis.Redis.from_url(redis_url.replace(ACL_USER, "")) as client:
         for index in client.execute_command("FT._LIST"):
-            if index.startswith(b"operators-"):
+            if index.startswith(b"test-operators-"):
                 client.execute_command("FT.DROPINDEX", index)
-        for key in client.scan_iter("operators-*", count=1_000):
+        for key in client.scan_iter("test-operators-*", count=1_000):
             client.unlink(key)
 
 
