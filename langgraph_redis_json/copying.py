@@ -1,5 +1,6 @@
 """Copying a thread. Parts of plans."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -16,7 +17,8 @@ PAGE = 25
 """Documents that one call stores: other clients wait for no more than that."""
 
 TRIES = 5
-"""Times that a page is copied anew while others change either thread."""
+"""Times that what is not there is looked for anew, before it counts as lost: others may delete it
+with the checkpoints that need it, and put it again."""
 
 
 @dataclass(frozen=True)
@@ -72,32 +74,41 @@ class Copying(Sweeping):
         Returns:
             How many bytes the checkpoints and writes had.
         """
-        for _ in range(TRIES):
+        absent: Counter[str] = Counter()
+        while True:
             found, read = yield from self._present(source, [*page, *writes])
             pending = {f"c{entry[1:]}": entry for entry in writes if entry in found}
             holders: dict[str, str] = {}
+            needed: dict[str, int] = {}
             for entry, fields in found.items():
-                if entry.startswith("w:"):
-                    continue
-                with reading(source.key(entry)):
-                    holders.update(dict.fromkeys(documents.references(fields), entry))
-            wanted = [entry for entry in holders if entry not in copied]
-            yield from self._copy_references(source, target, target_id, wanted, copied)
-            gone = [entry for entry in wanted if entry not in copied]
-            if gone:  # the source was pruned meanwhile, and some of these checkpoints with it
-                continue
+                if entry.startswith("c:"):
+                    with reading(source.key(entry)):
+                        for name, length in documents.references(fields).items():
+                            holders[name] = entry
+                            needed[name] = max(length, needed.get(name, 0))
+            wanted = {entry: needed[entry] for entry in holders if entry not in copied}
+            absent.update(
+                (yield from self._copy_references(source, target, target_id, wanted, copied))
+            )
+            for entry, times in absent.items():
+                if times == TRIES:
+                    key = source.key(holders[entry])
+                    raise MissingDocumentError(key=key, missing=source.key(entry))
+            if not wanted.keys() <= copied.keys():
+                continue  # either thread was pruned meanwhile
             commands = []
             for part in pages([entry for entry in page if entry in found], PAGE):
                 # Whoever sees a checkpoint in the copy finds all that belongs to it.
                 own = {pending[entry]: found[pending[entry]] for entry in part if entry in pending}
                 copies = _retargeted(source, own, target_id)
+                expected = {
+                    copied[name]: needed[name]
+                    for entry in part
+                    for name in documents.references(found[entry])
+                }
                 copies += _retargeted(
                     source, {entry: found[entry] for entry in part}, target_id, copied
                 )
-                expected: dict[str, int] = {}
-                for entry in part:
-                    with reading(source.key(entry)):
-                        expected |= _needed(found[entry], expected)
                 commands.append(
                     store(
                         target,
@@ -111,24 +122,30 @@ class Copying(Sweeping):
             for due in {due for _, _, due, *_ in replies}:
                 yield from self._live_on(target, due)
             lost = {text(entry) for missing, *_ in replies for entry in missing}
-            gone = [entry for entry in holders if copied[entry] in lost]
             if not lost:
                 return read
-            for entry in gone:  # the copy was pruned or deleted meanwhile
+            # The copy was pruned or deleted meanwhile.
+            for entry in [entry for entry in holders if copied[entry] in lost]:
                 del copied[entry]
-        key = source.key(holders[gone[0]])
-        raise MissingDocumentError(key=key, missing=source.key(gone[0]))
 
     def _copy_references(
         self,
         source: ThreadKeys,
         target: ThreadKeys,
         target_id: str,
-        wanted: Sequence[str],
+        wanted: Mapping[str, int],
         copied: dict[str, str],
-    ) -> Plan[None]:
-        """Copy those of the wanted blobs and logs that are there."""
+    ) -> Plan[list[str]]:
+        """Copy those of the wanted blobs and logs that are there.
+
+        Args:
+            wanted: how many items they must have (0 for a blob).
+
+        Returns:
+            Those that are not there, or have fewer items.
+        """
         ttl = self.lifetimes.ttl
+        absent: list[str] = []
         lists = [entry for entry in wanted if entry.startswith("l:")]
         for page in pages(lists, PAGE):
             [lengths] = yield [script("lengths", source, *page)]
@@ -136,9 +153,9 @@ class Copying(Sweeping):
                 new = logs.renamed(log)
                 changes = {"thread_id": target_id}
                 items = [(0, length)]
-                if length > 0 and (
-                    yield from self._copy_items(source, log, items, target, new, changes, ttl)
-                ):
+                if length < wanted[log]:
+                    absent.append(log)
+                elif (yield from self._copy_items(source, log, items, target, new, changes, ttl)):
                     copied[log] = new
         blobs = [entry for entry in wanted if not entry.startswith("l:")]
         at, size = 0, sweeping.PIECE
@@ -149,7 +166,9 @@ class Copying(Sweeping):
                 for part in pages(_retargeted(source, found, target_id), PAGE)
             ]
             copied.update((entry, entry) for entry in found)
+            absent += [entry for entry in page if entry not in found]
             at, size = at + len(page), paced(size, read)
+        return absent
 
     def _present(
         self, thread: ThreadKeys, entries: Sequence[str]
@@ -160,15 +179,17 @@ class Copying(Sweeping):
         Raises:
             MissingDocumentError: if one is gone that the table of contents still names.
         """
-        found, read = yield from self._parsed(thread, entries)
-        gone = [entry for entry in entries if entry not in found]
-        if gone:
+        for _ in range(TRIES):
+            found, read = yield from self._parsed(thread, entries)
+            gone = [entry for entry in entries if entry not in found]
+            if not gone:
+                return found, read
             scores = yield [("ZSCORE", thread.contents, entry) for entry in gone]
-            for entry, score in zip(gone, scores, strict=True):
-                if score is not None:
-                    key = thread.key(entry)
-                    raise MissingDocumentError(key=key, missing=key)
-        return found, read
+            named = [entry for entry, score in zip(gone, scores, strict=True) if score is not None]
+            if not named:
+                return found, read
+        key = thread.key(named[0])
+        raise MissingDocumentError(key=key, missing=key)
 
     def _parsed(
         self, thread: ThreadKeys, entries: Sequence[str]
@@ -194,15 +215,3 @@ def _retargeted(
         with reading(source.key(entry)):
             copies.append((entry, documents.retarget(fields, target_id, names)))
     return copies
-
-
-def _needed(checkpoint: Mapping[str, Any], needed: Mapping[str, int]) -> dict[str, int]:
-    """The blobs and logs that a checkpoint's document refers to, and how many items they must
-    have (0 for a blob); at least as many as in `needed`."""
-    found: dict[str, int] = {}
-    for stored in filter(None, checkpoint["channel_values"].values()):
-        if "blob" in stored:
-            found[stored["blob"]] = 0
-        for log, _, stop in stored.get("log", ()):
-            found[log] = max(stop, found.get(log, 0), needed.get(log, 0))
-    return found

@@ -150,14 +150,15 @@ def build_writes(
     return found
 
 
-def references(checkpoint: Mapping[str, Any]) -> list[str]:
-    """The entries of the blobs and logs that a checkpoint's document refers to."""
-    found: list[str] = []
+def references(checkpoint: Mapping[str, Any]) -> dict[str, int]:
+    """The entries of the blobs and logs that a checkpoint's document refers to, and how many items
+    they must have (0 for a blob)."""
+    found: dict[str, int] = {}
     for stored in filter(None, checkpoint["channel_values"].values()):
         if "blob" in stored:
-            found.append(stored["blob"])
-        elif "log" in stored:
-            found += [log for log, _, _ in stored["log"]]
+            found[stored["blob"]] = 0
+        for log, _, stop in stored.get("log", ()):
+            found[log] = max(stop, found.get(log, 0))
     for entry in found:
         if not isinstance(entry, str) or entry[:2] not in ("b:", "l:"):
             raise ValueError(f"{entry!r:.100} is no blob or log")

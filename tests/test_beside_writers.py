@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -216,6 +217,32 @@ def test_a_copy_while_threads_change(
         one.prune([source, copy], strategy="delete")
     one.prune([source, copy], strategy="delete")
     account(redis_client, key_prefix)
+
+
+@pytest.mark.parametrize("onto", ["nothing", "a thread"])
+def test_a_copy_that_is_pruned_again_and_again(
+    savers: tuple[RedisSaver, RedisSaver],
+    redis_client: redis.Redis,
+    key_prefix: str,
+    onto: str,
+) -> None:
+    one, two = savers
+    fill(one, "thread")
+    if onto == "a thread":
+        fill(one, "copy")
+    whole = {found.checkpoint["id"]: found for found in one.list(config("thread"))}
+    plan = one._plans.copy_thread("thread", "copy")
+    commands = next(plan)
+    with suppress(StopIteration):
+        for step in count():
+            if step < 60:
+                two.prune(["copy"])
+            commands = plan.send(one._execute(commands))
+    assert step > 60
+    for found in one.list(config("copy")):
+        assert found.checkpoint == whole.pop(found.checkpoint["id"]).checkpoint
+    assert not whole
+    account(redis_client, key_prefix, garbage=True)
 
 
 def test_two_sweeps_leave_what_a_put_needs(savers: tuple[RedisSaver, RedisSaver]) -> None:

@@ -150,14 +150,29 @@ def test_a_long_thread_is_copied_whole(make_saver: MakeSaver, client: Client) ->
 
 
 @each_saver
-@pytest.mark.parametrize("kind", ["checkpoint", "checkpoint_write"])
+@pytest.mark.parametrize(
+    "kind", ["checkpoint", "checkpoint_write", "checkpoint_blob", "checkpoint_log"]
+)
 def test_a_document_that_is_gone_is_not_just_left_out(
     saver: Saver, redis_client: redis.Redis, key_prefix: str, kind: str
 ) -> None:
-    made = put(saver, "1")
+    values = {"blob": BIG, "list": [BIG]}
+    made = put(saver, "1", values, dict.fromkeys(values, 1))
     saver.put_writes(made, [("channel", 1)], "task")
     [key] = found_keys(redis_client, key_prefix, kind)
     redis_client.delete(key)
+    with pytest.raises(MissingDocumentError) as raised:
+        saver.copy_thread("thread", "copy")
+    assert key in str(raised.value)
+
+
+@each_saver
+def test_a_log_that_lost_items_is_not_copied(
+    saver: Saver, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    put(saver, "1", {"list": [BIG, BIG]}, {"list": 1})
+    [key] = found_keys(redis_client, key_prefix, "checkpoint_log")
+    redis_client.json().arrpop(key, "$.items")
     with pytest.raises(MissingDocumentError) as raised:
         saver.copy_thread("thread", "copy")
     assert key in str(raised.value)
