@@ -22,6 +22,11 @@ MetadataFields = Mapping[str, str] | str | os.PathLike[str]
 """What savers take as metadata_fields=."""
 
 
+CONNECTIONS = 10_000
+"""Connections that a client of a saver's own opens at most, if its URL does not say: as many as a
+Redis server takes. redis-py's bound is 100, beyond which calls at the same time raise."""
+
+
 def with_plain_replies(client: Client) -> Client:
     """The same client of redis-py, on the same connections, that parses no JSON: where anybody has
     called ``client.json()``, as redisvl does, it would parse what plans read."""

@@ -106,8 +106,9 @@ def in_cluster(command: Command) -> Command:
     return (verb, what, 2, contents, f"{contents}:", *rest)
 
 
-MOVING = 600
-"""Times that a call is tried again, 50 ms and more apart, while its thread's slot is moved."""
+MOVING = 120
+"""Times that a call is tried again while its thread's slot is moved: redis-py itself tries for
+nearly half a second each time."""
 
 
 def is_moving(error: RedisError) -> bool:

@@ -275,10 +275,16 @@ def check_answers(index: str, reply: Any, used: Collection[str], metadata_fields
 
 def _check_commands(key_prefix: str) -> Plan[None]:
     """See that the server knows, and lets this user run, all that plans and scripts run."""
-    check = script("check", keys.thread_keys(key_prefix, _OURS))
+    there = keys.thread_keys(key_prefix, _OURS)
+    check = script("check", there)
     try:
         yield [with_source(check)]
     except NoPermissionError as error:
+        if "key" in str(error):
+            raise UnsuitableServerError(
+                why=f"its user may not use the key {there.contents} ({error})",
+                remedy=f"Let the user use the keys {there.prefix}*, with ACL SETUSER",
+            ) from error
         raise _forbidden("EVAL", error) from error
     try:
         [failures] = yield [check]

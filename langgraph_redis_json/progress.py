@@ -1,7 +1,8 @@
 """A progress bar for people who wait."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache
 
 
 @contextmanager
@@ -16,12 +17,21 @@ def progress_bar(wanted: bool, what: str) -> Iterator[Callable[[float], object]]
         yield lambda share: None
         return
     try:
-        from rich.progress import Progress
+        from rich.progress import Progress, TaskID
     except ImportError as error:
         raise ImportError(
             'the progress bar needs rich: pip install "langgraph-redis-json[progress]", '
             "or leave progress=True out"
         ) from error
-    with Progress(transient=True) as bar:
-        task = bar.add_task(what, total=1.0)
-        yield lambda share: bar.update(task, completed=share)
+    with ExitStack() as stack:
+
+        @cache  # where there is nothing to wait for, a bar would print an empty line
+        def begun() -> tuple[Progress, TaskID]:
+            bar = stack.enter_context(Progress(transient=True))
+            return bar, bar.add_task(what, total=1.0)
+
+        def show(share: float) -> None:
+            bar, task = begun()
+            bar.update(task, completed=share)
+
+        yield show

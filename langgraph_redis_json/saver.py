@@ -21,7 +21,7 @@ from redis.cluster import RedisCluster
 from redis.exceptions import ClusterError, NoScriptError, RedisError, TryAgainError
 from typing_extensions import Self
 
-from langgraph_redis_json.base import MetadataFields, with_plain_replies
+from langgraph_redis_json.base import CONNECTIONS, MetadataFields, with_plain_replies
 from langgraph_redis_json.bridges import AsyncInThreads
 from langgraph_redis_json.commands import (
     MOVING,
@@ -101,7 +101,7 @@ class RedisSaver(AsyncInThreads):
         self._owns_redis = isinstance(redis, str)
         self._client: Redis | RedisCluster
         if isinstance(redis, str):
-            self._client = Redis.from_url(redis)
+            self._client = Redis.from_url(redis, max_connections=CONNECTIONS)
         elif isinstance(redis, ConnectionPool):
             self._client = Redis(connection_pool=redis)
         elif isinstance(redis, (Redis, RedisCluster)):
@@ -172,7 +172,7 @@ class RedisSaver(AsyncInThreads):
             connection: further arguments of redis-py's client: username, password, ssl …
         """
         saver = cls(
-            Redis(host=host, port=port, db=db, **connection),
+            Redis(host=host, port=port, db=db, **{"max_connections": CONNECTIONS, **connection}),
             key_prefix=key_prefix,
             serde=serde,
             metadata_fields=metadata_fields,

@@ -14,6 +14,7 @@ from secrets import token_urlsafe
 from typing import Any, TypeVar
 
 import orjson
+from redis.exceptions import OutOfMemoryError
 
 from langgraph_redis_json import logs
 from langgraph_redis_json.commands import Plan, script, store
@@ -149,7 +150,10 @@ class Sweeping(Deadlines):
                 if length > 2 * living:
                     new = logs.renamed(log)
                     stored.append(new)
-                    yield from self._rewrite(thread, found, log, new)
+                    try:
+                        yield from self._rewrite(thread, found, log, new)
+                    except OutOfMemoryError:
+                        return  # what is freed without this makes room for it, the next time
 
     def _rewrite(self, thread: ThreadKeys, found: References, log: str, new: str) -> Plan[None]:
         """Write the living items of a log to another, and let its checkpoints refer to that.

@@ -6,6 +6,7 @@ import asyncio
 import time
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -52,6 +53,34 @@ def test_many_threads_call_where_no_loop_runs(
 
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(work, range(40), timeout=60)) == list(range(40))
+
+
+@pytest.mark.parametrize("way", ["URL", "host and port"])
+def test_hundreds_of_calls_at_once(
+    redis_url: str, key_prefix: str, make_saver: MakeSaver, way: str
+) -> None:
+    make_saver(Client(RedisSaver, 3, False))  # makes the indexes
+    count = 300
+
+    async def main() -> None:
+        if way == "URL":
+            made = AsyncRedisSaver.from_conn_string(redis_url, key_prefix=key_prefix)
+        else:
+            where = urlsplit(redis_url)
+            login = {"username": where.username, "password": where.password}
+            made = AsyncRedisSaver.from_conn_info(
+                host=where.hostname or "", port=where.port or 0, key_prefix=key_prefix, **login
+            )
+        async with made as saver:
+            calls = [
+                saver.aput_writes(config(f"{number}", "", "1"), [("channel", number)], "task")
+                for number in range(count)
+            ]
+            await asyncio.gather(*calls)
+
+    asyncio.run(main())
+    saver = RedisSaver(redis_url, key_prefix=key_prefix)
+    saver.prune([f"{number}" for number in range(count)], strategy="delete")
 
 
 def test_a_call_that_waits_for_a_loop_that_ends(redis_url: str, key_prefix: str) -> None:

@@ -164,6 +164,7 @@ def test_a_thread_that_was_long_before(
     for number in range(MOST_OLD + 40, MOST_OLD + 80):
         deltas = ("a",) if delta else ()
         put_delta(saver, f"{number:03}", f"{number - 1:03}", () if delta else ("a",), deltas)
+        assert delta or len(ids(saver.list(config("thread", "")))) == 3
     left = ids(saver.list(config()))
     assert len(left) == (MOST_OLD + 70 if delta else 3)
     assert len(ids(saver.list(config("thread", "sub")))) == MOST_OLD + 40

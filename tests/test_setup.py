@@ -306,6 +306,17 @@ def test_a_user_who_may_not_run_a_command(
         assert f"may not run {command} " in message
 
 
+def test_a_user_who_may_not_use_the_keys(server: EmbeddedRedis, admin: redis.Redis) -> None:
+    admin.execute_command(
+        *("ACL", "SETUSER", "limited", "reset", "on", ">secret", "~team:*", "&*", "+@all")
+    )
+    url = server.url.replace("redis://", "redis://limited:secret@")
+    for saver in SAVERS:
+        message = setup_error(saver, url, key_prefix="team:app")
+        assert "may not use the key team;.app:checkpoint_keys:" in message
+        assert "Let the user use the keys team;.app:*" in message
+
+
 def test_a_user_with_all_of_them_and_no_more(server: EmbeddedRedis, admin: redis.Redis) -> None:
     admin.execute_command(
         *("ACL", "SETUSER", "careful", "reset", "on", ">secret", "~*", "-@all"),

@@ -1,5 +1,5 @@
 -- Run once each command that the scripts and plans use, and leave nothing behind.
--- Returns {{command, error}, …} for those that failed.
+-- Returns {{command, error}, …} for those that failed; none on a server that is full.
 
 local probe = key_of('b:')
 local failures = {}
@@ -11,6 +11,7 @@ local function try(...)
 end
 
 try('JSON.SET', probe, '$', '{"a":{},"b":[]}')
+if failures[1] and failures[1][2]:find('^OOM') then return {} end
 try('JSON.MERGE', probe, '$', '{"a":{}}')
 try('JSON.ARRAPPEND', probe, '$.b', '1')
 try('JSON.ARRLEN', probe, '$.b')

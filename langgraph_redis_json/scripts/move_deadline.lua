@@ -28,7 +28,8 @@ else
 end
 
 if deadline ~= to then
-  if to then redis.call('ZREM', contents, mark_of(to)) end
+  -- In a script that has begun to write, a full server lets the mark through.
+  redis.call('ZREM', contents, mark_of(to or deadline))
   redis.call('ZADD', contents, 0, mark_of(deadline))
   if deadline >= 0 and (current < 0 or deadline < current) then
     -- It is to vanish earlier: nothing of it may be gone before the table of contents.

@@ -52,9 +52,11 @@ retain = function(keep, new)
   local start = new:match('^c:[^:]*:')
   local stop = '(' .. start .. LAST
   local old = redis.call('ZLEXCOUNT', contents, '[' .. start, stop) - keep
+  if old <= 0 then return false, {} end
   -- Ancestors that delta channels need stay, and would be walked each time: the more there are, the
   -- more seldom.
-  if old <= 0 or old % 2 ^ math.max(0, math.floor(math.log(old / 4) / math.log(2))) ~= 0 then
+  local has_deltas = ARGV[#ARGV]:find('"delta_channels":', 1, true)
+  if has_deltas and old % 2 ^ math.max(0, math.floor(math.log(old / 4) / math.log(2))) ~= 0 then
     return false, {}
   end
   if old > MOST_OLD then return true, {} end

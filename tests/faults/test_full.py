@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import redis
-from checkpoints import config, each_saver, ids, put
+from accounting import account
+from checkpoints import BIG, config, each_saver, found_keys, ids, put
 from conftest import Client, MakeSaver, Saver
 from record import times, tried
 from work import Writer, check_contents
@@ -158,9 +159,6 @@ def test_the_error_of_a_full_server_comes_first(
         put(saver, "1", {"large": "x" * 2 * LARGE})
 
 
-# ---- servers that make room themselves
-
-
 @pytest.fixture
 def set_up(
     client: Client, make_saver: MakeSaver, event_loop_thread: asyncio.AbstractEventLoop
@@ -174,6 +172,42 @@ def set_up(
             asyncio.run_coroutine_threadsafe(saver.setup(), event_loop_thread).result()
 
     return setup
+
+
+@each_saver
+def test_what_a_full_server_still_does(
+    saver: Saver,
+    set_up: Callable[[], None],
+    redis_client: redis.Redis,
+    key_prefix: str,
+    unlimited: Callable[[], None],
+) -> None:
+    for thread_id in ("thread", "other"):
+        for number in range(1, 9):
+            window = [f"{n}{BIG}" for n in range(number, number + 3)]
+            values = {"blob": f"{number}{BIG}", "list": window}
+            put(saver, f"{number}", values, dict.fromkeys(values, number), thread_id=thread_id)
+    redis_client.config_set("maxmemory", 1)
+    with pytest.raises(redis.exceptions.OutOfMemoryError):
+        put(saver, "9")
+    set_up()
+    saver.prune(["thread"])
+    assert len(found_keys(redis_client, key_prefix, "checkpoint_blob")) == 1 + 8
+    assert saver.get_tuple(config()).checkpoint["channel_values"] == values
+    saver.expire("thread", 10)
+    saver.pin("thread")
+    saver.expire("thread", 10)
+    assert ids(saver.list(config())) == ["8"]
+    assert {found.thread_id for found in saver.threads()} == {"other", "thread"}
+    saver.delete_thread("other")
+    unlimited()
+    saver.prune(["thread"])  # what was left for want of memory
+    account(redis_client, key_prefix)
+    [log] = found_keys(redis_client, key_prefix, "checkpoint_log")
+    assert redis_client.execute_command("JSON.ARRLEN", log, "$.items") == [3]
+
+
+# ---- servers that make room themselves
 
 
 @pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-lfu", "allkeys-random"])
