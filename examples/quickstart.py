@@ -149,7 +149,8 @@ def answer(url: str, key_prefix: str) -> None:
 
 KEEP = """To look at all this in RedisInsight, at http://localhost:5540:
 docker compose up -d --wait
-REDIS_URL=redis://localhost:6379 .venv/bin/python examples/quickstart.py --keep"""
+REDIS_URL=redis://localhost:6379 .venv/bin/python examples/quickstart.py --keep
+Its keys are quickstart:checkpoint:*, and its indexes quickstart:langgraph_checkpoints and such."""
 
 
 @contextmanager
