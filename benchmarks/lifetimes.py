@@ -116,10 +116,10 @@ def measure(url: str, quick: bool) -> Iterator[str]:
     for name, taken in found.items():
         ratio = taken / found["neither"]
         what = f"`put` on a thread of {length:,} steps, {name}"
-        yield f"| {what} | {taken * 1e6:,.0f} µs | {ratio:.2f} times |"
+        yield f"| {what} | {taken * 1e6:,.0f} µs | {ratio:.2f} × neither | |"  # noqa: RUF001
     start = perf_counter()
     saver.expire("ttl", 30)
-    yield f"| `expire` of that thread | {(perf_counter() - start) * 1e3:,.1f} ms | |"
+    yield f"| `expire` of that thread | {(perf_counter() - start) * 1e3:,.1f} ms | | |"
 
     many = 100_000 // scale
     thread = steps(saver, "long")
@@ -139,7 +139,7 @@ def measure(url: str, quick: bool) -> Iterator[str]:
     }
     for name, verb in verbs.items():
         taken, worst = longest(client, verb)
-        yield f"| {name} | {taken:.2f} s | {worst:.1f} ms |"
+        yield f"| {name} | {taken:.2f} s | | {worst:.1f} ms |"
 
     memory = InMemorySaver()
     delta = 5_000 // scale
@@ -150,7 +150,7 @@ def measure(url: str, quick: bool) -> Iterator[str]:
     ours, theirs = (resume(each, "delta", 9) for each in (saver, memory))
     yield (
         f"| resuming {delta:,} steps with a `DeltaChannel` snapshot every {delta // 5:,} | "
-        f"{ours * 1e3:,.1f} ms | {ours / theirs:.2f} times InMemorySaver ({theirs * 1e3:,.1f} ms) |"
+        f"{ours * 1e3:,.1f} ms | {ours / theirs:.2f} × InMemorySaver | |"  # noqa: RUF001
     )
 
 
@@ -158,8 +158,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="smaller, and nothing is written")
     options = parser.parse_args()
-    lines = ["| what | takes | beside, or the longest that the server took for one call |"]
-    lines.append("| --- | --- | --- |")
+    lines = ["| what | takes | compared | longest single call of it on the server |"]
+    lines.append("| --- | --- | --- | --- |")
     with EmbeddedRedis() as server:
         for line in measure(server.url, options.quick):
             print(line, flush=True)
