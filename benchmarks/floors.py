@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from random import Random
 from statistics import median
 from time import perf_counter
 from types import MappingProxyType
@@ -79,14 +80,16 @@ def in_turns(
     rounds: int = ROUNDS,
     prepared: Mapping[str, Iterator[Any]] = MappingProxyType({}),
 ) -> dict[str, float]:
-    """The medians of calls that alternate, in seconds.
+    """The medians of calls that alternate, in another order each time, in seconds.
 
     Args:
         prepared: gives a call its arguments, unmeasured.
     """
     spent: dict[str, list[float]] = {name: [] for name in calls}
+    order, chance = [*calls.items()], Random(7)
     for _ in range(rounds):
-        for name, call in calls.items():
+        chance.shuffle(order)  # what came before decides what the processor's caches hold
+        for name, call in order:
             arguments = next(prepared[name]) if name in prepared else ()
             start = perf_counter()
             call(*arguments)
