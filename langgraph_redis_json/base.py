@@ -32,6 +32,7 @@ def with_plain_replies(client: Client) -> Client:
     called ``client.json()``, as redisvl does, it would parse what plans read."""
     twin = copy(client)
     twin.auto_close_connection_pool = False
+    twin.connection = None  # of a client of one connection: it would close that with itself
     twin.response_callbacks = type(client.response_callbacks)(
         {
             name: callback
@@ -62,7 +63,7 @@ class BaseRedisSaver(BaseCheckpointSaver[str]):
         self._metadata_fields = fields.read(metadata_fields)
         self._memory = Memory()
         self._clustered = False
-        self._turns = Lock()  # of calls that run event loops of their own
+        self._turns = Lock()  # of calls on a cluster that run event loops of their own
         self._lifetimes = lifetimes(ttl, keep_last)
 
     @property

@@ -8,11 +8,15 @@ from collections.abc import (
     Generator,
     Iterator,
     Mapping,
+    MutableMapping,
     Sequence,
 )
 from concurrent.futures import wait
+from copy import copy
+from itertools import zip_longest
 from os import getpid
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary, proxy
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -24,6 +28,7 @@ from langgraph.checkpoint.base import (
 )
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
+from typing_extensions import Self
 
 from langgraph_redis_json.base import BaseRedisSaver
 from langgraph_redis_json.commands import Finished, Replies
@@ -36,6 +41,51 @@ T = TypeVar("T")
 _inherited: list[Any] = []
 """Connections of a parent process. If they were finalized here, they would leave what the parent's
 event loop waits for, too, for the kernel has that but once; and the parent would wait for ever."""
+
+
+class Home:
+    """The event loop that a saver and its clones are awaited on.
+
+    Attributes:
+        loop: the one on which they were awaited last.
+        process: the process in which that was.
+        asleep: what pools were like on other loops, which may go on: the attributes of each.
+    """
+
+    def __init__(self) -> None:
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.process = 0
+        self.asleep: MutableMapping[asyncio.AbstractEventLoop, list[dict[str, Any]]] = (
+            WeakKeyDictionary()
+        )
+
+
+def _pools(client: Redis) -> list[Any]:
+    """The pool of a client, and those of its Sentinels."""
+    pool = client.connection_pool
+    manager = getattr(pool, "sentinel_manager", None)
+    return [pool, *(each.connection_pool for each in (manager.sentinels if manager else ()))]
+
+
+def _renew(pool: Any) -> None:
+    """Let a pool begin anew, without connections, on another event loop."""
+    for name, value in vars(pool).items():
+        if isinstance(value, (asyncio.Lock, asyncio.Condition)):
+            setattr(pool, name, type(value)())
+    pool.reset()
+
+
+def _with_own_connections(client: Redis) -> Redis:
+    """The same client on other connections."""
+    twin = copy(client)
+    pool: Any = copy(client.connection_pool)
+    twin.connection_pool = pool
+    if manager := getattr(pool, "sentinel_manager", None):
+        pool.connection_kwargs = {**pool.connection_kwargs, "connection_pool": proxy(pool)}
+        pool.sentinel_manager = copy(manager)
+        pool.sentinel_manager.sentinels = [*map(_with_own_connections, manager.sentinels)]
+    _renew(pool)
+    return twin
 
 
 async def _in_threads(found: Iterator[T]) -> AsyncIterator[T]:
@@ -149,25 +199,33 @@ class SyncOnLoop(BaseRedisSaver):
     They are for other threads than the loop's. Where no loop runs, a call runs one of its own.
     """
 
-    _loop: asyncio.AbstractEventLoop | None = None
-    """Where the saver was last awaited."""
-
     _on_loop = True
-
-    _is_alone = False
-    """Whether a call runs on an event loop of its own."""
-
-    _process = 0
-    """The process in which it was."""
 
     _redis: Redis | RedisCluster
 
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._home = Home()
+
     def _begin(self) -> None:
         """See that the connections are those of this event loop and process."""
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop or self._process != getpid():
-            self._leave_loop()
-            self._loop, self._process = loop, getpid()
+        loop, home = asyncio.get_running_loop(), self._home
+        if loop is home.loop and home.process == getpid():
+            return
+        if home.loop is not None and isinstance(self._redis, Redis):
+            pools = _pools(self._redis)
+            left = [vars(pool).copy() for pool in pools]
+            if home.process != getpid():
+                _inherited.append((left, [*home.asleep.values()]))
+                home.asleep.clear()
+            elif not home.loop.is_closed():
+                home.asleep[home.loop] = left
+            for pool, own in zip_longest(pools, home.asleep.pop(loop, ())):
+                if own:
+                    vars(pool).update(own)
+                else:
+                    _renew(pool)
+        home.loop, home.process = loop, getpid()
 
     async def _go_on(self, plan: Generator[T, Replies, Any], replies: Replies) -> T:
         """The next step of a plan; one that takes long in a thread, while the loop goes on."""
@@ -182,17 +240,6 @@ class SyncOnLoop(BaseRedisSaver):
             return await asyncio.to_thread(step)
         return step()
 
-    def _leave_loop(self) -> None:
-        """Drop connections that can not even be closed any more: those of a loop that is closed,
-        and those that a parent process goes on using."""
-        if self._loop is None or not (self._loop.is_closed() or self._process != getpid()):
-            return
-        if isinstance(self._redis, Redis):
-            pool: Any = self._redis.connection_pool
-            if self._process != getpid():
-                _inherited.append(vars(pool).copy())
-            pool.reset()
-
     def athreads(
         self,
         filter: dict[str, Any] | None = None,
@@ -204,11 +251,10 @@ class SyncOnLoop(BaseRedisSaver):
 
     def _has_loop(self) -> bool:
         """Whether the saver is awaited on an event loop, one that goes on after the call."""
-        if self._is_alone or self._loop is None or self._process != getpid():
-            return False
-        return self._loop.is_running()
+        loop = self._home.loop
+        return loop is not None and self._home.process == getpid() and loop.is_running()
 
-    def _wait(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    def _wait(self, call: Callable[[Self], Coroutine[Any, Any, T]]) -> T:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -218,9 +264,9 @@ class SyncOnLoop(BaseRedisSaver):
                 "this call would block the event loop that it runs on: await the method of "
                 "the same name with an a in front (aget_tuple, aput, alist …), or use RedisSaver"
             )
-        loop = self._loop
+        loop = self._home.loop
         if loop is not None and self._has_loop():
-            future = asyncio.run_coroutine_threadsafe(call(), loop)
+            future = asyncio.run_coroutine_threadsafe(call(self), loop)
             while not wait([future], timeout=1).done:
                 if loop.is_closed():
                     raise RuntimeError(
@@ -228,24 +274,29 @@ class SyncOnLoop(BaseRedisSaver):
                         "whether it was carried out is not known"
                     )
             return future.result()
+        if isinstance(self._redis, Redis):
+            return asyncio.run(self._alone(call))
+        with self._turns:  # a cluster's client is one for all
+            return asyncio.run(self._alone(call))
 
-        async def alone() -> T:
-            self._is_alone = True
-            try:
-                return await call()
-            finally:
-                # Connections do not outlive the event loop that they were made on.
-                self._loop, self._is_alone = None, False
-                if isinstance(self._redis, Redis):
-                    await self._redis.connection_pool.disconnect()
-                else:
-                    await self._redis.aclose()
-
-        with self._turns:  # another thread's call must not rely on this one's event loop
-            return asyncio.run(alone())
+    async def _alone(self, call: Callable[[Self], Coroutine[Any, Any, T]]) -> T:
+        """A call on an event loop of its own, which connections do not outlive: by a clone with
+        connections of its own, for another thread may begin to await this saver meanwhile."""
+        clone = copy(self)
+        clone._home = Home()
+        if isinstance(self._redis, Redis):
+            clone._redis = _with_own_connections(self._redis)
+        try:
+            return await call(clone)
+        finally:
+            if isinstance(clone._redis, Redis):
+                for pool in _pools(clone._redis):
+                    await pool.disconnect()
+            else:
+                await clone._redis.aclose()
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        return self._wait(lambda: self.aget_tuple(config))
+        return self._wait(lambda saver: saver.aget_tuple(config))
 
     def list(
         self,
@@ -255,7 +306,10 @@ class SyncOnLoop(BaseRedisSaver):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
-        return self._following(self.alist(config, filter=filter, before=before, limit=limit))
+        def found(saver: Self) -> AsyncIterator[CheckpointTuple]:
+            return saver.alist(config, filter=filter, before=before, limit=limit)
+
+        return self._following(found(self), found)
 
     def threads(
         self,
@@ -265,14 +319,20 @@ class SyncOnLoop(BaseRedisSaver):
         limit: int | None = None,
     ) -> Iterator[ThreadSummary]:
         """`athreads`, for other threads than the event loop's."""
-        return self._following(self.athreads(filter, status=status, limit=limit))
 
-    def _following(self, found: AsyncIterator[T]) -> Iterator[T]:
-        async def following() -> T | None:
+        def found(saver: Self) -> AsyncIterator[ThreadSummary]:
+            return saver.athreads(filter, status=status, limit=limit)
+
+        return self._following(found(self), found)
+
+    def _following(
+        self, found: AsyncIterator[T], again: Callable[[Self], AsyncIterator[T]]
+    ) -> Iterator[T]:
+        async def following(_: Self) -> T | None:
             return await anext(found, None)
 
-        async def everything() -> Sequence[T]:
-            return [item async for item in found]
+        async def everything(saver: Self) -> Sequence[T]:
+            return [item async for item in again(saver)]
 
         if self._has_loop():
             while (item := self._wait(following)) is not None:
@@ -287,7 +347,7 @@ class SyncOnLoop(BaseRedisSaver):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        return self._wait(lambda: self.aput(config, checkpoint, metadata, new_versions))
+        return self._wait(lambda saver: saver.aput(config, checkpoint, metadata, new_versions))
 
     def put_writes(
         self,
@@ -296,35 +356,37 @@ class SyncOnLoop(BaseRedisSaver):
         task_id: str,
         task_path: str = "",
     ) -> None:
-        self._wait(lambda: self.aput_writes(config, writes, task_id, task_path))
+        self._wait(lambda saver: saver.aput_writes(config, writes, task_id, task_path))
 
     def delete_thread(self, thread_id: str) -> None:
-        self._wait(lambda: self.adelete_thread(thread_id))
+        self._wait(lambda saver: saver.adelete_thread(thread_id))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
-        self._wait(lambda: self.adelete_for_runs(run_ids))
+        self._wait(lambda saver: saver.adelete_for_runs(run_ids))
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        self._wait(lambda: self.acopy_thread(source_thread_id, target_thread_id))
+        self._wait(lambda saver: saver.acopy_thread(source_thread_id, target_thread_id))
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        self._wait(lambda: self.aprune(thread_ids, strategy=strategy))
+        self._wait(lambda saver: saver.aprune(thread_ids, strategy=strategy))
 
     async def apin(self, thread_id: str) -> None:
         raise NotImplementedError
 
     def pin(self, thread_id: str) -> None:
         """Waits for `apin`."""
-        self._wait(lambda: self.apin(thread_id))
+        self._wait(lambda saver: saver.apin(thread_id))
 
     async def aexpire(self, thread_id: str, minutes: float) -> None:
         raise NotImplementedError
 
     def expire(self, thread_id: str, minutes: float) -> None:
         """Waits for `aexpire`."""
-        self._wait(lambda: self.aexpire(thread_id, minutes))
+        self._wait(lambda saver: saver.aexpire(thread_id, minutes))
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
-        return self._wait(lambda: self.aget_delta_channel_history(config=config, channels=channels))
+        return self._wait(
+            lambda saver: saver.aget_delta_channel_history(config=config, channels=channels)
+        )

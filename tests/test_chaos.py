@@ -136,11 +136,11 @@ def test_chaos(redis_url: str, redis_client: redis.Redis, key_prefix: str, tmp_p
                 checkpoint_id = found.checkpoint["id"]
                 assert found.checkpoint["channel_values"] == state(checkpoint_id)
                 there[thread_id].add(checkpoint_id)
-        gone = 0
+        gone, ends = 0, last_ends(lines)
         for line in put:
             if line["put"] not in there[line["thread"]]:
                 gone += 1
-                assert is_rightly_gone(line, lines, max(there[line["thread"]], default="")), line
+                assert is_rightly_gone(line, ends, max(there[line["thread"]], default="")), line
         assert gone > 0
         account(redis_client, key_prefix, garbage=True)
         saver.prune(THREADS)
@@ -154,14 +154,27 @@ def test_chaos(redis_url: str, redis_client: redis.Redis, key_prefix: str, tmp_p
         account(redis_client, key_prefix)
 
 
-def is_rightly_gone(line: Line, lines: list[Line], newest: str) -> bool:
+def last_ends(lines: list[Line]) -> dict[tuple[str, str], float]:
+    """When what deletes was last said of each thread and run."""
+    found: dict[tuple[str, str], float] = {}
+    for line in lines:
+        for what in ("pruned", "deleted", "deleting"):
+            if what in line:
+                key = (what, line[what])
+                found[key] = max(line["at"], found.get(key, 0))
+    return found
+
+
+def is_rightly_gone(line: Line, ends: dict[tuple[str, str], float], newest: str) -> bool:
     """Whether something that ended after a checkpoint came has deleted it by its rule."""
-    after = [other for other in lines if other["at"] > line["begun"]]
+
+    def came_before(what: str, name: str) -> bool:
+        return ends.get((what, name), 0) > line["begun"]
+
     return (
-        newest > line["put"] and any(other.get("pruned") == line["thread"] for other in after)
-    ) or any(
-        other.get("deleted") == line["thread"] or other.get("deleting") == line["run"]
-        for other in after
+        (newest > line["put"] and came_before("pruned", line["thread"]))
+        or came_before("deleted", line["thread"])
+        or came_before("deleting", line["run"])
     )
 
 
