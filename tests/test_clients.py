@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
+from collections.abc import Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import ExitStack
+from copy import copy
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -81,6 +85,105 @@ def test_hundreds_of_calls_at_once(
     asyncio.run(main())
     saver = RedisSaver(redis_url, key_prefix=key_prefix)
     saver.prune([f"{number}" for number in range(count)], strategy="delete")
+
+
+async def write_at_once(savers: Sequence[AsyncRedisSaver]) -> None:
+    calls = [
+        saver.aput_writes(config(f"{number}", "", "1"), [("channel", number)], "task")
+        for number in range(8)
+        for saver in savers
+    ]
+    await asyncio.gather(*calls)
+
+
+def make_client(redis_url: str, pool: str) -> Any:
+    if pool == "of a URL":
+        return redis_url
+    blocking = redis.asyncio.BlockingConnectionPool.from_url(redis_url, max_connections=3)
+    return redis.asyncio.Redis.from_pool(blocking)
+
+
+@pytest.mark.parametrize("pool", ["of a URL", "blocking"])
+def test_clones_on_one_loop_after_another(
+    redis_url: str, key_prefix: str, make_saver: MakeSaver, pool: str
+) -> None:
+    make_saver(Client(RedisSaver, 3, False))
+    for _ in range(5):
+        saver = AsyncRedisSaver(make_client(redis_url, pool), key_prefix=key_prefix)
+        asyncio.run(write_at_once([saver]))
+        clones = [copy(saver) for _ in range(8)]  # as with_allowlist makes them
+        asyncio.run(write_at_once(clones))
+
+
+def test_a_clone_is_called_from_a_thread(
+    redis_url: str, key_prefix: str, make_saver: MakeSaver
+) -> None:
+    make_saver(Client(RedisSaver, 3, False))
+    saver = AsyncRedisSaver(redis_url, key_prefix=key_prefix)
+    clone = copy(saver)
+    put(saver, "1")
+
+    def read() -> list[Any]:
+        return [clone.get_tuple(config()) for _ in range(50)]
+
+    async def main() -> list[Any]:
+        await write_at_once([saver])
+        reading = asyncio.gather(*[asyncio.to_thread(read) for _ in range(4)])
+        while not reading.done():
+            await write_at_once([saver])
+        return [found for part in await reading for found in part]
+
+    assert all(asyncio.run(asyncio.wait_for(main(), 30)))
+
+
+@pytest.mark.parametrize("pool", ["of a URL", "blocking"])
+def test_loops_that_take_turns(
+    redis_url: str, key_prefix: str, make_saver: MakeSaver, pool: str
+) -> None:
+    make_saver(Client(RedisSaver, 3, False))
+    saver = AsyncRedisSaver(make_client(redis_url, pool), key_prefix=key_prefix)
+    with ExitStack() as stack:
+        loops = [asyncio.new_event_loop() for _ in range(2)]
+        for loop in loops:
+            stack.callback(loop.close)
+        for number in range(3):
+            for loop in loops:
+                loop.run_until_complete(write_at_once([saver]))
+                put(saver, f"{number}")
+                assert ids(saver.list(config()))[0] == f"{number}"
+        for loop in loops:
+            loop.run_until_complete(saver.aget_tuple(config()))
+            loop.run_until_complete(saver._redis.connection_pool.disconnect())  # type: ignore[union-attr]
+
+
+def test_a_loop_begins_while_a_thread_calls(
+    redis_url: str, key_prefix: str, make_saver: MakeSaver
+) -> None:
+    other = make_saver(Client(RedisSaver, 3, False))
+    for number in range(100):
+        put(other, f"{number:03}", {"channel": BIG})
+    for _ in range(5):
+        saver = AsyncRedisSaver(redis_url, key_prefix=key_prefix)
+
+        async def main(saver: AsyncRedisSaver = saver) -> list[str]:
+            listing = asyncio.create_task(asyncio.to_thread(lambda: ids(saver.list(config()))))
+            await asyncio.sleep(0.01)
+            while not listing.done():
+                await write_at_once([saver])
+            return await listing
+
+        assert len(asyncio.run(asyncio.wait_for(main(), 30))) == 100
+
+
+def test_a_client_of_one_connection(redis_url: str, key_prefix: str, make_saver: MakeSaver) -> None:
+    make_saver(Client(RedisSaver, 3, False))
+    with redis.Redis.from_url(redis_url, single_connection_client=True) as client:
+        saver = RedisSaver(client, key_prefix=key_prefix)
+        put(saver, "1")
+        assert client.ping()
+        del saver
+        gc.collect()
+        assert client.connection not in client.connection_pool._available_connections
 
 
 def test_a_call_that_waits_for_a_loop_that_ends(redis_url: str, key_prefix: str) -> None:
