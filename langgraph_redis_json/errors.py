@@ -57,6 +57,7 @@ class DamagedDocumentError(CheckpointError):
 
 
 class MissingDocumentError(CheckpointError):
-    """The checkpoint at key {key} needs the document at key {missing}, which is gone
-    (deleted by hand or evicted?). Nothing was changed. Restore it from a backup, or go
-    on from an older checkpoint of the thread."""
+    """The checkpoint at key {key} needs the document at key {missing}, which is gone.
+    Nothing was changed. If the thread was pruned meanwhile, read it again; if the document
+    was deleted by hand or evicted, restore it from a backup, or go on from an older
+    checkpoint of the thread."""

@@ -436,6 +436,10 @@ class RedisSaver(AsyncInThreads):
         Returns:
             For each channel its ``writes`` in the ancestors, oldest first, back to the nearest
             ancestor that has a value, which is the ``seed`` (absent if none has).
+
+        Raises:
+            MissingDocumentError: if the checkpoint is not there, pruned since it was read say: what
+                led to it is then not known any more.
         """
         return self._run(self._plans.get_delta_channel_history(config, channels))
 

@@ -78,7 +78,7 @@ def test_chains_and_forks(both: Both) -> None:
                 for channel in "ab"
             ]
             both.step(checkpoint_id, parent, values, writes, checkpoint_ns)
-        for checkpoint_id in (None, *"123456789", "none"):
+        for checkpoint_id in (None, *"123456789"):
             for channels in ALL:
                 both.assert_alike(config("thread", checkpoint_ns, checkpoint_id), channels)
     newest = both.assert_alike(config(checkpoint_ns=None, checkpoint_id="5"), ["a", "b"])
@@ -179,3 +179,17 @@ def test_a_thread_that_is_pruned_meanwhile(saver: RedisSaver, asked: str | None)
             history()
     else:
         assert history() == {"a": {"writes": [], "seed": "all"}}
+
+
+@each_saver
+def test_a_checkpoint_that_was_pruned_meanwhile(saver: Saver) -> None:
+    """As another process with keep_last may do it, between the two calls of graph.get_state()."""
+    for number in range(1, 4):
+        made = put(saver, f"{number}", {"a": 1}, parent=f"{number - 1}" if number > 1 else None)
+        saver.put_writes(made, [("b", number)], "task")
+    found = saver.get_tuple(config())
+    assert found is not None
+    put(saver, "4", {"a": 1}, parent="3")
+    saver.prune(["thread"])
+    with pytest.raises(MissingDocumentError, match="pruned meanwhile, read it again"):
+        saver.get_delta_channel_history(config=found.config, channels=["b"])

@@ -3,7 +3,7 @@
 -- ARGV[3] 'after' to begin with its parent or 'from' to begin with itself, ARGV[4] how many
 -- ancestors at most; then come the channels: the walk ends where each has a value.
 -- Returns what read.lua does, and the entry to go on from: '' if the walk has ended, nil if the
--- checkpoint to begin 'from', which an earlier call has seen, was deleted since.
+-- checkpoint to begin with, which somebody has seen before, was deleted since.
 
 local namespace, entry = ARGV[1], ARGV[2]
 local open, count = {}, 0
@@ -18,7 +18,11 @@ local function parent_of(child)
   return type(id) == 'string' and 'c:' .. namespace .. ':' .. escape(id) or ''
 end
 
-if entry == '' then entry = newest(namespace) or '' end
+if entry == '' then
+  entry = newest(namespace) or ''
+elseif not redis.call('ZSCORE', contents, entry) then
+  return { {}, {}, {}, false }
+end
 if ARGV[3] == 'after' and entry ~= '' then entry = parent_of(entry) end
 
 local rows, blobs, ranges = {}, {}, {}
@@ -26,11 +30,7 @@ while entry ~= '' and count > 0 and #rows < tonumber(ARGV[4]) do
   local row = rows_of({ entry })[1]
   if not row[2] or row[4] == 0 then
     -- The thread begins here, or was pruned up to here, unless the contents say otherwise.
-    if row[4] == 1 then
-      rows[#rows + 1] = row
-    elseif #rows == 0 and ARGV[3] == 'from' then
-      return { {}, {}, {}, false }
-    end
+    if row[4] == 1 then rows[#rows + 1] = row end
     entry = ''
     break
   end
