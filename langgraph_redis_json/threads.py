@@ -77,20 +77,20 @@ class WholeThreads(Copying):
             newest = {entry.split(":")[1]: entry for entry in entries}
             finished = yield from self._of_finished_calls(thread, [*newest.values()])
             kept = {entry for entry in newest.values() if entry not in finished}
-            # Writes may come before their checkpoint, but also after that was pruned.
-            there = {*entries}
             late = [
                 entry
-                for entry in (f"c{write[1:]}" for write in writes)
-                if entry not in there and entry < newest.get(entry.split(":")[1], "")
+                for entry in _without_checkpoint(entries, writes)
+                if entry < newest.get(entry.split(":")[1], "")
             ]
             yield from self._delete_checkpoints(thread, sorted([*entries, *late]), kept)
 
     def _keep_last(self, thread: ThreadKeys, new: str, count: int) -> Plan[None]:
         """Delete all but the newest so many checkpoints of a namespace, and a new one."""
         start, _, _ = new.rpartition(":")
-        [entries] = yield from self._entries(thread, f"{start}:")
-        yield from self._delete_checkpoints(thread, entries, {*entries[-count:], new})
+        entries, writes = yield from self._entries(thread, f"{start}:", f"w{start[1:]}:")
+        kept = entries[-count:]
+        late = [entry for entry in _without_checkpoint(entries, writes) if entry < min(kept)]
+        yield from self._delete_checkpoints(thread, sorted([*entries, *late]), {*kept, new})
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> Plan[None]:
         runs = set(map(configs.run, configs.several("run_ids", run_ids)))
@@ -226,3 +226,10 @@ def is_finished(checkpoint_ns: str, parents: Any, newest: Mapping[str, NewestOfN
     return isinstance(made_by, str) and (
         made_by < last.checkpoint_id or is_finished(outer, last.parents, newest)
     )
+
+
+def _without_checkpoint(entries: Sequence[str], writes: Sequence[str]) -> list[str]:
+    """The entries of checkpoints that are not there and have writes. These may come before their
+    checkpoint, but also after that was deleted: LangGraph does not wait for them."""
+    there = {*entries}
+    return [entry for entry in (f"c{write[1:]}" for write in writes) if entry not in there]

@@ -185,3 +185,33 @@ def test_runs_go_on(
     assert converse(build(saver), lambda: account(redis_client, key_prefix), durability) == expected
     found = names(saver.list(config("thread", None)))
     assert len(found) == len({(thread_id, ns) for thread_id, ns, _ in found})
+
+
+@each_saver
+@pytest.mark.parametrize("before", [0, MOST_OLD + 10])
+def test_writes_that_come_when_their_checkpoint_is_gone(
+    make_saver: MakeSaver,
+    client: Client,
+    redis_client: redis.Redis,
+    key_prefix: str,
+    before: int,
+) -> None:
+    """LangGraph saves writes beside the next put, and does not wait for them."""
+    every = make_saver(client)
+    made = None
+    for number in range(before):
+        made = put(every, f"{number:03}")
+        every.put_writes(made, [("channel", number)], "task")
+    for number in range(0, before, 2):
+        redis_client.zrem(f"{key_prefix}:checkpoint_keys:{{thread}}", f"c::{number:03}")
+        redis_client.delete(f"{key_prefix}:checkpoint:{{thread}}::{number:03}")
+    saver = make_saver(client, setup=False, keep_last=2)
+    for number in range(before, before + 9):
+        last, made = made, put(saver, f"{number:03}")
+        if last is not None:
+            saver.put_writes(last, [("channel", number)], "task")
+    early = config("thread", "", "999")
+    saver.put_writes(early, [("channel", "early")], "task")
+    put(saver, f"{before + 9:03}")
+    [left] = found_keys(redis_client, key_prefix, "checkpoint_write")
+    assert left.endswith(":999")

@@ -62,10 +62,20 @@ retain = function(keep, new)
   if old > MOST_OLD then return true, {} end
 
   local kept = redis.call('ZREVRANGEBYLEX', contents, stop, '[' .. start, 'LIMIT', 0, keep)
+  local gone, forgotten = {}, {}
+  -- LangGraph does not wait for writes: some come when their checkpoint is gone.
+  local late = redis.call(
+    'ZRANGEBYLEX', contents, '[' .. writes_of(start), '(' .. writes_of(kept[#kept]),
+    'LIMIT', 0, 1000
+  )
+  for _, writes in ipairs(late) do
+    if not redis.call('ZSCORE', contents, 'c' .. writes:sub(2)) then
+      forgotten[#forgotten + 1] = writes
+    end
+  end
   local needed = { [new] = true }
   add_ancestors(start, { new }, needed)
   add_ancestors(start, kept, needed)
-  local gone, forgotten = {}, {}
   for _, entry in ipairs(redis.call('ZRANGEBYLEX', contents, '[' .. start, stop, 'LIMIT', 0, old)) do
     if needed[entry] then
       kept[#kept + 1] = entry
@@ -75,7 +85,7 @@ retain = function(keep, new)
       forgotten[#forgotten + 1] = writes_of(entry)
     end
   end
-  if #gone == 0 then return false, {} end
+  if #forgotten == 0 then return false, {} end
 
   -- What they refer to, the oldest that is left mostly refers to as well.
   local blobs, slices = references_of(kept[#kept])
