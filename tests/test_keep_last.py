@@ -205,7 +205,7 @@ def test_writes_that_come_when_their_checkpoint_is_gone(
     for number in range(0, before, 2):
         redis_client.zrem(f"{key_prefix}:checkpoint_keys:{{thread}}", f"c::{number:03}")
         redis_client.delete(f"{key_prefix}:checkpoint:{{thread}}::{number:03}")
-    saver = make_saver(client, setup=False, keep_last=2)
+    saver = make_saver(client, setup=False, keep_last=1)
     for number in range(before, before + 9):
         last, made = made, put(saver, f"{number:03}")
         if last is not None:
