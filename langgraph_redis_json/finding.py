@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any, NamedTuple, TypeVar
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -217,7 +218,8 @@ class Finding:
         return reply
 
     def _read(self, names: Sequence[CheckpointName]) -> Plan[list[Row]]:
-        """The rows of checkpoints, in the order of their names."""
+        """The rows of checkpoints, in the order of their names; only of the first ones, if they are
+        large."""
         entries: dict[str, list[str]] = defaultdict(list)
         for thread_id, checkpoint_ns, checkpoint_id in names:
             entries[thread_id].append(keys.checkpoint_entry(checkpoint_ns, checkpoint_id))
@@ -230,7 +232,7 @@ class Finding:
             for thread_id, reply in zip(entries, replies, strict=True)
             for row in rows(self._thread(thread_id), thread_id, reply)
         }
-        return [found[name] for name in names]
+        return [found[name] for name in takewhile(found.__contains__, names)]
 
     def _entries(self, thread: ThreadKeys, *starts: str) -> Plan[list[list[str]]]:
         """The entries that begin with each of some texts, in order."""

@@ -7,7 +7,6 @@ is sent their replies, and returns its result. A listing also yields what it has
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -245,9 +244,11 @@ class Plans(WholeThreads, Summaries):
                 positions = yield from self._newest(wanted, few)
             else:
                 positions = yield from self._positions(wanted, start, end, most)
-            unseen = iter([position for position in positions if position not in seen])
-            while page := list(islice(unseen, PAGE if left is None else min(PAGE, left))):
-                for row in (yield from self._read(list(map(keys.checkpoint_at, page)))):
+            unseen = [position for position in positions if position not in seen]
+            while page := unseen[: PAGE if left is None else min(PAGE, left)]:
+                found = yield from self._read(list(map(keys.checkpoint_at, page)))
+                unseen = unseen[len(found) :]
+                for row in found:
                     if not row.named:  # deleted meanwhile
                         continue
                     if self.on_loop and row.size > LONG:

@@ -218,6 +218,30 @@ def test_a_listing_costs_what_is_taken_of_it(saver: Saver, proxy: CountingProxy)
         assert proxy.count(lambda: next(iter(saver.list(given, **more)))) == 2  # noqa: B023
 
 
+@pytest.mark.parametrize("kind", ["blob", "list", "small value"])
+def test_a_page_of_large_checkpoints_is_read_in_parts(
+    saver: Saver, proxy: CountingProxy, kind: str
+) -> None:
+    # One call would keep other clients waiting for as long as 25 whole states take.
+    values: dict[str, Any] = {
+        "blob": "x" * 2_500_000,
+        "list": ["x" * 2_500_000],
+        "small value": "x",
+    }
+    for number in range(6):
+        value = values[kind]
+        value = [f"{number}{value[0]}"] if kind == "list" else f"{number}{value}"
+        put(saver, f"{number}", {"state": value}, {"state": number})
+
+    def states() -> list[Any]:
+        found = [found.checkpoint["channel_values"]["state"] for found in saver.list(config())]
+        return [value[0][0] for value in found]
+
+    # The names, and two of 2.5 MB a trip.
+    assert proxy.count(lambda: states()) == (2 if kind == "small value" else 4)
+    assert states() == [*"543210"]
+
+
 @each_saver
 def test_list_over_threads(saver: Saver, proxy: CountingProxy) -> None:
     for number in range(2 * plans.PAGE):
@@ -342,6 +366,9 @@ def test_lifetimes(proxy: CountingProxy, make_saver: MakeSaver, client: Client) 
     ):
         assert proxy.count(verb) == 1
     crowd(make_saver(Client(RedisSaver, 3, False), setup=False), 2_000)
+    # (Not with keep_last: it would delete these writes, whose checkpoints seem to be gone.)
+    saver = make_saver(client, setup=False, ttl={"default_ttl": 10})
+    saver.get_tuple(config())
     assert proxy.count(lambda: saver.expire("thread", 1)) == 2
     assert proxy.count(lambda: put(saver, "9")) == 3
     assert proxy.count(lambda: put(saver, "91")) == 1

@@ -25,8 +25,8 @@ elseif not redis.call('ZSCORE', contents, entry) then
 end
 if ARGV[3] == 'after' and entry ~= '' then entry = parent_of(entry) end
 
-local rows, blobs, ranges = {}, {}, {}
-while entry ~= '' and count > 0 and #rows < tonumber(ARGV[4]) do
+local rows, blobs, ranges, size = {}, {}, {}, 0
+while entry ~= '' and count > 0 and #rows < tonumber(ARGV[4]) and size <= MOST_READ do
   local row = rows_of({ entry })[1]
   if not row[2] or row[4] == 0 then
     -- The thread begins here, or was pruned up to here, unless the contents say otherwise.
@@ -35,6 +35,7 @@ while entry ~= '' and count > 0 and #rows < tonumber(ARGV[4]) do
     break
   end
   rows[#rows + 1] = row
+  size = size + #row[2] + #(row[3] or '')
   for _, channel in ipairs(redis.call('JSON.OBJKEYS', key_of(entry), '.channel_values')) do
     if open[channel] then
       open[channel] = nil

@@ -1,5 +1,7 @@
 -- What checkpoints refer to. Shared by the scripts that read them.
 
+local MOST_READ = 4000000 -- bytes after which a call reads no further checkpoint: others wait for it
+
 -- What a checkpoint refers to: entries of blobs, and slices of logs, {entry, start, stop}.
 -- What else stands there was altered by hand; whoever loads the checkpoint will say so.
 local function references_of(entry)
