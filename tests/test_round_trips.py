@@ -368,7 +368,7 @@ def test_lifetimes(proxy: CountingProxy, make_saver: MakeSaver, client: Client) 
     crowd(make_saver(Client(RedisSaver, 3, False), setup=False), 2_000)
     # (Not with keep_last: it would delete these writes, whose checkpoints seem to be gone.)
     saver = make_saver(client, setup=False, ttl={"default_ttl": 10})
-    saver.get_tuple(config())
+    put(saver, "81")
     assert proxy.count(lambda: saver.expire("thread", 1)) == 2
     assert proxy.count(lambda: put(saver, "9")) == 3
     assert proxy.count(lambda: put(saver, "91")) == 1
