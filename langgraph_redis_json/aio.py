@@ -506,11 +506,15 @@ class AsyncRedisSaver(SyncOnLoop):
         for command in commands:
             pipeline.execute_command(*command)
         replies = await pipeline.execute(raise_on_error=False)
-        if any(isinstance(reply, NoScriptError) for reply in replies):
+        # What was carried out is not done again: it may fail then, on a full server say.
+        unknown = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if unknown:
             pipeline = self._redis.pipeline(transaction=False)
-            for command in commands:
-                pipeline.execute_command(*with_source(command))
-            replies = await pipeline.execute(raise_on_error=False)
+            for at in unknown:
+                pipeline.execute_command(*with_source(commands[at]))
+            again = await pipeline.execute(raise_on_error=False)
+            for at, reply in zip(unknown, again, strict=True):
+                replies[at] = reply
         for reply in replies:
             if isinstance(reply, Exception):
                 raise reply

@@ -132,7 +132,7 @@ class Plans(WholeThreads, Summaries):
             # Named before it is there, it is deleted with the thread if this goes no further.
             yield ("ZADD", thread.contents, 0, blob)
             yield ("JSON.SET", thread.key(blob), "$", document)
-        if blobs and self.lifetimes.ttl:
+        if blobs:
             yield script("lend", thread, 2 * self.lifetimes.ttl, *blobs)
 
     def put_writes(

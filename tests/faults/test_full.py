@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import redis
 from accounting import account
-from checkpoints import BIG, config, each_saver, found_keys, ids, put
+from checkpoints import BIG, checkpoint, config, each_saver, found_keys, ids, put
 from conftest import Client, MakeSaver, Saver
 from record import times, tried
 from work import Writer, check_contents
@@ -157,6 +157,41 @@ def test_the_error_of_a_full_server_comes_first(
     full.is_gone = True
     with full as saver, pytest.raises(redis.exceptions.OutOfMemoryError):
         put(saver, "1", {"large": "x" * 2 * LARGE})
+
+
+def cut(saver: RedisSaver, given: Any, values: dict[str, Any]) -> None:
+    """A put of which the last command does not arrive."""
+    made = checkpoint("2", values)
+    plan = saver._plans.put(given, made, {}, made["channel_versions"])
+    saver._execute(next(plan)[:-1])
+
+
+def test_a_blob_without_a_checkpoint_vanishes_with_its_thread(
+    redis_url: str, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    with RedisSaver(redis_url, key_prefix=key_prefix) as saver:
+        made = put(saver, "1")
+        cut(saver, made, {"large": "x" * 2 * LARGE})
+        [blob] = found_keys(redis_client, key_prefix, "checkpoint_blob")
+        assert redis_client.pttl(blob) == -1  # as the thread, whose contents name it
+        saver.expire("thread", 10)
+        cut(saver, made, {"large": "y" * 2 * LARGE})
+        contents = redis_client.pexpiretime(f"{key_prefix}:checkpoint_keys:{{thread}}")
+        for blob in found_keys(redis_client, key_prefix, "checkpoint_blob"):
+            assert redis_client.pexpiretime(blob) == contents
+        saver.delete_thread("thread")
+
+
+def test_a_blob_that_is_sent_again_lives_as_long_as_its_thread(
+    redis_url: str, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    with RedisSaver(redis_url, key_prefix=key_prefix, ttl={"default_ttl": 1}) as saver:
+        put(saver, "2", {"large": "x" * 2 * LARGE})
+        saver.expire("thread", 60)
+        cut(saver, config(), {"large": "x" * 2 * LARGE})
+        [blob] = found_keys(redis_client, key_prefix, "checkpoint_blob")
+        assert redis_client.pttl(blob) > 59 * 60_000
+        saver.delete_thread("thread")
 
 
 @pytest.fixture
