@@ -159,9 +159,9 @@ def test_the_error_of_a_full_server_comes_first(
         put(saver, "1", {"large": "x" * 2 * LARGE})
 
 
-def cut(saver: RedisSaver, given: Any, values: dict[str, Any]) -> None:
+def cut(saver: RedisSaver, given: Any, values: dict[str, Any], version: int = 1) -> None:
     """A put of which the last command does not arrive."""
-    made = checkpoint("2", values)
+    made = checkpoint("2", values, dict.fromkeys(values, version))
     plan = saver._plans.put(given, made, {}, made["channel_versions"])
     saver._execute(next(plan)[:-1])
 
@@ -175,7 +175,7 @@ def test_a_blob_without_a_checkpoint_vanishes_with_its_thread(
         [blob] = found_keys(redis_client, key_prefix, "checkpoint_blob")
         assert redis_client.pttl(blob) == -1  # as the thread, whose contents name it
         saver.expire("thread", 10)
-        cut(saver, made, {"large": "y" * 2 * LARGE})
+        cut(saver, made, {"large": "y" * 2 * LARGE}, version=2)
         contents = redis_client.pexpiretime(f"{key_prefix}:checkpoint_keys:{{thread}}")
         for blob in found_keys(redis_client, key_prefix, "checkpoint_blob"):
             assert redis_client.pexpiretime(blob) == contents
