@@ -496,7 +496,9 @@ class AsyncRedisSaver(SyncOnLoop):
         replies: Replies = []
         if not commands:
             return replies
-        if len(commands) == 1:
+        # (redis-py's client-side cache refuses other commands by themselves, and stays out of
+        # pipelines.)
+        if len(commands) == 1 and (self._clustered or commands[0][0] == "EVALSHA"):
             call: Any = self._redis.execute_command
             try:
                 return [await call(*commands[0])]

@@ -17,6 +17,7 @@ import redis
 import redis.asyncio
 from checkpoints import BIG, config, ids, put
 from conftest import Client, MakeSaver
+from redis.cache import CacheConfig
 
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
 from langgraph_redis_json.memory import LARGE
@@ -173,6 +174,22 @@ def test_a_loop_begins_while_a_thread_calls(
             return await listing
 
         assert len(asyncio.run(asyncio.wait_for(main(), 30))) == 100
+
+
+def test_a_client_that_caches_replies(redis_url: str, key_prefix: str) -> None:
+    with redis.Redis.from_url(redis_url, protocol=3, cache_config=CacheConfig()) as client:
+        saver = RedisSaver(client, key_prefix=key_prefix)
+        saver.setup()
+        for number in range(3):
+            put(saver, f"{number}", {"blob": f"{number}{BIG}"})
+            assert ids(saver.list(config()))[0] == f"{number}"
+            assert saver.get_tuple(config()).checkpoint["id"] == f"{number}"  # type: ignore[union-attr]
+        assert [found.thread_id for found in saver.threads()] == ["thread"]
+        assert ids(saver.list(None, filter={"absent": None})) == ["2", "1", "0"]
+        saver.copy_thread("thread", "copy")
+        saver.prune(["thread"])
+        assert ids(saver.list(config())) == ["2"]
+        assert ids(saver.list(config("copy"))) == ["2", "1", "0"]
 
 
 def test_a_client_of_one_connection(redis_url: str, key_prefix: str, make_saver: MakeSaver) -> None:
