@@ -221,6 +221,10 @@ def search_documents(reply: Any) -> list[tuple[str, bytes | None]]:
     ]
 
 
+FLAGS = {"CASESENSITIVE", "NOINDEX", "NOSTEM", "SORTABLE", "WITHSUFFIXTRIE"}
+"""What every server tells of a field, if it has it."""
+
+
 class FieldInfo(NamedTuple):
     """One field of an index, as ``FT.CREATE`` and ``FT.INFO`` have it."""
 
@@ -233,9 +237,19 @@ class FieldInfo(NamedTuple):
         return bool(self._compared() == other._compared())
 
     def _compared(self) -> Any:
-        where = self.options.index("SEPARATOR") + 1 if "SEPARATOR" in self.options else None
-        flags = {"CASESENSITIVE", "NOINDEX", "SORTABLE"}.intersection(self.options)
-        return self.path, self.kind, where and self.options[where], flags
+        weight = float(self._value("WEIGHT") or 1)
+        return (
+            self.path,
+            self.kind,
+            self._value("SEPARATOR"),
+            weight,
+            FLAGS.intersection(self.options),
+        )
+
+    def _value(self, option: str) -> str | None:
+        if option not in self.options:
+            return None
+        return self.options[self.options.index(option) + 1]
 
 
 class IndexInfo(NamedTuple):

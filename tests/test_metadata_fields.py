@@ -15,6 +15,7 @@ from redisvl.query import FilterQuery
 from redisvl.query.filter import Num, Tag, Text
 
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver, indexes
+from langgraph_redis_json.commands import index_info
 
 FIELDS = {"user_id": "tag", "score": "numeric", "about": "text"}
 
@@ -144,6 +145,29 @@ def test_a_schema_file(
     assert (
         len([name for name in redis_client.execute_command("FT._LIST") if key_prefix in name]) == 3
     )
+
+
+OPTIONS = [
+    "{}",
+    "{no_stem: true}",
+    "{weight: 3.0}",
+    "{sortable: true}",
+    "{withsuffixtrie: true}",
+]
+
+
+def test_changed_options_of_a_field(
+    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str, tmp_path: Path
+) -> None:
+    path, found = tmp_path / "schema.yaml", set()
+    text = "version: '0.1.0'\nindex: {name: mine, prefix: mine, storage_type: json}\nfields:\n"
+    for options in OPTIONS:
+        path.write_text(f"{text}  - {{name: about, type: text, attrs: {options}}}\n")
+        for _ in range(2):  # the second time there is nothing to do
+            make_saver(Client(RedisSaver, 2, True), metadata_fields=path)
+            info = redis_client.execute_command("FT.INFO", indexes.name(key_prefix, "checkpoints"))
+            found.add(index_info(info).name)
+    assert len(found) == len(OPTIONS)
 
 
 BAD = [
