@@ -8,15 +8,11 @@ from collections.abc import (
     Generator,
     Iterator,
     Mapping,
-    MutableMapping,
     Sequence,
 )
 from concurrent.futures import wait
 from copy import copy
-from itertools import zip_longest
-from os import getpid
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary, proxy
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -32,60 +28,11 @@ from typing_extensions import Self
 
 from langgraph_redis_json.base import BaseRedisSaver
 from langgraph_redis_json.commands import Finished, Replies
+from langgraph_redis_json.loops import Home, disconnect, with_own_connections
 from langgraph_redis_json.summaries import ThreadSummary
 from langgraph_redis_json.weights import is_large
 
 T = TypeVar("T")
-
-
-_inherited: list[Any] = []
-"""Connections of a parent process. If they were finalized here, they would leave what the parent's
-event loop waits for, too, for the kernel has that but once; and the parent would wait for ever."""
-
-
-class Home:
-    """The event loop that a saver and its clones are awaited on.
-
-    Attributes:
-        loop: the one on which they were awaited last.
-        process: the process in which that was.
-        asleep: what pools were like on other loops, which may go on: the attributes of each.
-    """
-
-    def __init__(self) -> None:
-        self.loop: asyncio.AbstractEventLoop | None = None
-        self.process = 0
-        self.asleep: MutableMapping[asyncio.AbstractEventLoop, list[dict[str, Any]]] = (
-            WeakKeyDictionary()
-        )
-
-
-def _pools(client: Redis) -> list[Any]:
-    """The pool of a client, and those of its Sentinels."""
-    pool = client.connection_pool
-    manager = getattr(pool, "sentinel_manager", None)
-    return [pool, *(each.connection_pool for each in (manager.sentinels if manager else ()))]
-
-
-def _renew(pool: Any) -> None:
-    """Let a pool begin anew, without connections, on another event loop."""
-    for name, value in vars(pool).items():
-        if isinstance(value, (asyncio.Lock, asyncio.Condition)):
-            setattr(pool, name, type(value)())
-    pool.reset()
-
-
-def _with_own_connections(client: Redis) -> Redis:
-    """The same client on other connections."""
-    twin = copy(client)
-    pool: Any = copy(client.connection_pool)
-    twin.connection_pool = pool
-    if manager := getattr(pool, "sentinel_manager", None):
-        pool.connection_kwargs = {**pool.connection_kwargs, "connection_pool": proxy(pool)}
-        pool.sentinel_manager = copy(manager)
-        pool.sentinel_manager.sentinels = [*map(_with_own_connections, manager.sentinels)]
-    _renew(pool)
-    return twin
 
 
 async def _in_threads(found: Iterator[T]) -> AsyncIterator[T]:
@@ -208,24 +155,7 @@ class SyncOnLoop(BaseRedisSaver):
         self._home = Home()
 
     def _begin(self) -> None:
-        """See that the connections are those of this event loop and process."""
-        loop, home = asyncio.get_running_loop(), self._home
-        if loop is home.loop and home.process == getpid():
-            return
-        if home.loop is not None and isinstance(self._redis, Redis):
-            pools = _pools(self._redis)
-            left = [vars(pool).copy() for pool in pools]
-            if home.process != getpid():
-                _inherited.append((left, [*home.asleep.values()]))
-                home.asleep.clear()
-            elif not home.loop.is_closed():
-                home.asleep[home.loop] = left
-            for pool, own in zip_longest(pools, home.asleep.pop(loop, ())):
-                if own:
-                    vars(pool).update(own)
-                else:
-                    _renew(pool)
-        home.loop, home.process = loop, getpid()
+        self._home.settle(self._redis)
 
     async def _go_on(self, plan: Generator[T, Replies, Any], replies: Replies) -> T:
         """The next step of a plan; one that takes long in a thread, while the loop goes on."""
@@ -249,11 +179,6 @@ class SyncOnLoop(BaseRedisSaver):
     ) -> AsyncIterator[ThreadSummary]:
         raise NotImplementedError
 
-    def _has_loop(self) -> bool:
-        """Whether the saver is awaited on an event loop, one that goes on after the call."""
-        loop = self._home.loop
-        return loop is not None and self._home.process == getpid() and loop.is_running()
-
     def _wait(self, call: Callable[[Self], Coroutine[Any, Any, T]]) -> T:
         try:
             asyncio.get_running_loop()
@@ -265,7 +190,7 @@ class SyncOnLoop(BaseRedisSaver):
                 "the same name with an a in front (aget_tuple, aput, alist …), or use RedisSaver"
             )
         loop = self._home.loop
-        if loop is not None and self._has_loop():
+        if loop is not None and self._home.is_awake():
             future = asyncio.run_coroutine_threadsafe(call(self), loop)
             while not wait([future], timeout=1).done:
                 if loop.is_closed():
@@ -285,15 +210,11 @@ class SyncOnLoop(BaseRedisSaver):
         clone = copy(self)
         clone._home = Home()
         if isinstance(self._redis, Redis):
-            clone._redis = _with_own_connections(self._redis)
+            clone._redis = with_own_connections(self._redis)
         try:
             return await call(clone)
         finally:
-            if isinstance(clone._redis, Redis):
-                for pool in _pools(clone._redis):
-                    await pool.disconnect()
-            else:
-                await clone._redis.aclose()
+            await disconnect(clone._redis)
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         return self._wait(lambda saver: saver.aget_tuple(config))
@@ -334,7 +255,7 @@ class SyncOnLoop(BaseRedisSaver):
         async def everything(saver: Self) -> Sequence[T]:
             return [item async for item in again(saver)]
 
-        if self._has_loop():
+        if self._home.is_awake():
             while (item := self._wait(following)) is not None:
                 yield item
         else:  # a loop of one's own would end the listing with each call
