@@ -32,7 +32,7 @@ def with_plain_replies(client: Client) -> Client:
     called ``client.json()``, as redisvl does, it would parse what plans read."""
     twin = copy(client)
     twin.auto_close_connection_pool = False
-    twin.connection = None  # of a client of one connection: it would close that with itself
+    twin.close = lambda: None  # a client of one connection would close that when it is collected
     twin.response_callbacks = type(client.response_callbacks)(
         {
             name: callback

@@ -197,7 +197,7 @@ def test_a_client_of_one_connection(redis_url: str, key_prefix: str, make_saver:
     with redis.Redis.from_url(redis_url, single_connection_client=True) as client:
         saver = RedisSaver(client, key_prefix=key_prefix)
         put(saver, "1")
-        assert client.ping()
+        assert saver._redis.client_id() == client.client_id()  # so that WAIT is about its writes
         del saver
         gc.collect()
         assert client.connection not in client.connection_pool._available_connections

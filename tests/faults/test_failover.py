@@ -16,7 +16,7 @@ import pytest
 import redis
 import redis.asyncio.sentinel
 import redis.sentinel
-from checkpoints import config, each_saver
+from checkpoints import config, each_saver, ids, put
 from conftest import Client, Saver
 from proxy import faulty_proxy
 from record import LONG, times, tried
@@ -91,6 +91,15 @@ def saver(
     made = asyncio.run_coroutine_threadsafe(asynchronous(), event_loop_thread).result()
     yield made
     asyncio.run_coroutine_threadsafe(made._redis.aclose(), event_loop_thread).result()
+
+
+def test_event_loops_that_take_turns(pair: Pair) -> None:
+    """Connections to the Sentinels, too, belong to a loop."""
+    saver = AsyncRedisSaver(redis.asyncio.sentinel.Sentinel(pair.sentinels).master_for("primary"))
+    for number in range(3):
+        asyncio.run(saver.setup())
+        put(saver, f"{number}")  # on a loop of its own
+        assert ids(saver.list(config()))[0] == f"{number}"
 
 
 def go_on(saver: Saver, writer: Writer) -> int:
