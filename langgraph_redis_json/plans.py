@@ -245,9 +245,10 @@ class Plans(WholeThreads, Summaries):
             else:
                 positions = yield from self._positions(wanted, start, end, most)
             unseen = [position for position in positions if position not in seen]
-            while page := unseen[: PAGE if left is None else min(PAGE, left)]:
+            first = 0
+            while page := unseen[first : first + (PAGE if left is None else min(PAGE, left))]:
                 found = yield from self._read(list(map(keys.checkpoint_at, page)))
-                unseen = unseen[len(found) :]
+                first += len(found)
                 for row in found:
                     if not row.named:  # deleted meanwhile
                         continue

@@ -23,12 +23,13 @@ local function is_read(slice)
   return false
 end
 
-for i, row in ipairs(rows_of(wanted)) do
+for i, entry in ipairs(wanted) do
   if size > MOST_READ then break end
+  local row = rows_of({ entry })[1] -- one by one: what is not returned is not read either
   rows[i] = row
   size = size + #(row[2] or '') + #(row[3] or '')
   if row[2] then
-    local references, slices = references_in(row[2], row[1])
+    local references, slices = references_in(row[2], entry)
     local names, ranges = {}, {}
     for _, name in ipairs(references) do
       if not seen[name] then
