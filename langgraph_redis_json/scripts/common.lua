@@ -25,6 +25,26 @@ local function newest(namespace)
   )[1]
 end
 
+-- Which entries the table of contents has: a number for each that it has, false for another.
+local function scores_of(names)
+  if #names <= 1000 then return #names > 0 and redis.call('ZMSCORE', contents, unpack(names)) or {} end
+  local found = {}
+  for i, entry in ipairs(names) do found[i] = redis.call('ZSCORE', contents, entry) end
+  return found
+end
+
+-- Name entries in the table of contents.
+local function name_all(names)
+  for first = 1, #names, 1000 do
+    local members = {}
+    for i = first, math.min(first + 999, #names) do
+      members[#members + 1] = 0
+      members[#members + 1] = names[i]
+    end
+    redis.call('ZADD', contents, unpack(members))
+  end
+end
+
 -- The documents of entries, false for those that are gone.
 local function documents(names)
   local found = {}

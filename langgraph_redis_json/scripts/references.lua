@@ -98,14 +98,12 @@ local function rows_of(wanted)
   end
   local found = #names > 0 and documents(names) or {}
   -- A document may outlive its thread for a while: lifetimes.lua. Then it is not there.
-  local function is_named(i)
-    return redis.call('ZSCORE', contents, names[i]) and 1 or 0
-  end
+  local scores = scores_of(names)
   for i = 1, #names, 2 do
     -- A document that is not named is of a thread that vanished before.
-    local writes_named = is_named(i + 1)
-    local writes = writes_named == 1 and found[i + 1]
-    rows[#rows + 1] = { names[i], found[i], writes, is_named(i), writes_named }
+    local writes = scores[i + 1] and found[i + 1]
+    rows[#rows + 1] =
+      { names[i], found[i], writes, scores[i] and 1 or 0, scores[i + 1] and 1 or 0 }
   end
   return rows
 end

@@ -10,7 +10,6 @@ end
 
 -- Write it from a new root checkpoint, whose document begins with what the thread's has.
 local function summarize(text)
-  redis.call('ZADD', contents, 0, 't')
   redis.call('JSON.SET', key_of('t'), '$', text .. ',' .. changed('idle') .. '}')
 end
 

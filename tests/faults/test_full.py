@@ -86,6 +86,25 @@ def test_writers_go_on_when_there_is_room_again(
     )
 
 
+@each_saver
+def test_a_full_server_is_not_taken_for_one_that_lost_a_list(
+    saver: Saver, redis_client: redis.Redis, key_prefix: str, unlimited: Callable[[], None]
+) -> None:
+    """Or the list would be sent, and perhaps stored, once more."""
+    said = [{"n": number, "text": BIG} for number in range(10)]
+    parent = put(saver, "1", {"list": said[:9]}, {"list": 1})
+    redis_client.config_set("maxmemory", 1)
+    redis_client.config_resetstat()
+    with pytest.raises(redis.exceptions.OutOfMemoryError):
+        put(saver, "2", {"list": said}, {"list": 2}, parent="1")
+    assert redis_client.info("commandstats")["cmdstat_evalsha"]["calls"] == 1
+    unlimited()
+    put(saver, "2", {"list": said}, {"list": 2}, parent="1")
+    assert len(found_keys(redis_client, key_prefix, "checkpoint_log")) == 1
+    assert saver.get_tuple(parent) is not None
+    account(redis_client, key_prefix)
+
+
 class FullNowAndThen(RedisSaver):
     """Its server has memory for blobs alone."""
 
