@@ -17,6 +17,7 @@ from langgraph_redis_json import keys, logs
 from langgraph_redis_json.documents import build_blob, build_log, encode, writes_msgpack
 from langgraph_redis_json.keys import CheckpointName
 from langgraph_redis_json.memory import LARGE, Known
+from langgraph_redis_json.values import Dumped
 
 INLINE = 512
 """Bytes up to which a channel value stands in each checkpoint that has it."""
@@ -70,10 +71,14 @@ def store_channels(
             _expect(stored, last.needed())
         else:
             type_, data = serde.dumps_typed(value)
+            is_null = type_ == "null" and not data
             # The tasks of a superstep are others in the next one: no list that grows.
             may_grow = type_ == "msgpack" and len(data) > INLINE and channel != TASKS
             items = logs.read(data, last) if may_grow and writes_msgpack(serde) else None
-            if items is not None:
+            if is_null:
+                # As an object of its own it would take a tenth of a small checkpoint.
+                last = Known(version, b"null")
+            elif items is not None:
                 last = _store_list(stored, name, channel, version, data, items, last)
             else:
                 encoded = encode(type_, data, serde)
@@ -81,16 +86,15 @@ def store_channels(
                     entry = keys.blob_entry(name.checkpoint_ns, channel, version)
                     is_large = len(encoded.content) > LARGE
                     text = orjson.dumps({"blob": entry})
-                    last = Known(version, text, entry, is_large=is_large)
+                    dumped = Dumped(type_, data)
+                    last = Known(version, text, entry, dumped=dumped, is_large=is_large)
                     if channel in new_versions or entry in missing:
                         blobs = stored.aside if is_large else stored.documents
                         blobs[entry] = build_blob(name, channel, version, encoded)
                     else:
                         stored.expected[entry] = 0
                 else:
-                    # As an object of its own a null would take a tenth of a small checkpoint.
-                    is_null = type_ == "null" and not data
-                    last = Known(version, b"null" if is_null else encoded.text())
+                    last = Known(version, encoded.text())
         stored.texts[channel] = last.text
         stored.known[channel] = last
     return stored
@@ -105,7 +109,7 @@ def _store_list(
     items: logs.Items,
     last: Known | None,
 ) -> Known:
-    layout = logs.lay_out(items.digests, last, logs.stem(name.checkpoint_ns, channel))
+    layout = logs.lay_out(items.digests, last, name.checkpoint_ns, channel)
     lengths = {
         part.log: last.lengths[part.log]
         for part in layout.slices
@@ -124,7 +128,14 @@ def _store_list(
         lengths[layout.log] = layout.length + len(new)  # the last one is added to next
     text = orjson.dumps({"log": [list(part) for part in layout.slices]})
     known = Known(
-        version, text, None, layout.slices, items.digests, lengths, items.size, items.digest
+        version,
+        text,
+        None,
+        layout.slices,
+        items.digests,
+        lengths,
+        Dumped("msgpack", data),
+        items.size,
     )
     needed = known.needed()
     needed.pop(layout.log or "", None)

@@ -4,7 +4,7 @@ The one place that knows how replies differ: with RESP2 and RESP3, with and with
 ``decode_responses``.
 """
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
@@ -121,20 +121,22 @@ def store(
     thread: ThreadKeys,
     documents: Iterable[tuple[str, bytes]],
     *,
+    remembered: str = "",
     expected: Mapping[str, int] = MappingProxyType({}),
     appended: Mapping[str, tuple[int, Sequence[bytes]]] = MappingProxyType({}),
     inherited: Mapping[str, bytes] = MappingProxyType({}),
     summary: int = 0,
     ttl: int = 0,
     keep: int = 0,
-    aside: Iterable[str] = (),
-    without_writes: Iterable[str] = (),
+    aside: Collection[str] = (),
+    without_writes: Collection[str] = (),
 ) -> Command:
     """Call scripts/store.lua.
 
     Args:
         thread: whose documents they are.
         documents: entries and documents.
+        remembered: the entry of a checkpoint that must be there if blobs or logs must; "" if none.
         expected: entries of blobs and logs that must be there already, with the number of items
             that they must have, 0 for a blob.
         appended: log entry -> its length, and items to add to it.
@@ -146,19 +148,26 @@ def store(
         aside: entries of blobs that were sent right before, by commands of their own.
         without_writes: entries of checkpoints whose pending writes are deleted.
     """
-    order = {
-        "expected": list(expected.items()),
-        "appended": [[log, length, len(items)] for log, (length, items) in appended.items()],
-        "inherited": [[blob, member.decode()] for blob, member in inherited.items()],
-        "summary": summary,
-        "ttl": ttl,
-        "keep": keep,
-        "aside": list(aside),
-        "without_writes": list(without_writes),
-    }
-    arguments: list[Argument] = [
-        orjson.dumps({key: value for key, value in order.items() if value})
-    ]
+    order: dict[str, Any] = {}
+    if remembered:
+        order["remembered"] = remembered
+    if expected:
+        order["expected"] = list(expected.items())
+    if appended:
+        order["appended"] = [[log, length, len(items)] for log, (length, items) in appended.items()]
+    if inherited:
+        order["inherited"] = [[blob, member.decode()] for blob, member in inherited.items()]
+    if aside:
+        order["aside"] = list(aside)
+    if without_writes:
+        order["without_writes"] = list(without_writes)
+    if summary:
+        order["summary"] = summary
+    if ttl:
+        order["ttl"] = ttl
+    if keep:
+        order["keep"] = keep
+    arguments: list[Argument] = [orjson.dumps(order)]
     for _, items in appended.values():
         arguments += items
     for entry, document in documents:

@@ -21,7 +21,7 @@ TRIES = 5
 with the checkpoints that need it, and put it again."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Copying(Sweeping):
     """Copying a thread to another."""
 
@@ -119,7 +119,7 @@ class Copying(Sweeping):
                     )
                 )
             replies = yield commands
-            for due in {due for _, _, due, *_ in replies}:
+            for due in {due for _, _, due, *_ in replies} - {None}:
                 yield from self._live_on(target, due)
             lost = {text(entry) for missing, *_ in replies for entry in missing}
             if not lost:

@@ -11,7 +11,7 @@ from langgraph_redis_json.keys import ThreadKeys
 from langgraph_redis_json.lifetimes import milliseconds
 
 
-@dataclass(frozen=True)
+@dataclass
 class Deadlines(Finding):
     """Changing when threads vanish."""
 
@@ -42,7 +42,6 @@ class Deadlines(Finding):
                 case [deadline, entry]:
                     why, number, after = "go on", deadline, text(entry)
 
-    def _live_on(self, thread: ThreadKeys, due: int | None) -> Plan[None]:
-        """Give a thread the deadline that a script says it is to have, if it does."""
-        if due is not None:
-            yield from self._move_deadline(thread, "use", due)
+    def _live_on(self, thread: ThreadKeys, due: int) -> Plan[None]:
+        """Give a thread the deadline that a script says it is to have."""
+        yield from self._move_deadline(thread, "use", due)

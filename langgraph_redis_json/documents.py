@@ -246,7 +246,7 @@ def _objects(mappings: Sequence[Mapping[str, Any]], serde: SerializerProtocol) -
     plain = values.plain(*serde.dumps_typed([dict(mapping) for mapping in mappings]))
     if plain is not None:
         found = [orjson.dumps(tree) for tree in plain]
-        if not any(b'{"$stored":' in text for text in found):
+        if b'{"$stored":' not in b"".join(found):
             return found
     return [_object(mapping, serde) for mapping in mappings]
 

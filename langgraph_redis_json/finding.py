@@ -91,7 +91,7 @@ class Wanted(NamedTuple):
         return limit if self.filter.is_exact and self.positions() == (b"", keys.LAST) else None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Finding:
     """What every plan knows.
 
@@ -224,7 +224,7 @@ class Finding:
         for thread_id, checkpoint_ns, checkpoint_id in names:
             entries[thread_id].append(keys.checkpoint_entry(checkpoint_ns, checkpoint_id))
         replies = yield [
-            script("read", self._thread(thread_id), 0, "-", *wanted)
+            script("read", self._thread(thread_id), 0, "", 0, "-", *wanted)
             for thread_id, wanted in entries.items()
         ]
         found = {

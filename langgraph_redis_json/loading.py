@@ -23,7 +23,8 @@ from langgraph_redis_json.commands import pairs, text
 from langgraph_redis_json.documents import FORMAT, expand, readable_serde
 from langgraph_redis_json.errors import DamagedDocumentError, MissingDocumentError
 from langgraph_redis_json.keys import CheckpointName, ThreadKeys
-from langgraph_redis_json.memory import LARGE, Known, Slice
+from langgraph_redis_json.memory import LARGE, NOTHING, Known, Remembered, Slice
+from langgraph_redis_json.values import Dumped
 from langgraph_redis_json.versions import next_version
 
 
@@ -36,9 +37,10 @@ class Row(NamedTuple):
         document: its document, None if there is none.
         writes: the document of its pending writes, None if there is none.
         blobs: its large channel values, entry -> document, None for one that is gone.
-        logs: the logs that hold the items of its lists, by entry.
+        logs: the logs that hold the items of its lists, by entry, None for one that is gone.
         named: whether the thread's table of contents says that the checkpoint is there.
         writes_named: whether it says so of the writes.
+        known: what the saver remembers of this checkpoint: what it has was not read.
     """
 
     name: CheckpointName
@@ -46,21 +48,25 @@ class Row(NamedTuple):
     document: bytes | None
     writes: bytes | None
     blobs: Mapping[str, bytes | None]
-    logs: Mapping[str, "Log"]
+    logs: Mapping[str, "Log | None"]
     named: bool
     writes_named: bool
+    known: Mapping[str, Known]
+
+    @property
+    def entry(self) -> str:
+        return keys.checkpoint_entry(self.name.checkpoint_ns, self.name.checkpoint_id)
 
     @property
     def key(self) -> str:
-        entry = keys.checkpoint_entry(self.name.checkpoint_ns, self.name.checkpoint_id)
-        return self.thread.key(entry)
+        return self.thread.key(self.entry)
 
     @property
     def size(self) -> int:
         """Bytes of the documents that it is read from, at most."""
         documents = (self.document, self.writes, *self.blobs.values())
         return sum(len(document or b"") for document in documents) + sum(
-            log.size for log in self.logs.values()
+            log.size for log in self.logs.values() if log is not None
         )
 
 
@@ -104,21 +110,25 @@ def rows(
     thread_id: str,
     reply: Any,
     aside: Mapping[str, bytes] = MappingProxyType({}),
+    remembered: Remembered = NOTHING,
 ) -> Iterable[Row]:
     """What the scripts read and ancestors return.
 
     Args:
         aside: blobs that were read by another command, by entry.
+        remembered: what the script was told that the saver remembers.
     """
     blobs = {**aside, **{text(entry): document for entry, document in pairs(reply[1])}}
-    found: dict[str, Log] = {}
+    found: dict[str, Log | None] = {}
     for entry, start, length, items in zip(*[iter(reply[2])] * 4, strict=True):
         name = text(entry)
-        if items is not None:
-            found.setdefault(name, Log(thread.key(name), length)).add(start, items)
+        log = found.setdefault(name, None if items is None else Log(thread.key(name), length))
+        if log is not None and items is not None:
+            log.add(start, items)
     for entry, document, writes, named, writes_named in reply[0]:
+        name = text(entry)
         yield Row(
-            keys.checkpoint_of_entry(thread_id, text(entry)),
+            keys.checkpoint_of_entry(thread_id, name),
             thread,
             document,
             writes,
@@ -126,14 +136,8 @@ def rows(
             found,
             bool(named),
             bool(writes_named),
+            remembered.channels if name == remembered.checkpoint else {},
         )
-
-
-class Dumped(NamedTuple):
-    """What a serializer wrote: ``loads_typed`` takes it."""
-
-    type: str
-    data: bytes
 
 
 class DecodedCheckpoint(NamedTuple):
@@ -148,7 +152,11 @@ class DecodedCheckpoint(NamedTuple):
     stored: dict[str, Any]
     """The channel values as they stand in the document."""
     lists: dict[str, list[bytes]]
-    """The items of those that are kept in logs."""
+    """The items of those whose logs were read."""
+
+
+class OtherValuesError(Exception):
+    """What was not read, for it was remembered, is not what the checkpoint refers to."""
 
 
 def decode_checkpoint(row: Row, channels: Container[str] | None = None) -> DecodedCheckpoint:
@@ -159,6 +167,7 @@ def decode_checkpoint(row: Row, channels: Container[str] | None = None) -> Decod
         channels: only the values of these; all if None.
 
     Raises:
+        OtherValuesError: if it has to be read without what is remembered.
         DamagedDocumentError, MissingDocumentError: see their messages.
     """
     if row.document is None:
@@ -173,7 +182,9 @@ def decode_checkpoint(row: Row, channels: Container[str] | None = None) -> Decod
         for channel, stored in fields["channel_values"].items():
             if channels is not None and channel not in channels:
                 continue
-            if stored is not None and "log" in stored:
+            if (dumped := _held(row, channel, stored)) is not None:
+                channel_values[channel] = dumped
+            elif stored is not None and "log" in stored:
                 lists[channel] = _items(row, stored["log"])
                 channel_values[channel] = Dumped("msgpack", logs.join(lists[channel]))
             else:
@@ -194,6 +205,17 @@ def decode_checkpoint(row: Row, channels: Container[str] | None = None) -> Decod
         )
 
 
+def _held(row: Row, channel: str, stored: dict[str, Any] | None) -> Dumped | None:
+    """A value that was not read, for it is remembered."""
+    known = row.known.get(channel)
+    if stored is None or known is None or known.dumped is None:
+        return None
+    if not known.needed().keys().isdisjoint({*row.blobs, *row.logs}):
+        return None
+    same = {"blob": known.entry} if known.entry else {"log": [[*part] for part in known.slices]}
+    return known.dumped if stored == same else None
+
+
 def _items(row: Row, slices: Any) -> list[bytes]:
     if not isinstance(slices, list) or not slices:
         raise ValueError("a list of it has no slices")
@@ -203,10 +225,17 @@ def _items(row: Row, slices: Any) -> list[bytes]:
             raise ValueError(f"{start!r:.50} to {stop!r:.50} is no slice of a log")
         if not isinstance(entry, str) or not entry.startswith("l:"):
             raise ValueError(f"{entry!r:.100} is no log")
-        if entry not in row.logs:
-            raise MissingDocumentError(key=row.key, missing=row.thread.key(entry))
-        items += row.logs[entry].items(start, stop)
+        log = row.logs.get(entry)
+        if log is None:
+            raise _not_there(row, entry, entry in row.logs)
+        items += log.items(start, stop)
     return items
+
+
+def _not_there(row: Row, entry: str, was_read: bool) -> Exception:
+    if row.known and not was_read:
+        return OtherValuesError()
+    return MissingDocumentError(key=row.key, missing=row.thread.key(entry))
 
 
 def _decode_channel(row: Row, stored: dict[str, Any] | None) -> Dumped:
@@ -218,31 +247,44 @@ def _decode_channel(row: Row, stored: dict[str, Any] | None) -> Dumped:
     if not entry.startswith("b:"):
         raise ValueError(f"{entry!r} is no blob")
     blob = row.blobs.get(entry)
-    key = row.thread.key(entry)
     if blob is None:
-        raise MissingDocumentError(key=row.key, missing=key)
-    with reading(key):
+        raise _not_there(row, entry, entry in row.blobs)
+    with reading(row.thread.key(entry)):
         return Dumped(*values.decode(parse(blob)["value"]))
 
 
-def known(row: Row, decoded: DecodedCheckpoint) -> dict[str, Known]:
+def remembered(row: Row, decoded: DecodedCheckpoint) -> Remembered:
     """What a saver may remember of a checkpoint that it has read."""
-    found: dict[str, Known] = {}
+    channels: dict[str, Known] = {}
     versions = decoded.body["channel_versions"]
     if not isinstance(versions, dict):  # what only the serializer can load
-        return found
+        return NOTHING
     for channel, stored in decoded.stored.items():
         version, text = versions.get(channel), orjson.dumps(stored)
-        if channel in decoded.lists:
+        dumped = decoded.channel_values[channel]
+        last = row.known.get(channel)
+        if last is not None and dumped is last.dumped:  # it was not read
+            channels[channel] = last._replace(version=version)
+        elif channel in decoded.lists:
             slices = [Slice(*part) for part in stored["log"]]
-            lengths = {part.log: row.logs[part.log].length for part in slices}
-            digests = logs.digests(decoded.lists[channel])
-            found[channel] = Known(version, text, None, slices, digests, lengths)
+            found = {entry: row.logs[entry] for entry, _, _ in slices}
+            channels[channel] = Known(
+                version,
+                text,
+                None,
+                slices,
+                logs.digests(decoded.lists[channel]),
+                {entry: log.length for entry, log in found.items() if log is not None},
+                dumped,
+                logs.size_of_items(dumped.data),
+            )
+        elif stored is not None and "blob" in stored:
+            entry = stored["blob"]
+            is_large = len(row.blobs[entry] or b"") > LARGE
+            channels[channel] = Known(version, text, entry, dumped=dumped, is_large=is_large)
         else:
-            entry = stored and stored.get("blob")
-            is_large = entry is not None and len(row.blobs[entry] or b"") > LARGE
-            found[channel] = Known(version, text, entry, is_large=is_large)
-    return found
+            channels[channel] = Known(version, text)
+    return Remembered(channels, row.entry)
 
 
 def load_metadata(decoded: DecodedCheckpoint, serde: SerializerProtocol) -> CheckpointMetadata:

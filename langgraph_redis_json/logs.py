@@ -6,13 +6,13 @@ are in a log already; only the others are sent, appended to the log of the last 
 
 from array import array
 from collections.abc import Iterable, Sequence
-from secrets import token_bytes, token_urlsafe
+from secrets import token_urlsafe
 from typing import Any, NamedTuple
 
 import ormsgpack
 
 from langgraph_redis_json import keys, values
-from langgraph_redis_json.memory import Known, Slice
+from langgraph_redis_json.memory import Known, Slice, digest
 
 MOST_SLICES = 16
 """A list in more slices than these is written anew as one."""
@@ -43,14 +43,12 @@ class Items(NamedTuple):
     Attributes:
         digests: one for each of its items.
         new: the bytes of its last items; those before are the known ones, all of them.
-        size: how many bytes all items have together.
-        digest: of these bytes.
+        size: how many bytes all items have.
     """
 
     digests: "array[int]"
     new: list[bytes]
     size: int
-    digest: int
 
 
 def read(data: bytes, known: Known | None = None) -> Items | None:
@@ -64,16 +62,29 @@ def read(data: bytes, known: Known | None = None) -> Items | None:
     count, start = _count(data)
     if not start or len(data) < ITEM * count:
         return None
-    body = memoryview(data)[start:]
     before, new = array("q"), None
-    if known is not None and known.size and _digest(body[: known.size]) == known.digest:
-        before = known.digests
-        new = split(_head(count - len(before)) + body[known.size :])
+    if known is not None and _begins_with(data, start, known):
+        before, rest = known.digests, data[start + known.size :]
+        # One item is what is left; more have to be told from each other.
+        new = [rest] if count - len(before) == 1 else split(_head(count - len(before)) + rest)
     else:
         new = split(data)
     if new is None:
         return None
-    return Items(before + digests(new), new, len(body), _digest(body))
+    return Items(before + digests(new), new, len(data) - start)
+
+
+def size_of_items(data: bytes) -> int:
+    """How many of the serializer's bytes of a list are its items."""
+    return len(data) - _count(data)[1]
+
+
+def _begins_with(data: bytes, start: int, known: Known) -> bool:
+    """Whether what begins there are the known items."""
+    if known.dumped is not None:
+        return data.startswith(known.items or b"", start)
+    stop = start + known.size
+    return known.size > 0 and digest(memoryview(data)[start:stop]) == known.digest
 
 
 def split(data: bytes) -> list[bytes] | None:
@@ -112,26 +123,18 @@ def _count(data: bytes) -> tuple[int, int]:
     return (data[0] & 0x0F, 1) if data and data[0] & 0xF0 == 0x90 else (0, 0)
 
 
-_SECRET = token_bytes(16)
-"""So that nobody can make two items collide, even where PYTHONHASHSEED is known."""
-
-
-def _digest(data: bytes | memoryview) -> int:
-    return hash(_SECRET + data)
-
-
 def digests(items: Sequence[bytes]) -> "array[int]":
-    """One number for each item, another one in each process."""
-    return array("q", map(_digest, items))
+    """One number for each item."""
+    return array("q", map(digest, items))
 
 
-def lay_out(found: "array[int]", known: Known | None, stem: str) -> Layout:
+def lay_out(found: "array[int]", known: Known | None, checkpoint_ns: str, channel: str) -> Layout:
     """Decide where the items of a list go.
 
     Args:
         found: the digests of its items.
         known: what is remembered of the channel.
-        stem: the name of a new log, up to its number.
+        checkpoint_ns, channel: whose list it is.
     """
     if known is not None and (grown := _grown(found, known)) is not None:
         return grown
@@ -141,15 +144,15 @@ def lay_out(found: "array[int]", known: Known | None, stem: str) -> Layout:
     if not new:
         layout = Layout(slices, None, 0, [])
     elif not slices or known is None:
-        log = f"{stem}{token_urlsafe(12)}"
+        log = new_log(checkpoint_ns, channel)
         return Layout([Slice(log, 0, new)], log, 0, [*range(new)])
     else:
         used = {log for log, _, _ in slices}
         log = next((log for log in reversed([*known.lengths]) if log in used), "")
-        log = log or f"{stem}{token_urlsafe(12)}"
+        log = log or new_log(checkpoint_ns, channel)
         layout = _fill(runs, log, known.lengths.get(log, 0))
     if len(layout.slices) > MOST_SLICES:
-        return lay_out(found, None, stem)
+        return lay_out(found, None, checkpoint_ns, channel)
     return layout
 
 
@@ -175,8 +178,8 @@ def _runs(found: "array[int]", known: Known) -> list[Slice | None]:
     places = [(log, index) for log, start, stop in known.slices for index in range(start, stop)]
     there = dict(zip(known.digests, places, strict=True))
     runs: list[Slice | None] = []
-    for digest in found:
-        place = there.get(digest)
+    for number in found:
+        place = there.get(number)
         if place is None:
             runs.append(None)
             continue
@@ -229,9 +232,9 @@ def decode_items(items: Iterable[Any]) -> list[bytes]:
     return found
 
 
-def stem(checkpoint_ns: str, channel: str) -> str:
-    """The entries of a channel's logs, up to their number."""
-    return f"l:{keys.escape(checkpoint_ns)}:{keys.escape(channel)}:"
+def new_log(checkpoint_ns: str, channel: str) -> str:
+    """The entry of another log of a channel."""
+    return f"l:{keys.escape(checkpoint_ns)}:{keys.escape(channel)}:{token_urlsafe(12)}"
 
 
 def renamed(entry: str) -> str:

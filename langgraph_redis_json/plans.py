@@ -27,7 +27,8 @@ from langgraph_redis_json.commands import Command, Listing, Plan, script, store,
 from langgraph_redis_json.errors import MissingDocumentError
 from langgraph_redis_json.finding import Wanted
 from langgraph_redis_json.keys import CheckpointName, ThreadKeys
-from langgraph_redis_json.loading import DecodedCheckpoint, Row, rows
+from langgraph_redis_json.loading import DecodedCheckpoint, OtherValuesError, Row, rows
+from langgraph_redis_json.memory import NOTHING, Remembered
 from langgraph_redis_json.summaries import Summaries
 from langgraph_redis_json.threads import WholeThreads
 from langgraph_redis_json.weights import LONG, are_long
@@ -36,7 +37,7 @@ PAGE = 25
 """Checkpoints that one trip reads: the memory of a listing, whatever its length."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Plans(WholeThreads, Summaries):
     """The operations of one saver."""
 
@@ -64,7 +65,8 @@ class Plans(WholeThreads, Summaries):
         metadata = get_serializable_checkpoint_metadata(config, metadata)
         entry = keys.checkpoint_entry(name.checkpoint_ns, name.checkpoint_id)
         thread = self._thread(name.thread_id)
-        known = self.memory.recall(thread.contents, name.checkpoint_ns)
+        remembered = self.memory.recall(thread.contents, name.checkpoint_ns)
+        known = remembered.channels
         lost: set[str] = set()
         while True:
             if self.on_loop and are_long(
@@ -89,6 +91,7 @@ class Plans(WholeThreads, Summaries):
                 thread,
                 # The checkpoint comes last: whoever sees it finds all that it needs.
                 [*stored.documents.items(), (entry, document)],
+                remembered=remembered.checkpoint if stored.expected or stored.appended else "",
                 expected=stored.expected,
                 appended=stored.appended,
                 inherited=inherited,
@@ -98,7 +101,8 @@ class Plans(WholeThreads, Summaries):
                 keep=self.lifetimes.keep_last,
             )
             try:
-                *_, reply = yield [*self._send_aside(thread, stored.aside), whole]
+                aside = self._send_aside(thread, stored.aside) if stored.aside else ()
+                *_, reply = yield [*aside, whole]
             except ResponseError as error:
                 if stored.aside:
                     # A full server may have refused the name, and taken the blob a moment later.
@@ -110,12 +114,15 @@ class Plans(WholeThreads, Summaries):
                 break
             lost.update(map(text, missing))
             known = channels.without(known, lost, set(map(text, grown)))
+            if remembered.checkpoint in lost:
+                remembered, known = NOTHING, {}
         known = stored.known
         if worn:
             # Lists are written anew whose log is mostly dead: with older checkpoints that goes.
             known = channels.without(known, set(map(text, worn)), ())
-        self.memory.learn(thread.contents, name.checkpoint_ns, known)
-        yield from self._live_on(thread, due)
+        self.memory.learn(thread.contents, name.checkpoint_ns, Remembered(known, entry))
+        if due is not None:
+            yield from self._live_on(thread, due)
         if too_many:
             yield from self._keep_last(thread, entry, self.lifetimes.keep_last)
         return {
@@ -132,8 +139,7 @@ class Plans(WholeThreads, Summaries):
             # Named before it is there, it is deleted with the thread if this goes no further.
             yield ("ZADD", thread.contents, 0, blob)
             yield ("JSON.SET", thread.key(blob), "$", document)
-        if blobs:
-            yield script("lend", thread, 2 * self.lifetimes.ttl, *blobs)
+        yield script("lend", thread, 2 * self.lifetimes.ttl, *blobs)
 
     def put_writes(
         self,
@@ -161,48 +167,70 @@ class Plans(WholeThreads, Summaries):
                 *(part for key_and_write in found.items() for part in key_and_write),
             )
         ]
-        yield from self._live_on(thread, due)
+        if due is not None:
+            yield from self._live_on(thread, due)
 
     def get_tuple(self, config: RunnableConfig) -> Plan[CheckpointTuple | None]:
         target = configs.target(config)
         thread = self._thread(target.thread_id)
         checkpoint_ns = target.checkpoint_ns or ""
+        remembered = self.memory.recall(thread.contents, checkpoint_ns)
         blobs: Mapping[str, bytes] = {}
         if target.checkpoint_id is None:
-            reply, blobs = yield from self._read_newest(thread, checkpoint_ns)
+            reply, blobs = yield from self._read_newest(thread, checkpoint_ns, remembered)
         else:
             entry = keys.checkpoint_entry(checkpoint_ns, target.checkpoint_id)
-            [reply] = yield [script("read", thread, self._read_ttl, "-", entry)]
-        yield from self._live_on(thread, reply[3])
-        for row in rows(thread, target.thread_id, reply, blobs):
-            if row.named:
+            [reply] = yield [self._read_script(thread, remembered, "-", entry)]
+        if reply[3] is not None:
+            yield from self._live_on(thread, reply[3])
+        for row in rows(thread, target.thread_id, reply, blobs, remembered):
+            if not row.named:
+                return None
+            held = remembered.size if row.known else 0
+            if self.on_loop and row.size <= LONG < row.size + held:
+                yield []
+            try:
                 decoded = loading.decode_checkpoint(row)
-                self.memory.learn(thread.contents, checkpoint_ns, loading.known(row, decoded))
-                metadata = loading.load_metadata(decoded, self.serde)
-                return (yield from self._load(row, decoded, metadata, target.given_thread_id))
+            except OtherValuesError:  # the checkpoint was stored again
+                self.memory.learn(thread.contents, checkpoint_ns, NOTHING)
+                return (yield from self.get_tuple(config))
+            remembered = loading.remembered(row, decoded)
+            self.memory.learn(thread.contents, checkpoint_ns, remembered)
+            metadata = loading.load_metadata(decoded, self.serde)
+            return (yield from self._load(row, decoded, metadata, target.given_thread_id))
         return None
+
+    def _read_script(self, thread: ThreadKeys, remembered: Remembered, *wanted: str) -> Command:
+        """Read what is not remembered of the wanted checkpoint."""
+        held = remembered.held
+        return script(
+            "read", thread, self._read_ttl, remembered.checkpoint, len(held), *held, *wanted
+        )
 
     @property
     def _read_ttl(self) -> int:
         return self.lifetimes.ttl if self.lifetimes.refresh_on_read else 0
 
     def _read_newest(
-        self, thread: ThreadKeys, checkpoint_ns: str
+        self, thread: ThreadKeys, checkpoint_ns: str, remembered: Remembered
     ) -> Plan[tuple[Any, Mapping[str, bytes]]]:
         """What scripts/read.lua says of a namespace's newest checkpoint; and the large blobs that
         it probably has, for so the last one had, read beside it in the same trip."""
         namespace = keys.escape(checkpoint_ns)
-        remembered = self.memory.recall(thread.contents, checkpoint_ns).values()
-        large = [known.entry for known in remembered if known.entry and known.is_large]
+        large = [
+            known.entry
+            for known in remembered.channels.values()
+            if known.entry and known.is_large and known.dumped is None
+        ]
         if large:
             reply, found = yield [
-                script("read", thread, self._read_ttl, namespace, *large),
+                self._read_script(thread, remembered, namespace, *large),
                 ("JSON.MGET", *map(thread.key, large), "."),
             ]
             if None not in found:
                 return reply, dict(zip(large, found, strict=True))
             # Deleted: there is a newer checkpoint.
-        [reply] = yield [script("read", thread, self._read_ttl, namespace)]
+        [reply] = yield [self._read_script(thread, remembered, namespace)]
         return reply, {}
 
     def _load(
@@ -213,7 +241,7 @@ class Plans(WholeThreads, Summaries):
         if decoded.v < 4 and parent is not None:
             # Before version 4 a checkpoint's tasks were kept among its parent's writes.
             entry = keys.checkpoint_entry(row.name.checkpoint_ns, parent)
-            [reply] = yield [script("read", row.thread, 0, "-", entry)]
+            [reply] = yield [script("read", row.thread, 0, "", 0, "-", entry)]
             [parent_row] = rows(row.thread, row.name.thread_id, reply)
             writes = loading.load_writes(parent_row, self.serde, [TASKS])
             sends = [value for _, _, value in writes]

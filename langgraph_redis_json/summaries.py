@@ -53,7 +53,7 @@ class ThreadSummary(NamedTuple):
     status: str
 
 
-@dataclass(frozen=True)
+@dataclass
 class Summaries(Finding):
     """The operation on the threads' own documents."""
 

@@ -77,7 +77,7 @@ def insert(ranges: list[Range], start: int, stop: int) -> None:
     ranges[first:last] = [(start, stop)]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Sweeping(Deadlines):
     """Freeing what no checkpoint refers to."""
 

@@ -52,7 +52,7 @@ def ancestors_needed(lineages: Mapping[str, Lineage], kept: Iterable[str]) -> se
     return {entry for entry, _ in walked}
 
 
-@dataclass(frozen=True)
+@dataclass
 class WholeThreads(Copying):
     """The operations on whole threads."""
 

@@ -42,6 +42,13 @@ which the document around a value takes a few."""
 _PACKING = ormsgpack.OPT_NON_STR_KEYS
 
 
+class Dumped(NamedTuple):
+    """What a serializer wrote: ``loads_typed`` takes it."""
+
+    type: str
+    data: bytes
+
+
 class Encoded(NamedTuple):
     """A stored value: the serializer's type, the form, and the content: its JSON text, or the
     base64 without quotation marks."""

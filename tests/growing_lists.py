@@ -15,6 +15,8 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 serde = JsonPlusSerializer()
 
+WORDS = "lorem ipsum dolor sit amet " * 22  # some 600 characters
+
 TEXT = "some words of an é\0 and a 👩‍👩‍👧 " * 3
 
 ITEMS: dict[str, Callable[[int], Any]] = {
@@ -68,6 +70,17 @@ class Thread:
         made = checkpoint(id_, {"list": self.expected[id_]}, versions)
         saver.put(self.config(self.parents[id_]), made, {"step": 1, "run_id": id_}, versions)
 
+    def check_one(self, reader: Saver, id_: str | None = None) -> None:
+        """One checkpoint is as it was put, the newest if none is named."""
+        found = reader.get_tuple(self.config(id_))
+        if not self.expected:
+            assert found is None
+            return
+        id_ = id_ or max(self.expected)
+        assert found is not None
+        assert found.checkpoint["id"] == id_
+        assert same(found.checkpoint["channel_values"]["list"], self.expected[id_])
+
     @property
     def last(self) -> Any:
         return self.expected[max(self.expected)]
@@ -81,6 +94,56 @@ class Thread:
         assert list(found) == sorted(self.expected, reverse=True)
         wrong = [id_ for id_, value in self.expected.items() if not same(found[id_], value)]
         assert not wrong
+
+
+class Conversation:
+    """A thread that each step adds one message to."""
+
+    def __init__(self, window: int | None = None) -> None:
+        self.window = window
+        self.messages: list[Any] = []
+        self.length = 0
+
+    def step(self, saver: Saver) -> None:
+        number = self.length
+        kind = (HumanMessage, AIMessage)[number % 2]
+        self.messages.append(kind(f"<{number:04}> {WORDS}", id=f"{number:08}"))
+        if self.window:  # the first message stays, as a system message does
+            self.messages = [self.messages[0], *self.messages[1:][-self.window :]]
+        versions = {"messages": f"{number + 1:032}.5", "branch": f"{1:032}.5"}
+        made = checkpoint(
+            f"{number:08}",
+            {"messages": self.messages, "branch": "node"},
+            versions,
+            versions_seen={"node": versions},
+        )
+        parent = f"{number - 1:08}" if number else None
+        new = {"messages": versions["messages"]} if number else versions
+        saver.put(config(checkpoint_id=parent), made, {"source": "loop", "step": number}, new)
+        self.length += 1
+
+    def grow(self, saver: Saver, length: int) -> None:
+        while self.length < length:
+            self.step(saver)
+
+
+def traffic(client: redis.Redis, call: Callable[[], Any]) -> tuple[int, int]:
+    """The bytes that a call sends to the server, and that it answers."""
+
+    def total() -> tuple[int, int]:
+        stats = client.info("stats")
+        return stats["total_net_input_bytes"], stats["total_net_output_bytes"]
+
+    asked, asking, before = total(), total(), total()
+    call()
+    after = total()
+    sent, received = (after[i] - before[i] - (before[i] - asking[i]) for i in range(2))
+    assert asking[0] - asked[0] == before[0] - asking[0]  # nobody else is talking
+    return sent, received
+
+
+LENGTHS = (100, 200, 400)
+"""Of conversations, in messages."""
 
 
 def get_json(client: redis.Redis, key: str, path: str = ".") -> Any:

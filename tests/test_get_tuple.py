@@ -221,8 +221,15 @@ DAMAGES: list[tuple[str, str, Any]] = [
 @each_saver
 @pytest.mark.parametrize(("kind", "path", "value"), DAMAGES)
 def test_a_damaged_document_is_named(
-    saver: Saver, redis_client: redis.Redis, key_prefix: str, kind: str, path: str, value: Any
+    make_saver: MakeSaver,
+    client: Client,
+    redis_client: redis.Redis,
+    key_prefix: str,
+    kind: str,
+    path: str,
+    value: Any,
 ) -> None:
+    saver, reader = make_saver(client), make_saver(client, setup=False)
     values = {"small": 1, "bytes": b"\xff", "tagged": {1}, "big": BIG}
     parent = put(saver, "0")
     saver.put_writes(put(saver, "1", values, parent="0"), [(ERROR, 1)], "task")
@@ -231,11 +238,11 @@ def test_a_damaged_document_is_named(
         assert redis_client.execute_command("JSON.DEL", key, path) == 1
     else:
         redis_client.execute_command("JSON.SET", key, path, json.dumps(value))
-    for read in (lambda: saver.get_tuple(config()), lambda: list(saver.list(config()))):
+    for read in (lambda: reader.get_tuple(config()), lambda: list(saver.list(config()))):
         with pytest.raises(DamagedDocumentError) as raised:
             read()
         assert f"The document at key {key} cannot be read" in str(raised.value)
-    assert saver.get_tuple(parent).checkpoint["id"] == "0"
+    assert reader.get_tuple(parent).checkpoint["id"] == "0"
 
 
 @each_saver

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 import redis
-from checkpoints import checkpoint, config, each_saver, found_keys
-from conftest import Client, MakeSaver, Saver
-from langchain_core.messages import AIMessage, HumanMessage
+from checkpoints import config, each_saver, found_keys
+from conftest import Client, MakeSaver
+from growing_lists import LENGTHS, WORDS, Conversation, traffic
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from langgraph_redis_json.embedded import EmbeddedRedis
-
-WORDS = "lorem ipsum dolor sit amet " * 22  # some 600 characters
 
 
 @pytest.fixture(scope="module")
@@ -24,55 +21,6 @@ def redis_url() -> Iterator[str]:
     """A server that nobody else uses: its counts are this test's own."""
     with EmbeddedRedis() as server:
         yield server.url
-
-
-class Conversation:
-    """A thread that each step adds one message to."""
-
-    def __init__(self, window: int | None = None) -> None:
-        self.window = window
-        self.messages: list[Any] = []
-        self.length = 0
-
-    def step(self, saver: Saver) -> None:
-        number = self.length
-        kind = (HumanMessage, AIMessage)[number % 2]
-        self.messages.append(kind(f"<{number:04}> {WORDS}", id=f"{number:08}"))
-        if self.window:  # the first message stays, as a system message does
-            self.messages = [self.messages[0], *self.messages[1:][-self.window :]]
-        versions = {"messages": f"{number + 1:032}.5", "branch": f"{1:032}.5"}
-        made = checkpoint(
-            f"{number:08}",
-            {"messages": self.messages, "branch": "node"},
-            versions,
-            versions_seen={"node": versions},
-        )
-        parent = f"{number - 1:08}" if number else None
-        new = {"messages": versions["messages"]} if number else versions
-        saver.put(config(checkpoint_id=parent), made, {"source": "loop", "step": number}, new)
-        self.length += 1
-
-    def grow(self, saver: Saver, length: int) -> None:
-        while self.length < length:
-            self.step(saver)
-
-
-def traffic(client: redis.Redis, call: Callable[[], Any]) -> tuple[int, int]:
-    """The bytes that a call sends to the server, and that it answers."""
-
-    def total() -> tuple[int, int]:
-        stats = client.info("stats")
-        return stats["total_net_input_bytes"], stats["total_net_output_bytes"]
-
-    asked, asking, before = total(), total(), total()
-    call()
-    after = total()
-    sent, received = (after[i] - before[i] - (before[i] - asking[i]) for i in range(2))
-    assert asking[0] - asked[0] == before[0] - asking[0]  # nobody else is talking
-    return sent, received
-
-
-LENGTHS = (100, 200, 400)
 
 
 @each_saver
@@ -108,7 +56,8 @@ def test_a_window_is_read_without_what_has_left_it(
     answered = []
     for length in LENGTHS:
         conversation.grow(saver, length)
-        answered.append(traffic(redis_client, lambda: saver.get_tuple(config()))[1])
+        reader = make_saver(client, setup=False)
+        answered.append(traffic(redis_client, lambda: reader.get_tuple(config()))[1])  # noqa: B023
     assert max(answered) - min(answered) < 300, answered
 
 

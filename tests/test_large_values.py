@@ -10,7 +10,7 @@ import redis
 from checkpoints import checkpoint, config, each_saver, found_keys, ids, put
 from conftest import Client, MakeSaver, Saver
 
-from langgraph_redis_json import RedisSaver, keys
+from langgraph_redis_json import RedisSaver, keys, memory
 from langgraph_redis_json.memory import LARGE
 
 VALUES = {"text": "é" * LARGE, "bytes": b"\xff" * LARGE, "small": 1}
@@ -87,8 +87,9 @@ def test_one_that_is_about_to_be_freed_is_sent_again(
 
 
 def test_a_newer_checkpoint_between_the_commands_of_a_trip(
-    redis_url: str, redis_client: redis.Redis, key_prefix: str
+    redis_url: str, redis_client: redis.Redis, key_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(memory, "BYTES", 10_000)  # room for what is stored, not for the values
     with (
         Slow(redis_url, key_prefix=key_prefix) as saver,
         RedisSaver(redis_url, key_prefix=key_prefix) as other,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from langchain_core.messages import HumanMessage
 from strategies import examples
 
-from langgraph_redis_json import logs, memory
+from langgraph_redis_json import logs, memory, values
 
 
 @examples(300)
@@ -90,7 +90,7 @@ def test_the_slices_of_a_layout(lists: list[Any]) -> None:
     last: list[bytes] = []
     for numbers, grown, forgotten in lists:
         value = [b"%d" % number for number in numbers]
-        layout = logs.lay_out(logs.digests(value), known, "l:ns:list:")
+        layout = logs.lay_out(logs.digests(value), known, "ns", "list")
         assert len(layout.slices) <= logs.MOST_SLICES
         before = {log: [*there] for log, there in server.items()}
         if layout.log is None:
@@ -124,12 +124,29 @@ def test_an_item_that_is_none_of_its_own(new: list[str]) -> None:
     said = [f"{number} {TEXT}" for number in range(5)]
     before = logs.read(serde.dumps_typed(said)[1])
     assert before is not None
-    known = memory.Known("1", b"", digests=before.digests, size=before.size, digest=before.digest)
-    grown = logs.read(serde.dumps_typed([*said, *new])[1], known)
-    assert grown is not None
-    assert [serde.loads_typed(("msgpack", item)) for item in grown.new] == new
-    odd = {date(2020, 1, 1): TEXT, "2020-01-01": 2}
-    assert logs.read(serde.dumps_typed([*said, *new[1:], odd])[1], known) is None
+    known = memory.Known(
+        "1",
+        b"",
+        digests=before.digests,
+        dumped=values.Dumped(*serde.dumps_typed(said)),
+        size=before.size,
+    )
+    for remembered in (known, known.without_value()):
+        grown = logs.read(serde.dumps_typed([*said, *new])[1], remembered)
+        assert grown is not None
+        assert [serde.loads_typed(("msgpack", item)) for item in grown.new] == new
+        assert grown.digests == before.digests + logs.digests(grown.new)
+        others = logs.read(serde.dumps_typed([*said[:-1], *new])[1], remembered)
+        assert others is not None
+        assert len(others.new) == len(said) - 1 + len(new)
+        odd = {date(2020, 1, 1): TEXT, "2020-01-01": 2}
+        assert logs.read(serde.dumps_typed([*said, *new, odd])[1], remembered) is None
+        # Where it is the only one that is new, it is what is left.
+        _, whole = serde.dumps_typed([*said, odd])
+        alone = logs.read(whole, remembered)
+        assert alone is not None
+        decoded = logs.decode_items(orjson.loads(logs.encode_item(item)) for item in alone.new)
+        assert logs.join([*(logs.split(serde.dumps_typed(said)[1]) or ()), *decoded]) == whole
 
 
 def test_neighbours_in_two_logs_are_two_slices() -> None:
@@ -143,7 +160,7 @@ def test_neighbours_in_two_logs_are_two_slices() -> None:
         {"one": 5, "two": 5},
     )
     value = [b"%d" % number for number in (0, 1, 2, 8, 9)]
-    layout = logs.lay_out(logs.digests(value), known, "l:")
+    layout = logs.lay_out(logs.digests(value), known, "", "list")
     assert layout.slices == [("one", 0, 3), ("two", 3, 5)]
 
 
@@ -151,15 +168,39 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "THREADS", 10)
     monkeypatch.setattr(memory, "BYTES", 100)
     monkeypatch.setattr(
-        memory, "_size", lambda channels: sum(len(known.digests) for known in channels.values())
+        memory,
+        "_size",
+        lambda found: sum(
+            len(known.digests) + (len(known.dumped.data) if known.dumped else 0)
+            for known in found.channels.values()
+        ),
     )
 
-    def known(size: int) -> dict[str, memory.Known]:
-        return {"list": memory.Known("1", b"", digests=logs.digests([b"x"] * size))}
+    def known(size: int, items: int = 0) -> memory.Remembered:
+        there = values.Dumped("msgpack", b"x" * items) if items else None
+        digests = logs.digests([b"x"] * size)
+        return memory.Remembered(
+            {
+                "list": memory.Known(
+                    "1",
+                    b"",
+                    slices=[memory.Slice("l", 0, size)],
+                    digests=digests,
+                    dumped=there,
+                    size=items,
+                )
+            },
+            "c::1",
+        )
+
+    def taken(found: memory.Known) -> int:
+        return len(found.digests) + (len(found.dumped.data) if found.dumped else 0)
 
     remembered = memory.Memory()
     held = lambda: {  # noqa: E731
-        n: len(found["list"].digests) for n in range(50) if (found := remembered.recall(f"{n}", ""))
+        n: taken(found.channels["list"])
+        for n in range(50)
+        if (found := remembered.recall(f"{n}", "")).channels
     }
     for n in range(20):
         remembered.learn(f"{n}", "", known(1))
@@ -174,3 +215,27 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(30):
         remembered.learn("1", "", known(60))
     assert held() == {1: 60}
+    # Items go first, of the threads that were used last ago; what tells them stays.
+    remembered.learn("2", "", known(1, 20))
+    remembered.learn("3", "", known(1, 10))
+    remembered.learn("2", "", known(1, 20))
+    assert held() == {1: 60, 2: 21, 3: 11}
+    remembered.learn("4", "", known(1, 6))
+    assert held() == {1: 60, 2: 21, 3: 11, 4: 7}
+    remembered.learn("5", "", known(1, 1))
+    assert held() == {1: 60, 2: 21, 3: 1, 4: 7, 5: 2}
+    left = remembered.recall("3", "")
+    assert left.held == []
+    assert remembered.recall("2", "").held == ["l"]
+    assert left.channels["list"].digest == memory.digest(b"x" * 10)
+    remembered.learn("6", "", known(99))
+    assert held() == {5: 1, 6: 99}
+    # What would leave no room for others is not kept at all.
+    remembered.learn("6", "", known(9))
+    remembered.learn("7", "", known(1, 26))
+    assert held()[7] == 1
+    remembered.learn("7", "", known(1, 25))
+    assert held()[7] == 26
+    for n in range(10, 30):
+        remembered.learn(f"{n}", "", known(1, 1))
+    assert held() == dict.fromkeys(range(20, 30), 2)

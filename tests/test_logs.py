@@ -19,7 +19,7 @@ from langgraph.checkpoint.serde.types import TASKS
 from langgraph.types import Send
 from strategies import examples
 
-from langgraph_redis_json import AsyncRedisSaver, RedisSaver, logs
+from langgraph_redis_json import AsyncRedisSaver, RedisSaver, logs, memory
 
 
 @pytest.fixture
@@ -319,7 +319,7 @@ STEPS = st.lists(
         st.sampled_from(["newest", "newest", "newest", "fork", "fork and read"]),
         st.lists(st.tuples(st.sampled_from(list(EDITS)), st.integers(0, 30)), max_size=2),
         st.integers(0, 10),
-        st.sampled_from(["", "", "", "", "prune", "runs", "copy", "delete"]),
+        st.sampled_from(["", "", "", "", "look", "prune", "runs", "copy", "delete"]),
     ),
     min_size=3,
     max_size=12,
@@ -332,9 +332,15 @@ def edited(value: list[Any], edit: str, at: int, new: list[Any]) -> list[Any]:
     return EDITS[edit][0](value, new) if len(value) > 8 else value + new * (at % 5)
 
 
+@pytest.mark.parametrize("room", [memory.BYTES, 5_000], ids=["room for items", "little room"])
 def test_any_sequence_of_edits(
-    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str
+    make_saver: MakeSaver,
+    redis_client: redis.Redis,
+    key_prefix: str,
+    monkeypatch: pytest.MonkeyPatch,
+    room: int,
 ) -> None:
+    monkeypatch.setattr(memory, "BYTES", room)
     kinds = [Client(saver, 3, False) for saver in (RedisSaver, AsyncRedisSaver)]
     pair = [make_saver(kind) for kind in kinds]
     reader = make_saver(kinds[0], setup=False)
@@ -358,7 +364,7 @@ def test_any_sequence_of_edits(
             if where != "newest" and thread.expected:
                 parent = sorted(thread.expected)[seed % len(thread.expected)]
             if who == "reads" or where == "fork and read":
-                current.get_tuple(thread.config(parent))
+                thread.check_one(current, parent)
             value = thread.expected[parent] if parent else items(0, 10, kind)
             for edit, turn in edits:
                 value = edited(value, edit, turn, items(n := next(numbers) * 3, n + 3, kind))
@@ -384,6 +390,12 @@ def test_any_sequence_of_edits(
                 thread.expected.clear()
             for each in threads.values():
                 each.check(reader)
+                if then == "look":
+                    for saver in (current, pair[seed % 2]):
+                        each.check_one(saver)
+        for each in threads.values():
+            for saver in (current, *pair):
+                each.check_one(saver)
         for thread in threads.values():
             reader.delete_thread(thread.thread_id)
             assert found_keys(redis_client, f"{key_prefix}:*{{{thread.thread_id}}}*") == []

@@ -16,8 +16,8 @@ from conftest import Client, MakeSaver, Saver
 from langgraph.checkpoint.serde.types import TASKS
 from test_expiry import crowd
 
-from langgraph_redis_json import RedisSaver, keys, plans, threads
-from langgraph_redis_json.memory import LARGE
+from langgraph_redis_json import RedisSaver, keys, memory, plans, threads
+from langgraph_redis_json.memory import LARGE, NOTHING
 
 
 class CountingProxy:
@@ -143,13 +143,17 @@ def test_put_of_large_values_that_are_there(
 
 
 @each_saver
-def test_large_values_cost_no_trip_more(saver: Saver, proxy: CountingProxy, client: Client) -> None:
+@pytest.mark.parametrize("room", [memory.BYTES, 10_000], ids=["room for values", "little room"])
+def test_large_values_cost_no_trip_more(
+    saver: Saver, proxy: CountingProxy, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    monkeypatch.setattr(memory, "BYTES", room)
     values = {"text": BIG * 30, "bytes": b"\xff" * 2 * LARGE}
     assert proxy.count(lambda: put(saver, "1", values)) == 1
     assert proxy.count(lambda: saver.get_tuple(config())) == 1
     assert saver.get_tuple(config()).checkpoint["channel_values"] == values
     # A saver that remembers nothing.
-    saver._memory.learn(keys.thread_keys(saver.key_prefix, "thread").contents, "", {})
+    saver._memory.learn(keys.thread_keys(saver.key_prefix, "thread").contents, "", NOTHING)
     assert proxy.count(lambda: saver.get_tuple(config())) == 1
     assert saver.get_tuple(config()).checkpoint["channel_values"] == values
 

@@ -22,7 +22,8 @@ from langchain_core.messages import AIMessage
 from record import LONG, times, tried
 
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver, bridges
-from langgraph_redis_json.memory import BYTES, Known, Memory, Slice
+from langgraph_redis_json.memory import BYTES, Known, Memory, Remembered, Slice
+from langgraph_redis_json.values import Dumped
 
 MEGABYTE = 2**20
 
@@ -207,7 +208,7 @@ async def test_the_event_loop_goes_on_beside_large_states(redis_url: str, key_pr
 # ---- what a saver remembers
 
 
-def remembered(channels: int, text: int, items: int) -> dict[str, Known]:
+def remembered(channels: int, text: int, items: int, size: int) -> Remembered:
     known = {}
     for number in range(channels):
         log = f"l::{number}:{'x' * 16}"
@@ -217,26 +218,36 @@ def remembered(channels: int, text: int, items: int) -> dict[str, Known]:
             slices=[Slice(log, 0, items)] if items else (),
             digests=array("q", bytes(8 * items)),
             lengths={log: items} if items else {},
+            dumped=Dumped("msgpack", bytes(size)) if size else None,
+            size=size,
         )
-    return known
+    return Remembered(known, "c::1")
 
 
 @pytest.mark.parametrize(
-    ("threads", "channels", "text", "items"),
-    [(4_000, 20, 300, 0), (80, 1000, 500, 0), (100, 1000, 30, 0), (200, 10, 100, 5_000)],
-    ids=["many threads", "many channels", "many small channels", "long lists"],
+    ("threads", "channels", "text", "items", "size"),
+    [
+        (4_000, 20, 300, 0, 0),
+        (80, 1000, 500, 0, 0),
+        (100, 1000, 30, 0, 0),
+        (200, 10, 100, 5_000, 0),
+        (3_000, 2, 100, 100, 40_000),
+    ],
+    ids=["many threads", "many channels", "many small channels", "long lists", "large lists"],
 )
 def test_what_a_saver_remembers_is_bounded(
-    threads: int, channels: int, text: int, items: int
+    threads: int, channels: int, text: int, items: int, size: int
 ) -> None:
     memory = Memory()
     tracemalloc.start()
     for number in range(threads):
-        memory.learn(f"checkpoint_keys:{{{number}}}", "", remembered(channels, text, items))
+        memory.learn(f"checkpoint_keys:{{{number}}}", "", remembered(channels, text, items, size))
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert taken < BYTES * 1.25 < 50_000_000
-    assert memory.recall(f"checkpoint_keys:{{{threads - 1}}}", "")
+    last = memory.recall(f"checkpoint_keys:{{{threads - 1}}}", "")
+    assert len(last.channels) == channels
+    assert len(last.held) == (channels if size else 0)
 
 
 @pytest.mark.skipif(not LONG, reason="takes minutes: make test-faults")
