@@ -337,6 +337,9 @@ def _check_search(nowhere: str) -> Plan[None]:
 
 
 def _forbidden(command: object, message: object) -> UnsuitableServerError:
+    # It may also be one that the client sends when it connects.
+    if named := re.search(r"run the '(.+?)' command", str(message)):
+        command = named[1].upper()
     return UnsuitableServerError(
         why=f"its user may not run {command} ({message})",
         remedy="Let the user run it, with ACL SETUSER",

@@ -15,6 +15,7 @@ import redis
 import redis.asyncio
 from checkpoints import BIG, config, each_saver, ids, indexed, own_indexes, put, stored
 from conftest import Client, MakeSaver, Saver
+from redis.cache import CacheConfig
 
 from langgraph_redis_json import (
     AsyncRedisSaver,
@@ -304,6 +305,21 @@ def test_a_user_who_may_not_run_a_command(
     for saver in SAVERS:
         message = setup_error(saver, url)
         assert f"may not run {command} " in message
+
+
+def test_a_user_who_may_not_do_what_the_client_does(
+    server: EmbeddedRedis, admin: redis.Redis
+) -> None:
+    admin.execute_command(
+        *("ACL", "SETUSER", "limited", "reset", "on", ">secret", "~*", "&*", "+@all"),
+        "-client|tracking",
+    )
+    url = server.url.replace("redis://", "redis://limited:secret@")
+    with (
+        redis.Redis.from_url(url, protocol=3, cache_config=CacheConfig()) as client,
+        pytest.raises(UnsuitableServerError, match=r"may not run CLIENT\|TRACKING "),
+    ):
+        RedisSaver(client).setup()
 
 
 def test_a_user_who_may_not_use_the_keys(server: EmbeddedRedis, admin: redis.Redis) -> None:
