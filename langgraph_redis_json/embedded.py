@@ -255,10 +255,10 @@ def _package_dir(name: str) -> Path | None:
 
 
 def _free_port() -> int:
-    # Below the ports that systems hand out to clients, so that nobody is given this one before
-    # the server binds it, and low enough for the cluster bus, which is at the port + 10000.
+    # Below the ports that systems hand out to clients (32768 and up), so that nobody is given this
+    # one before the server binds it; and so is the cluster bus, which is at the port + 10000.
     while True:
-        port = 20000 + secrets.randbelow(10000)
+        port = 12000 + secrets.randbelow(8000)
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

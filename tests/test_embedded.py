@@ -176,6 +176,11 @@ def test_cluster_mode():
         assert client.info("cluster")["cluster_enabled"] == 1
 
 
+def test_ports_are_not_those_that_clients_are_given():
+    first = 32768  # of Linux's ip_local_port_range, as it is by default
+    assert all(embedded._free_port() + 10_000 < first for _ in range(100))
+
+
 def test_search_has_the_result_cap_of_redis_stack():
     with EmbeddedRedis() as server, connect(server) as client:
         client.execute_command("FT.CREATE", "idx", "SCHEMA", "a", "TAG")
