@@ -224,7 +224,7 @@ class Finding:
         for thread_id, checkpoint_ns, checkpoint_id in names:
             entries[thread_id].append(keys.checkpoint_entry(checkpoint_ns, checkpoint_id))
         replies = yield [
-            script("read", self._thread(thread_id), 0, "", 0, "-", *wanted)
+            script("read", self._thread(thread_id), 0, "", 0, ":", *wanted)
             for thread_id, wanted in entries.items()
         ]
         found = {

@@ -180,7 +180,7 @@ class Plans(WholeThreads, Summaries):
             reply, blobs = yield from self._read_newest(thread, checkpoint_ns, remembered)
         else:
             entry = keys.checkpoint_entry(checkpoint_ns, target.checkpoint_id)
-            [reply] = yield [self._read_script(thread, remembered, "-", entry)]
+            [reply] = yield [self._read_script(thread, remembered, ":", entry)]
         if reply[3] is not None:
             yield from self._live_on(thread, reply[3])
         for row in rows(thread, target.thread_id, reply, blobs, remembered):
@@ -241,7 +241,7 @@ class Plans(WholeThreads, Summaries):
         if decoded.v < 4 and parent is not None:
             # Before version 4 a checkpoint's tasks were kept among its parent's writes.
             entry = keys.checkpoint_entry(row.name.checkpoint_ns, parent)
-            [reply] = yield [script("read", row.thread, 0, "", 0, "-", entry)]
+            [reply] = yield [script("read", row.thread, 0, "", 0, ":", entry)]
             [parent_row] = rows(row.thread, row.name.thread_id, reply)
             writes = loading.load_writes(parent_row, self.serde, [TASKS])
             sends = [value for _, _, value in writes]

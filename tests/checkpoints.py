@@ -41,6 +41,8 @@ STRANGE = {
     "our own spelling": ";.|(~)~",
     "our own zeros": "~0~~0",
     "comma": "a,b\x1f",
+    "hyphen": "-",
+    "plus": "+",
     "long": "x" * 2_000,
 }
 """Ids that some key, pattern, query or separator could trip over."""

@@ -2,14 +2,15 @@
 -- ARGV[1] is the TTL as use() takes it, 0 if this is not to prolong the thread's life; ARGV[2] the
 -- entry of a checkpoint that the caller remembers, or '', ARGV[3] how many of its blobs and logs he
 -- has, whose entries follow. Then comes the escaped namespace whose newest checkpoint is wanted, and
--- the entries of blobs that are not; or '-', and the entries of the wanted checkpoints.
+-- the entries of blobs that are not; or ':', which no escaped namespace is, and the entries of the
+-- wanted checkpoints.
 -- Returns the rows of these checkpoints, or of the first of them if they are large, {blob, document,
 -- …}, the items of logs as logged() gives them, and what use() returns. A document that is gone is nil.
 
 local at = 4 + ARGV[3]
 local held, wanted, seen = {}, {}, {}
 for i = 4, at - 1 do held[ARGV[i]] = true end
-if ARGV[at] == '-' then
+if ARGV[at] == ':' then
   for i = at + 1, #ARGV do wanted[#wanted + 1] = ARGV[i] end
 else
   wanted[1] = newest(ARGV[at])
