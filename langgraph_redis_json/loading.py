@@ -210,8 +210,8 @@ def _held(row: Row, channel: str, stored: dict[str, Any] | None) -> Dumped | Non
     known = row.known.get(channel)
     if stored is None or known is None or known.dumped is None:
         return None
-    if not known.needed().keys().isdisjoint({*row.blobs, *row.logs}):
-        return None
+    if any(entry in row.blobs or entry in row.logs for entry in known.needed()):
+        return None  # one of them is gone, so they were read
     same = {"blob": known.entry} if known.entry else {"log": [[*part] for part in known.slices]}
     return known.dumped if stored == same else None
 

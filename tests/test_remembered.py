@@ -9,7 +9,7 @@ import pytest
 import redis
 from checkpoints import config, each_saver, found_keys, put
 from conftest import Client, MakeSaver
-from growing_lists import LENGTHS, WORDS, Conversation, Logs, Thread, items, traffic
+from growing_lists import LENGTHS, WORDS, Conversation, Thread, items, traffic
 
 from langgraph_redis_json import MissingDocumentError
 from langgraph_redis_json.embedded import EmbeddedRedis
@@ -20,16 +20,6 @@ def redis_url() -> Iterator[str]:
     """A server that nobody else uses: its counts are this test's own."""
     with EmbeddedRedis() as server:
         yield server.url
-
-
-@pytest.fixture
-def thread() -> Thread:
-    return Thread()
-
-
-@pytest.fixture
-def stored_logs(redis_client: redis.Redis, key_prefix: str) -> Logs:
-    return Logs(redis_client, key_prefix)
 
 
 @each_saver
@@ -90,9 +80,10 @@ def test_a_get_does_not_read_large_values_that_the_saver_remembers(
 @each_saver
 @pytest.mark.parametrize("id_", [None, "00001"])
 def test_a_checkpoint_that_others_have_stored_again(
-    make_saver: MakeSaver, client: Client, thread: Thread, id_: str | None
+    make_saver: MakeSaver, client: Client, id_: str | None
 ) -> None:
     """Under its id there are other lists than a saver remembers."""
+    thread = Thread()
     one, other = make_saver(client), make_saver(client, setup=False)
     thread.put(one, items(0, 10))
     for start, stop in ((0, 12), (5, 9), (20, 30), (0, 1)):
@@ -114,14 +105,13 @@ def test_a_checkpoint_that_others_have_stored_again(
 def test_a_server_that_lost_the_last_steps(
     make_saver: MakeSaver,
     client: Client,
-    thread: Thread,
     redis_client: redis.Redis,
-    stored_logs: Logs,
     key_prefix: str,
     other_steps: int,
     then: str,
 ) -> None:
     """After a failover other items stand where a saver has put its own: just as many."""
+    thread = Thread()
     saver, other = make_saver(client), make_saver(client, setup=False)
     thread.put(saver, items(0, 10))
     before = {key: redis_client.dump(key) for key in found_keys(redis_client, key_prefix)}
@@ -134,7 +124,7 @@ def test_a_server_that_lost_the_last_steps(
     thread.check_one(other)
     for step in range(other_steps):
         thread.put(other, [*thread.last, *items(100 + step, 101 + step)])
-    [log] = stored_logs.keys()
+    [log] = found_keys(redis_client, key_prefix, "checkpoint_log")
     assert redis_client.execute_command("JSON.ARRLEN", log, ".items") == len(value)
     if then != "put":
         thread.check_one(saver)
