@@ -13,8 +13,10 @@ from langgraph_redis_json.errors import (
     UnindexedDocumentsError,
     UnsuitableServerError,
 )
+from langgraph_redis_json.operations.threads import ThreadSummary
 from langgraph_redis_json.saver import RedisSaver
-from langgraph_redis_json.summaries import ThreadSummary
+
+__version__ = "0.1.0"
 
 __all__ = [
     "AsyncRedisSaver",
@@ -30,4 +32,5 @@ __all__ = [
     "ThreadSummary",
     "UnindexedDocumentsError",
     "UnsuitableServerError",
+    "__version__",
 ]

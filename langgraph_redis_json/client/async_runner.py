@@ -1,0 +1,259 @@
+"""Runs plans on a client of redis.asyncio.
+
+`make generate` writes `sync_runner.py` from this file.
+"""
+
+import asyncio  # async only
+from asyncio import sleep
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import wait  # async only
+from contextvars import copy_context  # async only
+from copy import copy
+from threading import Lock  # async only
+from typing import Any, TypeVar
+
+from redis.asyncio import Redis
+from redis.asyncio.cluster import RedisCluster
+from redis.exceptions import ClusterError, NoScriptError, RedisError, TryAgainError
+
+from langgraph_redis_json.client.event_loops import ClientPerLoop  # async only
+from langgraph_redis_json.client.long_steps import executor, is_large  # async only
+from langgraph_redis_json.client.plan import Command, Listing, Plan, Replies
+from langgraph_redis_json.client.scripts import with_source
+
+T = TypeVar("T")
+
+MOVING_TRIES = 120
+"""How often a call is tried again while the slot of its thread is moved. redis-py itself tries for
+nearly half a second each time."""
+
+
+# async only: begin
+class Finished(Exception):
+    """StopIteration of a plan, which a coroutine may not raise."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+# async only: end
+
+
+class AsyncRunner:
+    """Runs the plans of one saver and its clones.
+
+    Args:
+        client: of a server or of a cluster.
+
+    Attributes:
+        client: the same.
+        owned: whether `aclose` closes the client.
+        clustered: whether the client is that of a cluster.
+    """
+
+    def __init__(self, client: Redis | RedisCluster, *, owned: bool) -> None:
+        self.client = client
+        self.owned = owned
+        self.clustered = isinstance(client, RedisCluster)
+        self._plain = client if isinstance(client, RedisCluster) else with_plain_replies(client)
+        # async only: begin
+        self._clients = ClientPerLoop(self._plain)
+        self._turn = Lock()  # of calls on a cluster that run an event loop of their own
+        # async only: end
+
+    async def run(self, plan: Plan[T]) -> T:
+        """The result of an operation."""
+        client = self._clients.client()
+        try:
+            commands = next(plan)
+            while True:
+                try:
+                    replies = await self.execute(client, commands)
+                except RedisError as error:
+                    commands = plan.throw(error)
+                else:
+                    commands = await self._step(plan, replies)
+        except (StopIteration, Finished) as done:
+            result: T = done.value
+            return result
+
+    async def iterate(self, listing: Listing[T]) -> AsyncIterator[T]:
+        """The items that a listing finds."""
+        client = self._clients.client()
+        try:
+            found = next(listing)
+            while True:
+                if not isinstance(found, list):
+                    yield found
+                    found = next(listing)
+                    continue
+                try:
+                    replies = await self.execute(client, found)
+                except RedisError as error:
+                    found = listing.throw(error)
+                else:
+                    found = await self._step(listing, replies)
+        except (StopIteration, Finished):
+            return
+
+    async def execute(self, client: Redis | RedisCluster, commands: Sequence[Command]) -> Replies:
+        """Send a batch of commands. On a cluster, try again while a slot is moved."""
+        if not self.clustered:
+            return await _send(client, commands)
+        commands = [_in_cluster(command) for command in commands]
+        for _ in range(MOVING_TRIES):
+            try:
+                return await _send(client, commands)
+            except (TryAgainError, ClusterError) as error:
+                # redis-py tries for half a second itself, and then raises the latter.
+                if not isinstance(error, TryAgainError) and "TTL exhausted" not in str(error):
+                    raise
+            await sleep(0.05)
+        return await _send(client, commands)
+
+    async def aclose(self) -> None:
+        """Close the client's connections, if the saver opened them."""
+        if self.owned:
+            await self._clients.disconnect()
+
+    # async only: begin
+    async def _step(self, plan: Any, replies: Replies) -> Any:
+        """The next step of a plan. A long step runs in a thread, so that the event loop goes on."""
+
+        def step() -> Any:
+            try:
+                return plan.send(replies)
+            except StopIteration as done:
+                raise Finished(done.value) from None
+
+        if not replies or is_large(replies):
+            context = copy_context()
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(executor(), context.run, step)
+        return step()
+
+    def wait(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The result of a coroutine, for a caller on another thread than the saver's event loop.
+
+        If no event loop runs the saver, the call runs one of its own.
+        """
+        _refuse_on_loop()
+        loop = self._clients.running()
+        if loop is not None:
+            future = asyncio.run_coroutine_threadsafe(call(), loop)
+            while not wait([future], timeout=1).done:
+                if not loop.is_running():
+                    raise RuntimeError(
+                        "the event loop on which this saver is awaited stopped before this call "
+                        "ended; whether the call was carried out is not known"
+                    )
+            return future.result()
+        if not self.clustered:
+            return asyncio.run(self._alone(call))
+        with self._turn:  # a cluster's client works on one loop at a time
+            return asyncio.run(self._alone(call))
+
+    def wait_for_each(self, iterate: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
+        """The items of an asynchronous iterator, for a caller on another thread."""
+        found = iterate()  # wrong arguments raise at once
+
+        async def following() -> T | None:
+            return await anext(found, None)
+
+        async def everything() -> list[T]:
+            return [item async for item in iterate()]
+
+        def items() -> Iterator[T]:
+            if self._clients.running() is None:
+                # An event loop of the call's own ends with it, and the iteration with the loop.
+                yield from self.wait(everything)
+                return
+            while (item := self.wait(following)) is not None:
+                yield item
+
+        return items()
+
+    async def _alone(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        last = self._clients.last
+        try:
+            return await call()
+        finally:
+            await self._clients.disconnect()
+            self._clients.last = last
+
+    # async only: end
+
+
+async def _send(client: Redis | RedisCluster, commands: Sequence[Command]) -> Replies:
+    """One round trip; a second one for scripts that the server does not know yet."""
+    if not commands:
+        return []
+    # redis-py's client-side cache refuses commands that are not in a pipeline, but not scripts.
+    if len(commands) == 1 and (commands[0][0] == "EVALSHA" or isinstance(client, RedisCluster)):
+        call: Any = client.execute_command
+        try:
+            return [await call(*commands[0])]
+        except NoScriptError:
+            return [await call(*with_source(commands[0]))]
+    pipeline = client.pipeline(transaction=False)
+    for command in commands:
+        pipeline.execute_command(*command)
+    replies: Replies = await pipeline.execute(raise_on_error=False)
+    # Only the unknown scripts are sent again: other commands may fail the second time.
+    unknown = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+    if unknown:
+        pipeline = client.pipeline(transaction=False)
+        for at in unknown:
+            pipeline.execute_command(*with_source(commands[at]))
+        again = await pipeline.execute(raise_on_error=False)
+        for at, reply in zip(unknown, again, strict=True):
+            replies[at] = reply
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return replies
+
+
+def _in_cluster(command: Command) -> Command:
+    """The same call for a cluster, which refuses it while the slot of the thread is moved.
+
+    Half of the keys of a slot that moves are on each of two nodes. A script names most of its keys
+    itself, and would miss those on the other node. Redis refuses a call of several declared keys
+    unless all are on one node; so a key that never exists is declared beside the table of contents.
+    """
+    if command[0] not in ("EVALSHA", "EVAL"):
+        return command
+    verb, what, _, contents, *rest = command
+    return (verb, what, 2, contents, f"{contents!s}:", *rest)
+
+
+def with_plain_replies(client: Redis) -> Redis:
+    """The same client, on the same connections, that does not parse JSON: after ``client.json()``,
+    which redisvl calls, redis-py would parse the replies that plans read."""
+    twin = copy(client)
+    twin.auto_close_connection_pool = False
+    twin.close = lambda: None  # else the client closes a single connection when it is collected
+    twin.response_callbacks = type(client.response_callbacks)(
+        {
+            name: callback
+            for name, callback in client.response_callbacks.items()
+            if not name.upper().startswith("JSON.")
+        }
+    )
+    return twin
+
+
+# async only: begin
+def _refuse_on_loop() -> None:
+    """Refuse a blocking call on an event loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise RuntimeError(
+        "this call would block the event loop that it runs on: await the method of the same name "
+        "with an a in front (aget_tuple, aput, alist …), or use RedisSaver"
+    )
+
+
+# async only: end

@@ -1,0 +1,101 @@
+"""Connections of redis.asyncio belong to one event loop and to one process."""
+
+import asyncio
+from copy import copy
+from os import getpid
+from threading import Lock
+from typing import Any
+from weakref import proxy
+
+from redis.asyncio import Redis
+from redis.asyncio.cluster import RedisCluster
+
+AnyClient = Redis | RedisCluster
+
+_of_parent: list[Any] = []
+"""Clients of a parent process. A forked process must not finalize their connections: it shares the
+kernel's list of what the parent's event loop waits for, and the parent would wait for ever."""
+
+
+class ClientPerLoop:
+    """Gives each running event loop a client with connections of its own.
+
+    The first loop gets the given client itself. The client of a cluster cannot be copied: it works on
+    one loop at a time.
+
+    Attributes:
+        last: the loop that asked last.
+    """
+
+    def __init__(self, client: AnyClient) -> None:
+        self._given = client
+        self._clients: dict[asyncio.AbstractEventLoop, AnyClient] = {}
+        self._process = getpid()
+        self._lock = Lock()
+        self._given_is_free = True
+        self.last: asyncio.AbstractEventLoop | None = None
+
+    def client(self) -> AnyClient:
+        """The client of the running event loop."""
+        loop = asyncio.get_running_loop()
+        self.last = loop
+        client = self._clients.get(loop)
+        if client is None or self._process != getpid():
+            return self._add(loop)
+        return client
+
+    def running(self) -> asyncio.AbstractEventLoop | None:
+        """The loop that asked last, if it runs in this process."""
+        loop = self.last
+        if loop is None or self._process != getpid() or not loop.is_running():
+            return None
+        return loop
+
+    async def disconnect(self) -> None:
+        """Close all connections of the running loop. The client can open others."""
+        client = self._clients.pop(asyncio.get_running_loop(), None) or self._given
+        if isinstance(client, RedisCluster):
+            await client.aclose()
+        else:
+            for pool in _pools(client):
+                await pool.disconnect()
+        if client is self._given:
+            self._given_is_free = True
+
+    def _add(self, loop: asyncio.AbstractEventLoop) -> AnyClient:
+        with self._lock:
+            if self._process != getpid():
+                _of_parent.append(self._clients)
+                self._clients, self._process = {}, getpid()
+            for closed in [other for other in self._clients if other.is_closed()]:
+                del self._clients[closed]
+            if self._given_is_free or isinstance(self._given, RedisCluster):
+                client = self._given
+                self._given_is_free = False
+            else:
+                client = with_own_connections(self._given)
+            self._clients[loop] = client
+            return client
+
+
+def with_own_connections(client: Redis) -> Redis:
+    """The same client on other connections."""
+    twin = copy(client)
+    pool: Any = copy(client.connection_pool)
+    twin.connection_pool = pool
+    if manager := getattr(pool, "sentinel_manager", None):
+        pool.connection_kwargs = {**pool.connection_kwargs, "connection_pool": proxy(pool)}
+        pool.sentinel_manager = copy(manager)
+        pool.sentinel_manager.sentinels = [*map(with_own_connections, manager.sentinels)]
+    for name, value in vars(pool).items():
+        if isinstance(value, (asyncio.Lock, asyncio.Condition)):
+            setattr(pool, name, type(value)())
+    pool.reset()
+    return twin
+
+
+def _pools(client: Redis) -> list[Any]:
+    """The pool of a client, and those of its Sentinels."""
+    pool = client.connection_pool
+    manager = getattr(pool, "sentinel_manager", None)
+    return [pool, *(each.connection_pool for each in (manager.sentinels if manager else ()))]

@@ -1,0 +1,47 @@
+"""A plan is the steps of an operation, written once for both savers.
+
+A plan is a generator that knows no client and no ``await``. It yields a batch of commands, is sent
+their replies, and returns the result of the operation. `sync_runner.py` and `async_runner.py` run
+plans. A batch is one network round trip.
+
+An empty batch says that the next step of the plan takes long: `async_runner.py` then runs the step
+in a thread, so that the event loop can go on.
+"""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+Argument = str | bytes | int
+Command = tuple[Argument, ...]
+"""A command as Redis spells it, ready for ``client.execute_command(*command)``."""
+
+Replies = list[Any]
+
+Plan = Generator[list[Command], Replies, T]
+"""Yields batches of commands, is sent their replies, returns T."""
+
+Listing = Generator[list[Command] | T, Replies, None]
+"""A plan that also yields the items that it finds."""
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """A command with the function that reads its reply. `scripts.py` makes these."""
+
+    command: Command
+    read: Callable[[Any], T]
+
+
+def send(call: Call[T]) -> Plan[T]:
+    """One call as a batch of its own."""
+    [reply] = yield [call.command]
+    return call.read(reply)
+
+
+def send_all(calls: list[Call[T]]) -> Plan[list[T]]:
+    """Several calls as one batch."""
+    replies = yield [call.command for call in calls]
+    return [call.read(reply) for call, reply in zip(calls, replies, strict=True)]

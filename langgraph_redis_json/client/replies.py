@@ -1,0 +1,144 @@
+"""Redis's replies as Python values.
+
+This is the one place that knows how replies differ: RESP2 and RESP3, with and without
+``decode_responses``.
+"""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+def text(reply: Any) -> str:
+    """A string reply as text."""
+    return reply.decode() if isinstance(reply, bytes) else str(reply)
+
+
+def pairs(reply: Iterable[Any]) -> Iterable[tuple[Any, Any]]:
+    """``[a, 1, b, 2]`` as ``(a, 1), (b, 2)``."""
+    items = iter(reply)
+    return zip(items, items, strict=True)
+
+
+def mapping(reply: Any) -> dict[str, Any]:
+    """A map reply, which RESP2 sends as a flat list."""
+    members = reply.items() if isinstance(reply, dict) else pairs(reply)
+    return {text(key): value for key, value in members}
+
+
+def search_keys(reply: Any) -> list[str]:
+    """The keys that ``FT.SEARCH … NOCONTENT`` found."""
+    if isinstance(reply, dict):
+        return [text(mapping(row)["id"]) for row in mapping(reply)["results"]]
+    return list(map(text, reply[1:]))
+
+
+def search_page(reply: Any) -> tuple[list[dict[str, str]], int]:
+    """One page of ``FT.AGGREGATE … WITHCURSOR``: the fields of each row, and the cursor of the next
+    page, 0 after the last one."""
+    page, cursor = reply
+    if isinstance(page, dict):
+        rows = [mapping(row)["extra_attributes"] for row in mapping(page)["results"]]
+    else:
+        rows = page[1:]
+    # A row without fields is a document that was deleted meanwhile.
+    found = [{key: text(value) for key, value in mapping(row).items()} for row in rows if row]
+    return found, cursor
+
+
+def search_documents(reply: Any) -> list[tuple[str, bytes | None]]:
+    """The keys and documents that ``FT.SEARCH … RETURN 1 $`` found; None for a document that was
+    deleted meanwhile."""
+    if isinstance(reply, dict):
+        rows = [mapping(row) for row in mapping(reply)["results"]]
+        found = [(row["id"], row.get("extra_attributes")) for row in rows]
+    else:
+        found = list(pairs(reply[1:]))
+    return [
+        (text(key), text(mapping(fields)["$"]).encode() if fields else None)
+        for key, fields in found
+    ]
+
+
+FLAGS = {"CASESENSITIVE", "NOINDEX", "NOSTEM", "SORTABLE", "WITHSUFFIXTRIE"}
+"""Options of a field that every server reports."""
+
+
+class FieldInfo(NamedTuple):
+    """One field of an index, as ``FT.CREATE`` and ``FT.INFO`` have it."""
+
+    path: str
+    kind: str
+    options: tuple[str, ...]
+
+    def is_like(self, other: "FieldInfo") -> bool:
+        """Whether both are the same in everything that every server reports."""
+        return bool(self._compared() == other._compared())
+
+    def _compared(self) -> Any:
+        weight = float(self._value("WEIGHT") or 1)
+        return (
+            self.path,
+            self.kind,
+            self._value("SEPARATOR"),
+            weight,
+            FLAGS.intersection(self.options),
+        )
+
+    def _value(self, option: str) -> str | None:
+        if option not in self.options:
+            return None
+        return self.options[self.options.index(option) + 1]
+
+
+class IndexInfo(NamedTuple):
+    """The reply to ``FT.INFO``.
+
+    Attributes:
+        name: the index's own name, even if the command named an alias.
+        prefixes: of the keys that it indexes.
+        filter: which of these keys it indexes; "" for all.
+        fields: name -> field.
+        share: how much is indexed, from 0 to 1; less than 1 while the server indexes documents
+            that are older than the index.
+        failures: how many documents it has ever refused.
+        last_failure: why it refused the last one.
+        last_key: the key of the last one.
+    """
+
+    name: str
+    prefixes: list[str]
+    filter: str
+    fields: dict[str, FieldInfo]
+    share: float
+    failures: int
+    last_failure: str
+    last_key: str
+
+
+def index_info(reply: Any) -> IndexInfo:
+    """Read the reply to ``FT.INFO``."""
+    info = mapping(reply)
+    definition = mapping(info["index_definition"])
+    errors = mapping(info["Index Errors"])
+    share = float(info["percent_indexed"])
+    return IndexInfo(
+        text(info["index_name"]),
+        list(map(text, definition["prefixes"])),
+        text(definition.get("filter", "")),
+        dict(map(_field_info, info["attributes"])),
+        # The server reports 1 before it begins.
+        min(share, 0.99) if int(info["indexing"]) else 1.0,
+        int(errors["indexing failures"]),
+        text(errors["last indexing error"]),
+        text(errors["last indexing error key"]),
+    )
+
+
+def _field_info(attribute: Any) -> tuple[str, FieldInfo]:
+    if isinstance(attribute, dict):
+        members = mapping(attribute)
+        flags = members.pop("flags")
+        words = [part for member in members.items() for part in member] + list(flags)
+    else:
+        words = attribute
+    _, path, _, name, _, kind, *options = map(text, words)
+    return name, FieldInfo(path, kind, tuple(options))

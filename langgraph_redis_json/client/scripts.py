@@ -1,0 +1,445 @@
+"""The Lua scripts: one function with named arguments, and one typed reply, for each.
+
+Each function returns a `Call`. The first line of a script names the parts that stand before it:
+``-- requires: thread_document, deadlines``. A part may require others. A call names its script by a
+digest; a server that does not know the script yet is sent the text (`with_source`).
+
+Scripts take and return entries of the table of contents (`storage/keys.py`), not keys.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
+from hashlib import sha1
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
+
+import orjson
+
+from langgraph_redis_json.client.plan import Argument, Call, Command
+from langgraph_redis_json.client.replies import pairs, text
+from langgraph_redis_json.storage.keys import ThreadKeys
+
+# ---- the text of a script
+
+
+def _parts(name: str) -> list[str]:
+    """A script's name after the names of all parts that it requires."""
+    source = (files(__package__) / "scripts" / f"{name}.lua").read_text(encoding="utf-8")
+    first, _, _ = source.partition("\n")
+    _, _, required = first.partition("-- requires: ")
+    names = [] if required == "nothing" else required.split(", ")
+    return [*dict.fromkeys(part for each in names for part in _parts(each)), name]
+
+
+@cache
+def source_of(name: str) -> str:
+    """The text of a script with the parts that it requires."""
+    folder = files(__package__) / "scripts"
+    parts = [(folder / f"{part}.lua").read_text(encoding="utf-8") for part in _parts(name)]
+    return "\n".join(parts)
+
+
+_names: dict[str, str] = {}
+
+
+@cache
+def _digest(name: str) -> str:
+    digest = sha1(source_of(name).encode(), usedforsecurity=False).hexdigest()
+    _names[digest] = name
+    return digest
+
+
+def _command(name: str, thread: ThreadKeys, *arguments: Argument) -> Command:
+    return ("EVALSHA", _digest(name), 1, thread.contents, *arguments)
+
+
+def with_source(command: Command) -> Command:
+    """The same call for a server that does not know the script yet; another command unchanged."""
+    if command[0] != "EVALSHA":
+        return command
+    return ("EVAL", source_of(_names[str(command[1])]), *command[2:])
+
+
+# ---- reading checkpoints
+
+
+class CheckpointRow(NamedTuple):
+    """A checkpoint as the scripts read it. A document that is gone is None."""
+
+    entry: str
+    document: bytes | None
+    writes: bytes | None
+    is_named: bool
+    writes_are_named: bool
+
+
+class LogRange(NamedTuple):
+    """Items of a log from `start` on, as JSON with the log's format; None if they cannot be read."""
+
+    log: str
+    start: int
+    log_length: int
+    items: bytes | None
+
+
+class ReadReply(NamedTuple):
+    """The reply of read.lua.
+
+    Attributes:
+        rows: the checkpoints that were read, in the wanted order; fewer than wanted, if large.
+        blobs: entry -> document, None for one that is gone.
+        logs: the ranges that the checkpoints refer to.
+        new_deadline: the deadline that the thread is to get with more calls, if any.
+    """
+
+    rows: list[CheckpointRow]
+    blobs: dict[str, bytes | None]
+    logs: list[LogRange]
+    new_deadline: int | None = None
+
+
+class AncestorsReply(NamedTuple):
+    """The reply of read_ancestors.lua.
+
+    Attributes:
+        read: the ancestors, newest first.
+        next_entry: of the ancestor to continue with; None at the end of the walk.
+        was_deleted: whether the checkpoint to begin with is gone.
+    """
+
+    read: ReadReply
+    next_entry: str | None
+    was_deleted: bool
+
+
+def _read_reply(reply: Any) -> ReadReply:
+    rows, blobs, logs, *rest = reply
+    return ReadReply(
+        [CheckpointRow(text(entry), *documents, bool(a), bool(b)) for entry, *documents, a, b in rows],
+        {text(entry): document for entry, document in pairs(blobs)},
+        [LogRange(text(entry), *more) for entry, *more in logs],
+        rest[0] if rest else None,
+    )
+
+
+def _ancestors_reply(reply: Any) -> AncestorsReply:
+    *read, entry, was_deleted = reply
+    return AncestorsReply(_read_reply(read), entry and text(entry), bool(was_deleted))
+
+
+def read_newest(
+    thread: ThreadKeys,
+    namespace: str,
+    *,
+    cached: str = "",
+    held: Collection[str] = (),
+    separately: Collection[str] = (),
+    ttl: int = 0,
+) -> Call[ReadReply]:
+    """Read the newest checkpoint of a namespace.
+
+    Args:
+        thread: its keys.
+        namespace: escaped.
+        cached: the entry of the checkpoint in the saver's cache, "" for none.
+        held: entries of that checkpoint's blobs and logs that need not be read.
+        separately: entries of blobs that another command reads.
+        ttl: milliseconds that the thread lives from now, 0 if reading does not prolong its life.
+    """
+    return _read(
+        thread, namespace=namespace, cached=cached, held=held, separately=separately, ttl=ttl
+    )
+
+
+def read_checkpoints(
+    thread: ThreadKeys,
+    entries: Sequence[str],
+    *,
+    cached: str = "",
+    held: Collection[str] = (),
+    ttl: int = 0,
+) -> Call[ReadReply]:
+    """Read checkpoints of a thread. The arguments are those of `read_newest`."""
+    return _read(thread, entries=entries, cached=cached, held=held, ttl=ttl)
+
+
+def _read(thread: ThreadKeys, **order: Any) -> Call[ReadReply]:
+    members = {name: value for name, value in order.items() if value or name == "namespace"}
+    return Call(_command("read", thread, orjson.dumps(members)), _read_reply)
+
+
+def read_ancestors(
+    thread: ThreadKeys,
+    namespace: str,
+    entry: str | None,
+    *,
+    inclusive: bool,
+    limit: int,
+    channels: Sequence[str],
+) -> Call[AncestorsReply]:
+    """Read ancestors of a checkpoint, back to where each channel has a value.
+
+    Args:
+        thread: its keys.
+        namespace: escaped.
+        entry: of the checkpoint; None for the newest one of the namespace.
+        inclusive: whether to read that checkpoint too.
+        limit: how many ancestors at most.
+        channels: the channels.
+    """
+    order: dict[str, Any] = {
+        "namespace": namespace,
+        "inclusive": inclusive,
+        "limit": limit,
+        "channels": channels,
+    }
+    if entry is not None:
+        order["entry"] = entry
+    return Call(_command("read_ancestors", thread, orjson.dumps(order)), _ancestors_reply)
+
+
+# ---- storing
+
+
+class StoreReply(NamedTuple):
+    """The reply of store.lua. If anything is missing or changed, nothing was stored.
+
+    Attributes:
+        missing: entries that the documents need and the server does not have.
+        changed_by_others: entries of logs that other processes have added to.
+        new_deadline: the deadline that the thread is to get with more calls, if any.
+        surplus: checkpoints beyond keep_last that are still there.
+        has_deltas: whether delta channels may need them.
+    """
+
+    missing: set[str]
+    changed_by_others: set[str]
+    new_deadline: int | None
+    surplus: int
+    has_deltas: bool
+
+
+def read_store_reply(reply: Any) -> StoreReply:
+    missing, changed, new_deadline, surplus, has_deltas = reply
+    return StoreReply(
+        set(map(text, missing)), set(map(text, changed)), new_deadline, surplus, bool(has_deltas)
+    )
+
+
+def store(
+    thread: ThreadKeys,
+    documents: Iterable[tuple[str, bytes]],
+    *,
+    cached: str = "",
+    expected: Mapping[str, int] = MappingProxyType({}),
+    appended: Mapping[str, tuple[int, Sequence[bytes]]] = MappingProxyType({}),
+    inherited: Mapping[str, bytes] = MappingProxyType({}),
+    shared_bytes: int = 0,
+    sent_separately: Collection[str] = (),
+    without_writes: Collection[str] = (),
+    ttl: int = 0,
+    keep_last: int = 0,
+    has_deltas: bool = False,
+) -> Call[StoreReply]:
+    """Store documents, all of them or none.
+
+    Args:
+        thread: its keys.
+        documents: entries and documents; a checkpoint comes last.
+        cached: the entry of a checkpoint that must exist, if `expected` or `appended` come from it.
+        expected: entry of a blob or log that must exist -> how many items it must have, 0 for a
+            blob.
+        appended: entry of a log -> its length, and the items to add.
+        inherited: entry of a blob -> the JSON member that the checkpoint gets if the blob exists.
+        shared_bytes: how many bytes of the checkpoint's document the thread document begins with;
+            0 if the thread document must be rebuilt.
+        sent_separately: entries of blobs that commands of their own have stored just before.
+        without_writes: entries of checkpoints whose pending writes are deleted.
+        ttl: milliseconds that the thread lives from now, 0 if its deadline does not change.
+        keep_last: how many checkpoints of the namespace are kept, 0 for all.
+        has_deltas: whether the checkpoint has delta channels.
+    """
+    order: dict[str, Any] = {}
+    if cached:
+        order["cached"] = cached
+    if expected:
+        order["expected"] = list(expected.items())
+    if appended:
+        order["appended"] = [[log, length, len(items)] for log, (length, items) in appended.items()]
+    if inherited:
+        order["inherited"] = [[blob, member.decode()] for blob, member in inherited.items()]
+    if shared_bytes:
+        order["shared"] = shared_bytes
+    if sent_separately:
+        order["separately"] = list(sent_separately)
+    if without_writes:
+        order["without_writes"] = list(without_writes)
+    if ttl:
+        order["ttl"] = ttl
+    if keep_last:
+        order |= {"keep_last": keep_last, "has_deltas": has_deltas}
+    arguments: list[Argument] = [orjson.dumps(order)]
+    for _, items in appended.values():
+        arguments += items
+    for entry, document in documents:
+        arguments += (entry, document)
+    return Call(_command("store", thread, *arguments), read_store_reply)
+
+
+def _nothing(reply: Any) -> None:
+    """The reply of a script that returns nothing of interest."""
+
+
+def put_writes(
+    thread: ThreadKeys, entry: str, writes: Mapping[str, bytes], *, format: int, ttl: int
+) -> Call[int | None]:
+    """Add a task's writes to the pending writes of a checkpoint.
+
+    Args:
+        thread: its keys.
+        entry: of the pending writes.
+        writes: digest of the task with the index of the write -> JSON text.
+        format: the format of the document.
+        ttl: as for `store`.
+
+    Returns:
+        A call whose reply is the deadline that the thread is to get with more calls, if any.
+    """
+    arguments: list[Argument] = [ttl, entry, format]
+    for name_and_write in writes.items():
+        arguments += name_and_write
+    return Call(_command("put_writes", thread, *arguments), _new_deadline)
+
+
+def _new_deadline(reply: Any) -> int | None:
+    return None if reply is None else int(reply)
+
+
+def expire_unless_referenced(
+    thread: ThreadKeys, blobs: Collection[str], *, after: int
+) -> Call[None]:
+    """Let large blobs expire if no checkpoint comes that refers to them.
+
+    Args:
+        thread: its keys.
+        blobs: entries.
+        after: milliseconds from now, 0 for a saver without a TTL.
+    """
+    return Call(_command("expire_unless_referenced", thread, after, *blobs), _nothing)
+
+
+def delete_unnamed(thread: ThreadKeys, blobs: Collection[str]) -> Call[None]:
+    """Delete those blobs (entries) that the table of contents does not name."""
+    return Call(_command("delete_unnamed", thread, *blobs), _nothing)
+
+
+def log_lengths(thread: ThreadKeys, logs: Sequence[str]) -> Call[list[int]]:
+    """How many items each log (entry) has, -1 for one that does not exist."""
+    return Call(_command("log_lengths", thread, *logs), list)
+
+
+# ---- deleting
+
+
+def delete_thread(thread: ThreadKeys, at_most: int) -> Call[int]:
+    """Delete up to so many keys of a thread. The reply is how many are left."""
+    return Call(_command("delete_thread", thread, at_most), int)
+
+
+def delete_checkpoints(thread: ThreadKeys, entries: Collection[str]) -> Call[None]:
+    """Delete checkpoints with their pending writes."""
+    return Call(_command("delete_checkpoints", thread, *entries), _nothing)
+
+
+def collect_garbage(
+    thread: ThreadKeys,
+    step: Literal["mark", "adopt", "keep", "free"],
+    number: str,
+    entries: Collection[str],
+) -> Call[None]:
+    """One step of a garbage collection; see client/scripts/collect_garbage.lua.
+
+    Args:
+        thread: its keys.
+        step: the step.
+        number: of the collection.
+        entries: of blobs and logs; for "adopt" the marks themselves.
+    """
+    return Call(_command("collect_garbage", thread, step, number, *entries), _nothing)
+
+
+class DeadlineReply(NamedTuple):
+    """The reply of move_deadline.lua.
+
+    Attributes:
+        exists: whether the thread exists.
+        deadline: milliseconds since 1970, -1 for none.
+        continue_after: the entry to continue after; None when all keys have the deadline.
+    """
+
+    exists: bool
+    deadline: int
+    continue_after: str | None
+
+
+def _deadline_reply(reply: Any) -> DeadlineReply:
+    exists, deadline, after = (*reply, None, None)[:3]
+    return DeadlineReply(bool(exists), deadline or 0, None if after is None else text(after))
+
+
+def move_deadline(
+    thread: ThreadKeys,
+    reason: Literal["use", "expire", "pin", "continue"],
+    number: int = 0,
+    after: str = "",
+) -> Call[DeadlineReply]:
+    """Give a thread another deadline, or continue with that.
+
+    Args:
+        thread: its keys.
+        reason: why.
+        number: the deadline ("use", "continue"), or milliseconds from now ("expire").
+        after: the entry to continue after.
+    """
+    return Call(_command("move_deadline", thread, reason, number, after), _deadline_reply)
+
+
+# ---- the server
+
+
+class FailedCommand(NamedTuple):
+    """A command that the server refused, and its error."""
+
+    command: str
+    error: str
+
+
+def _failed_commands(reply: Any) -> list[FailedCommand]:
+    return [FailedCommand(*map(text, failed)) for failed in reply]
+
+
+def check_commands(thread: ThreadKeys) -> Call[list[FailedCommand]]:
+    """Run each command that scripts and operations use once, on keys of this thread."""
+    return Call(_command("check_commands", thread), _failed_commands)
+
+
+def has_coordinator(thread: ThreadKeys) -> Call[bool]:
+    """Whether Search can search all nodes of a cluster."""
+    return Call(_command("coordinator", thread), bool)
+
+
+def eviction_policy(thread: ThreadKeys) -> Call[str]:
+    """The server's maxmemory-policy; "" if the user may not ask for it."""
+    return Call(_command("eviction_policy", thread), text)
+
+
+def swap_alias(thread: ThreadKeys, alias: str, old: str, new: str) -> Call[bool]:
+    """Let an alias name another index, if it still names the old one ("" for none). The reply is
+    whether it did."""
+    return Call(_command("swap_alias", thread, alias, old, new), bool)
+
+
+def drop_index(thread: ThreadKeys, alias: str, index: str) -> Call[None]:
+    """Drop an index, unless the alias names it."""
+    return Call(_command("drop_index", thread, alias, index), _nothing)

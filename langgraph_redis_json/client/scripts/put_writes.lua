@@ -1,0 +1,53 @@
+-- requires: thread_document, deadlines
+-- Add a task's writes to the pending writes of a checkpoint.
+-- ARGV[1] is the TTL (use_thread), ARGV[2] the entry of the pending writes, ARGV[3] the format of their
+-- document; then come, for each write, the digest of its task with its index, and its JSON text.
+-- Returns what use_thread() returns.
+-- An ordinary write (index 0 and up) keeps its first value, a special write its last one: this is
+-- LangGraph's contract.
+
+local entry = ARGV[2]
+local key = key_of(entry)
+
+-- The beginning of a new document. The ids come from the entry, so that they are sent once.
+local CHARACTERS = {
+  [';.'] = ':', [';;'] = ';', ['|('] = '{', ['||'] = '|', ['~)'] = '}', ['~~'] = '~',
+  ['\1\1'] = '\0', ['\1\2'] = '\1',
+}
+local function as_json(part) return cjson.encode((part:gsub('[;|~\1].', CHARACTERS))) end
+local function head()
+  local namespace, id = entry:match('^w:(.*):(.*)$')
+  return ('{"format":%s,"thread_id":%s,"checkpoint_ns":%s,"checkpoint_id":%s,'):format(
+    ARGV[3], thread == '{~}' and '""' or as_json(thread:sub(2, -2)), as_json(namespace), as_json(id)
+  )
+end
+
+-- A document that the table of contents does not name belongs to a thread that expired earlier.
+local is_new = redis.call('ZADD', contents, 0, entry) == 1
+local exists = not is_new and redis.call('EXISTS', key) == 1
+local members, has_special = {}, false
+for i = 4, #ARGV, 2 do
+  local name, write = ARGV[i], ARGV[i + 1]
+  local is_special = name:find(':-', 1, true)
+  has_special = has_special or is_special
+  local path = '$.writes["' .. name .. '"]'
+  if exists and is_special then
+    redis.call('JSON.SET', key, path, write)
+  elseif not exists or not redis.call('JSON.TYPE', key, path)[1] then
+    members[#members + 1] = '"' .. name .. '":' .. write
+  end
+end
+local writes = '"writes":{' .. table.concat(members, ',') .. '}}'
+if not exists then
+  redis.call('JSON.SET', key, '$', head() .. writes)
+elseif #members > 0 then
+  -- One command for all writes, because the index reads the whole document after each command. (A
+  -- merge would drop nulls, but ordinary writes are strings.)
+  redis.call('JSON.MERGE', key, '$', '{' .. writes)
+end
+
+if has_special then
+  local latest = newest('')
+  if latest and entry == writes_of(latest) then rebuild_thread_document() end
+end
+return use_thread(tonumber(ARGV[1]), { entry, 't' })

@@ -1,0 +1,50 @@
+"""pin and expire: when threads expire."""
+
+from typing import Any
+
+from langgraph_redis_json import arguments
+from langgraph_redis_json.client import scripts
+from langgraph_redis_json.client.plan import Call, Plan, send
+from langgraph_redis_json.client.scripts import DeadlineReply
+from langgraph_redis_json.errors import ThreadMissingError
+from langgraph_redis_json.operations.context import Context
+from langgraph_redis_json.storage import keys
+from langgraph_redis_json.storage.keys import ThreadKeys
+
+
+def pin(context: Context, thread_id: Any) -> Plan[None]:
+    given = arguments.thread_id(thread_id)
+    thread = keys.thread_keys(context.key_prefix, given)
+    if not (yield from _move_deadline(thread, scripts.move_deadline(thread, "pin"))):
+        raise ThreadMissingError(thread_id=given)
+
+
+def expire(context: Context, thread_id: Any, minutes: float) -> Plan[None]:
+    given = arguments.thread_id(thread_id)
+    thread = keys.thread_keys(context.key_prefix, given)
+    milliseconds = arguments.milliseconds("the lifetime", minutes)
+    if not (
+        yield from _move_deadline(thread, scripts.move_deadline(thread, "expire", milliseconds))
+    ):
+        raise ThreadMissingError(thread_id=given)
+
+
+def use(thread: ThreadKeys, new_deadline: int) -> Plan[None]:
+    """Give a thread that was used the new deadline that a script has replied with."""
+    yield from _move_deadline(thread, scripts.move_deadline(thread, "use", new_deadline))
+
+
+def _move_deadline(thread: ThreadKeys, call: Call[DeadlineReply]) -> Plan[bool]:
+    """Send a call of move_deadline.lua, and continue until all keys have the deadline.
+
+    Returns:
+        Whether the thread existed.
+    """
+    reply = yield from send(call)
+    existed = reply.exists
+    # If the thread is deleted meanwhile, nothing is left to do.
+    while reply.exists and reply.continue_after is not None:
+        reply = yield from send(
+            scripts.move_deadline(thread, "continue", reply.deadline, reply.continue_after)
+        )
+    return existed

@@ -1,0 +1,245 @@
+"""prune: delete checkpoints that a thread no longer needs; and the same for keep_last.
+
+Every checkpoint keeps the ancestors from which its delta channels are rebuilt.
+"""
+
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from langgraph_redis_json import arguments
+from langgraph_redis_json.client import scripts
+from langgraph_redis_json.client.plan import Plan
+from langgraph_redis_json.client.scripts import StoreReply
+from langgraph_redis_json.operations import contents, delete_thread, garbage
+from langgraph_redis_json.operations.context import Context
+from langgraph_redis_json.storage import keys
+from langgraph_redis_json.storage.keys import ThreadKeys
+from langgraph_redis_json.storage.loading import DAMAGE, damaged
+
+STRATEGIES = ("keep_latest", "delete")
+
+CHUNK = 125
+"""Checkpoints that one call deletes, with their pending writes."""
+
+
+def prune(context: Context, thread_ids: Sequence[Any], strategy: str) -> Plan[None]:
+    if strategy not in STRATEGIES:
+        raise ValueError(f'unknown pruning strategy {strategy!r}: use "keep_latest" or "delete"')
+    for thread_id in arguments.several("thread_ids", thread_ids):
+        if strategy == "delete":
+            yield from delete_thread.delete_thread(context, thread_id)
+            continue
+        thread = keys.thread_keys(context.key_prefix, arguments.thread_id(thread_id))
+        checkpoints, writes = yield from contents.entries(thread, "c:", "w:")
+        # Entries sort by namespace, then by id: the last one of a namespace is its newest.
+        newest = {entry.split(":")[1]: entry for entry in checkpoints}
+        finished = yield from _of_finished_calls(thread, [*newest.values()])
+        kept = {entry for entry in newest.values() if entry not in finished}
+        late = [
+            entry
+            for entry in _without_checkpoint(checkpoints, writes)
+            if entry < newest.get(entry.split(":")[1], "")
+        ]
+        yield from delete_checkpoints(thread, sorted([*checkpoints, *late]), kept)
+
+
+def keep_newest(
+    context: Context, thread: ThreadKeys, new: str, stored: StoreReply
+) -> Plan[None]:
+    """Delete all but the newest checkpoints of a namespace, where the script of a put has left
+    some. This is not done at each put, so that its cost does not grow with keep_last.
+
+    Args:
+        context: the saver's.
+        thread: its keys.
+        new: the entry of a new checkpoint, which stays.
+        stored: the script's reply.
+    """
+    count = context.keep_last
+    if stored.has_deltas:
+        # Ancestors that delta channels need stay: the more there are, the more seldom.
+        is_due = stored.surplus % (1 << max(0, (stored.surplus // 4).bit_length() - 1)) == 0
+    else:
+        is_due = stored.surplus > count // 4
+    if not is_due:
+        return
+    start, _, _ = new.rpartition(":")
+    checkpoints, writes = yield from contents.entries(thread, f"{start}:", f"w{start[1:]}:")
+    kept = checkpoints[-count:]
+    late = [entry for entry in _without_checkpoint(checkpoints, writes) if entry < min(kept)]
+    yield from delete_checkpoints(thread, sorted([*checkpoints, *late]), {*kept, new})
+
+
+def delete_checkpoints(
+    thread: ThreadKeys, checkpoints: Sequence[str], kept: Collection[str]
+) -> Plan[None]:
+    """Delete the checkpoints of a thread that are neither kept nor needed by a kept one, and the
+    blobs and logs that no checkpoint refers to any more.
+
+    Args:
+        thread: its keys.
+        checkpoints: the entries of all its checkpoints, in order.
+        kept: the entries of those that are kept.
+    """
+    needed = {*kept, *(yield from _ancestors_needed(thread, checkpoints, kept))}
+    doomed = [entry for entry in checkpoints if entry not in needed]
+    for page in contents.pages(doomed, CHUNK):
+        yield [scripts.delete_checkpoints(thread, page).command]
+    yield from garbage.collect(thread)
+
+
+def _without_checkpoint(checkpoints: Sequence[str], writes: Sequence[str]) -> list[str]:
+    """The entries of checkpoints that do not exist and have pending writes.
+
+    The writes may have come before their checkpoint, or after it was deleted: LangGraph saves them
+    in the background.
+    """
+    existing = {*checkpoints}
+    return [entry for entry in (f"c{write[1:]}" for write in writes) if entry not in existing]
+
+
+# ---- delta channels
+
+
+class Ancestry(NamedTuple):
+    """Tells which ancestors a checkpoint needs.
+
+    Attributes:
+        parent: the entry of its parent, None for a first checkpoint.
+        delta_channels: the channels whose value is rebuilt from the writes of its ancestors.
+        channels: the channels that have a value here.
+    """
+
+    parent: str | None
+    delta_channels: Collection[str]
+    channels: Container[str]
+
+
+def ancestors_needed(ancestries: Mapping[str, Ancestry], kept: Iterable[str]) -> set[str]:
+    """The ancestors from which the delta channels of the kept checkpoints are rebuilt: for each
+    channel all of them, back to the nearest one that has a value.
+
+    Args:
+        ancestries: entry -> ancestry. A walk also ends at an ancestor that is not among them.
+        kept: entries.
+    """
+    walked: set[tuple[str, str]] = set()
+    for entry in kept:
+        if entry not in ancestries:
+            continue
+        for channel in ancestries[entry].delta_channels:
+            at = ancestries[entry].parent
+            while at is not None and (at, channel) not in walked:
+                walked.add((at, channel))
+                if at not in ancestries or channel in ancestries[at].channels:
+                    break
+                at = ancestries[at].parent
+    return {entry for entry, _ in walked}
+
+
+def _ancestors_needed(
+    thread: ThreadKeys, checkpoints: Sequence[str], kept: Collection[str]
+) -> Plan[set[str]]:
+    known = yield from _ancestries(thread, sorted(kept))
+    if not any(ancestry.delta_channels for ancestry in known.values()):
+        return set()
+    known = yield from _ancestries(thread, sorted(kept), channels=True)
+    places = {entry: number for number, entry in enumerate(checkpoints)}
+    while True:
+        needed = ancestors_needed(known, kept)
+        unread = [places[entry] for entry in needed if entry in places and entry not in known]
+        if not unread:
+            return needed
+        # An ancestor mostly stands just before its child. This ends, because each pass reads one
+        # checkpoint at least that no pass has read before.
+        last = max(unread) + 1
+        page = checkpoints[max(0, last - contents.PAGE) : last]
+        known |= dict.fromkeys(page, Ancestry(None, (), ()))  # for those that are gone
+        known |= yield from _ancestries(thread, page, channels=True)
+
+
+def _ancestries(
+    thread: ThreadKeys, entries: Sequence[str], channels: bool = False
+) -> Plan[dict[str, Ancestry]]:
+    """The ancestries of checkpoints.
+
+    Args:
+        thread: their thread.
+        entries: their entries.
+        channels: whether to read which channels have a value; if not, `Ancestry.channels` is empty.
+    """
+    found: dict[str, Ancestry] = {}
+    paths = ["$.parent_checkpoint_id", "$.delta_channels"]
+    if channels:
+        paths.append("$.channel_values")
+    for page in contents.pages(entries, contents.PAGE):
+        fields = yield from contents.read_paths(thread, page, paths)
+        for entry, [parents, delta_channels, *values] in fields.items():
+            try:
+                start, _, _ = entry.rpartition(":")
+                with_value = {name for part in values for members in part for name in members}
+                found[entry] = Ancestry(
+                    next((f"{start}:{keys.escape(parent)}" for parent in parents), None),
+                    [name for part in delta_channels for name in part if name not in with_value],
+                    with_value,
+                )
+            except DAMAGE as error:
+                raise damaged(thread.key(entry), error) from error
+    return found
+
+
+# ---- subgraphs
+
+
+class NewestOfNamespace(NamedTuple):
+    """The newest checkpoint of a namespace: its id, and the parents in its metadata."""
+
+    checkpoint_id: str
+    parents: Any
+
+
+def is_finished(checkpoint_ns: str, parents: Any, newest: Mapping[str, NewestOfNamespace]) -> bool:
+    """Whether a namespace belongs to one call of a subgraph that no later run continues.
+
+    The namespace of a call ends in the id of its task. That id follows from the checkpoint of the
+    outer graph that created the task. Once the outer graph has a newer checkpoint, it creates
+    other tasks.
+
+    Args:
+        checkpoint_ns: the namespace.
+        parents: the namespaces of the outer graphs -> the checkpoint that each was at.
+        newest: namespace -> its newest checkpoint.
+    """
+    names = [part for part in checkpoint_ns.split("|") if not part.isdigit()]
+    if not names or ":" not in names[-1] or not isinstance(parents, dict):
+        return False  # a root graph, or a subgraph that keeps its state from call to call
+    outer_graphs = [ns for ns in parents if not ns or checkpoint_ns.startswith(f"{ns}|")]
+    if not outer_graphs:
+        return False
+    outer = max(outer_graphs, key=len)
+    if outer not in newest:
+        return outer != "" and is_finished(outer, parents, newest)
+    # LangGraph saves in the background: the outer graph's checkpoint may come after the call's.
+    created_by, last = parents[outer], newest[outer]
+    return isinstance(created_by, str) and (
+        created_by < last.checkpoint_id or is_finished(outer, last.parents, newest)
+    )
+
+
+def _of_finished_calls(thread: ThreadKeys, newest: Sequence[str]) -> Plan[set[str]]:
+    """Those of the newest checkpoints whose namespaces `is_finished`."""
+    found: dict[str, NewestOfNamespace] = {}
+    entry_of: dict[str, str] = {}
+    if len(newest) == 1:
+        return set()
+    for page in contents.pages(newest, contents.PAGE):
+        fields = yield from contents.read_paths(thread, page, ["$.metadata.parents"])
+        for entry, [parents] in fields.items():
+            _, checkpoint_ns, checkpoint_id = keys.identity_of_entry("", entry)
+            entry_of[checkpoint_ns] = entry
+            found[checkpoint_ns] = NewestOfNamespace(checkpoint_id, parents and parents[0])
+    return {
+        entry_of[checkpoint_ns]
+        for checkpoint_ns, last in found.items()
+        if is_finished(checkpoint_ns, last.parents, found)
+    }

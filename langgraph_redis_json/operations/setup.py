@@ -1,0 +1,110 @@
+"""setup: check the server. `search/indexes.py` builds the indexes."""
+
+import re
+from warnings import warn
+
+from redis.exceptions import NoPermissionError, ResponseError
+
+from langgraph_redis_json.client import scripts
+from langgraph_redis_json.client.plan import Plan, send
+from langgraph_redis_json.client.scripts import with_source
+from langgraph_redis_json.errors import CoordinatorMissingError, UnsuitableServerError
+from langgraph_redis_json.operations.context import Context
+from langgraph_redis_json.search import indexes
+from langgraph_redis_json.search.fields import SCHEMAS
+from langgraph_redis_json.search.queries import SETUP_THREAD, has_coordinator, index_name
+from langgraph_redis_json.storage import keys
+
+
+def check_server(context: Context) -> Plan[None]:
+    """Check that the server has, and lets this user run, all commands that a saver runs.
+
+    A cluster whose Search has no coordinator gets no indexes, which would each have the threads of
+    one node, but a warning.
+
+    Raises:
+        UnsuitableServerError: if the server, its database or the user's permissions do not suffice.
+    """
+    yield from _check_commands(context.key_prefix)
+    yield from _check_eviction(context.key_prefix, expiring=context.ttl > 0)
+    if context.clustered and not (yield from has_coordinator(context.key_prefix)):
+        warn(str(CoordinatorMissingError()), stacklevel=2)
+        return
+    yield from _check_search(index_name(context.key_prefix, SCHEMAS[0]) + "_probe")
+
+
+def build_indexes(context: Context) -> Plan[float]:
+    """Do the next step to build the indexes; see `indexes.build`."""
+    return indexes.build(context.key_prefix, context.metadata_fields, context.clustered)
+
+
+def _check_commands(key_prefix: str) -> Plan[None]:
+    thread = keys.thread_keys(key_prefix, SETUP_THREAD)
+    check = scripts.check_commands(thread)
+    try:
+        yield [with_source(check.command)]
+    except NoPermissionError as error:
+        if "key" in str(error):
+            raise UnsuitableServerError(
+                why=f"its user may not use the key {thread.contents} ({error})",
+                remedy=f"Let the user use the keys {key_prefix}*, with ACL SETUSER",
+            ) from error
+        raise _forbidden("EVAL", error) from error
+    try:
+        failures = yield from send(check)
+    except NoPermissionError as error:
+        raise _forbidden("EVALSHA", error) from error
+    for command, message in failures:
+        if "unknown" in message.lower():
+            module = "Search" if command.startswith("FT.") else "JSON"
+            raise UnsuitableServerError(
+                why=f"it does not know {command}, a command of Redis {module}",
+                remedy="Use Redis 8, Redis Stack, or a service that offers both Search and JSON",
+            )
+        raise _forbidden(command, message)
+
+
+def _check_eviction(key_prefix: str, expiring: bool) -> Plan[None]:
+    """Warn of a server that deletes keys when it is full."""
+    thread = keys.thread_keys(key_prefix, SETUP_THREAD)
+    policy = yield from send(scripts.eviction_policy(thread))
+    if policy.startswith("allkeys") or (expiring and policy.startswith("volatile")):
+        warn(
+            f"this Redis deletes keys when it is full (maxmemory-policy {policy}), so threads can "
+            "lose checkpoints that they need: set maxmemory-policy to noeviction",
+            stacklevel=2,
+        )
+
+
+def _check_search(no_index: str) -> Plan[None]:
+    """Run the commands of indexes on an index that does not exist."""
+    for command in (
+        ("FT.CREATE", no_index, "ON", "JSON", "SCHEMA"),
+        ("FT.INFO", no_index),
+        ("FT.SEARCH", no_index, "*"),
+        ("FT.AGGREGATE", no_index, "*"),
+        ("FT.CURSOR", "DEL", no_index, 0),
+        ("FT.ALIASUPDATE", no_index, no_index),
+        ("FT.DROPINDEX", no_index),
+    ):
+        try:
+            yield [command]
+        except NoPermissionError as error:
+            raise _forbidden(command[0], error) from error
+        except ResponseError as error:
+            message = str(error).lower()
+            if "db != 0" in message or "database 0" in message:
+                raise UnsuitableServerError(
+                    why="Redis indexes only database 0, and the client uses another",
+                    remedy="Connect to database 0, and keep applications apart with key_prefix=",
+                ) from error
+
+
+def _forbidden(command: object, message: object) -> UnsuitableServerError:
+    # The message may name another command, which the client sends when it connects.
+    if named := re.search(r"run the '(.+?)' command", str(message)):
+        command = named[1].upper()
+    return UnsuitableServerError(
+        why=f"its user may not run {command} ({message})",
+        remedy="Let the user run it, with ACL SETUSER",
+    )

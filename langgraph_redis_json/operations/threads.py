@@ -1,0 +1,162 @@
+"""threads: find threads by their thread documents, the one that changed last first."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import datetime, timedelta, timezone
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from langgraph.checkpoint.base import CheckpointMetadata
+from langgraph.checkpoint.serde.base import SerializerProtocol
+from redis.exceptions import ResponseError
+from redisvl.query.filter import FilterExpression, Tag
+
+from langgraph_redis_json.client.plan import Command, Listing, Plan
+from langgraph_redis_json.client.replies import search_documents, search_page
+from langgraph_redis_json.operations.context import Context
+from langgraph_redis_json.search import filters, queries
+from langgraph_redis_json.search.filters import Filter
+from langgraph_redis_json.storage import loading
+from langgraph_redis_json.storage.loading import DAMAGE, damaged
+
+# The scripts decide the status of a thread: client/scripts/thread_document.lua.
+STATUSES = ("idle", "interrupted", "error")
+
+PAGE = 100
+"""Documents that one trip reads."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+class ThreadSummary(NamedTuple):
+    """A thread, as ``threads`` returns it.
+
+    Attributes:
+        thread_id: as text.
+        checkpoint_id: of the newest checkpoint of the thread's root graph.
+        metadata: of that checkpoint.
+        step: of that checkpoint; None if its metadata has no integer there.
+        updated_at: when the thread last changed, by the server's clock, in UTC: a checkpoint or a
+            status was stored, or something was deleted.
+        status: ``"interrupted"`` if the newest checkpoint waits for a person, ``"error"`` if a task
+            after it failed, else ``"idle"``.
+    """
+
+    thread_id: str
+    checkpoint_id: str
+    metadata: CheckpointMetadata
+    step: int | None
+    updated_at: datetime
+    status: str
+
+
+def list_threads(
+    context: Context, filter: Mapping[str, Any] | None, status: str | None, limit: int | None
+) -> Listing[ThreadSummary]:
+    # Wrong arguments raise at once, not when the caller iterates.
+    if status is not None and status not in STATUSES:
+        raise ValueError(
+            f"there is no status {status!r:.100}: use one of {', '.join(STATUSES)}, or None"
+        )
+    found = filters.read(filter, {name: one.type for name, one in context.metadata_fields.items()})
+    return _list_threads(context, found, status, limit)
+
+
+def _list_threads(
+    context: Context, filter: Filter, status: str | None, limit: int | None
+) -> Listing[ThreadSummary]:
+    index = queries.index_name(context.key_prefix, "threads")
+    query = filter.expression(*([] if status is None else [Tag("status") == status]))
+    seen: set[str] = set()
+    # First as many threads as the limit; more only if some of these do not match.
+    if limit is not None and limit <= queries.MOST_SORTED and filter.is_exact:
+        if limit <= 0:
+            return
+        rows = yield from _newest(context, index, query, filter.fields, limit)
+        for summary in _summaries(rows or (), filter, status, context.serde):
+            yield summary
+            seen.add(summary.thread_id)
+        if rows is not None and (len(rows) < limit or len(seen) == limit):
+            return
+    left = None if limit is None else limit - len(seen)
+    names = yield from queries.with_cursor(lambda: _by_age(context, index, query, filter.fields))
+    while names and left != 0:
+        page = [names.pop()[:-8].decode() for _ in range(min(len(names), PAGE))]
+        documents = yield [("JSON.GET", key, ".") for key in page]
+        rows = list(zip(page, documents, strict=True))
+        for summary in _summaries(rows, filter, status, context.serde):
+            if summary.thread_id not in seen and left != 0:
+                yield summary
+                left = None if left is None else left - 1
+
+
+def _newest(
+    context: Context, index: str, query: FilterExpression, used: Collection[str], most: int
+) -> Plan[list[tuple[str, bytes | None]] | None]:
+    """The keys and documents of the threads that changed last.
+
+    Returns:
+        None if the server does not return so many results.
+    """
+    command: Command = (
+        *("FT.SEARCH", index, str(query), "SORTBY", "updated_at", "DESC"),
+        *("LIMIT", 0, most, "RETURN", 1, "$", *queries.WHOLE_ANSWER),
+    )
+    try:
+        reply = yield from queries.search(context, index, used, command)
+    except ResponseError as error:
+        if queries.is_too_many(error):
+            return None
+        raise
+    return search_documents(reply)
+
+
+def _by_age(
+    context: Context, index: str, query: FilterExpression, used: Collection[str]
+) -> Plan[list[bytes]]:
+    """The keys of all threads that a search finds, the one that changed last at the end. Each key
+    is followed by 8 bytes of its time."""
+    found: list[bytes] = []
+    command = queries.whole_search(index, query, "@__key", "@updated_at")
+    reply = yield from queries.search(context, index, used, command)
+    while True:
+        rows, cursor = search_page(reply)
+        # Bytes take less memory than tuples, and there may be many threads.
+        found += [
+            row["__key"].encode() + int(row["updated_at"]).to_bytes(8, "big") for row in rows
+        ]
+        if not cursor:
+            break
+        [reply] = yield [queries.next_page(index, cursor)]
+    found.sort()
+    # A thread that changes while a cursor reads comes twice.
+    last = [one for one, next_ in pairwise([*found, b""]) if one[:-8] != next_[:-8]]
+    last.sort(key=lambda one: one[-8:])
+    return last
+
+
+def _summaries(
+    rows: Iterable[tuple[str, bytes | None]],
+    filter: Filter,
+    status: str | None,
+    serde: SerializerProtocol,
+) -> Iterator[ThreadSummary]:
+    """The threads whose documents exist and match."""
+    for key, document in rows:
+        if document is None:  # deleted meanwhile
+            continue
+        try:
+            fields = loading.parse(document)
+            metadata = loading.load_stored_metadata(fields["metadata"], serde)
+            step = metadata.get("step")
+            summary = ThreadSummary(
+                fields["thread_id"],
+                fields["checkpoint_id"],
+                metadata,
+                step if type(step) is int else None,
+                _EPOCH + timedelta(milliseconds=fields["updated_at"]),
+                fields["status"],
+            )
+        except DAMAGE as error:
+            raise damaged(key, error) from error
+        if status in (None, summary.status) and filter.matches(metadata):
+            yield summary

@@ -1,7 +1,0 @@
--- One part of a name, as keys.escape spells it.
-
-local SPELLING = {
-  [':'] = ';.', [';'] = ';;', ['{'] = '|(', ['|'] = '||', ['}'] = '~)', ['~'] = '~~',
-  ['\0'] = '\1\1', ['\1'] = '\1\2',
-}
-local function escape(part) return (part:gsub('[:;{|}~%z\1]', SPELLING)) end

@@ -1,0 +1,205 @@
+"""The search indexes: redisvl schemas -> RediSearch, created and changed by setup().
+
+Searches name an alias. The index behind it has a name that ends with the version of the schemas and
+a digest. For any change another index is created beside it, and the alias moves when that is
+complete: no search is ever answered from part of an index. (While FT.ALTER indexes the documents
+again, nothing tells this from a server that fills its index after a restart.)
+"""
+
+import re
+from collections.abc import Mapping
+from hashlib import blake2b
+
+from redis.exceptions import ResponseError
+from redisvl.schema import IndexSchema
+
+from langgraph_redis_json.client import scripts
+from langgraph_redis_json.client.plan import Command, Plan, send
+from langgraph_redis_json.client.replies import FieldInfo, IndexInfo, index_info, text
+from langgraph_redis_json.errors import UnindexedDocumentsError, UnsuitableServerError
+from langgraph_redis_json.search import fields
+from langgraph_redis_json.search.fields import SCHEMAS, WITH_METADATA, Fields
+from langgraph_redis_json.search.queries import (
+    SETUP_THREAD,
+    has_coordinator,
+    index_name,
+    is_missing,
+)
+from langgraph_redis_json.storage import keys
+
+VERSION = 1
+"""Of the fields in ``schemas/*.yaml``. Each release that changes or drops a field raises it."""
+
+
+def schema(key_prefix: str, which: str, metadata_fields: Fields) -> IndexSchema:
+    """The redisvl schema of one index, for savers with this key prefix."""
+    loaded = fields.built_in(which).model_copy(deep=True)
+    loaded.index.name = index_name(key_prefix, which)
+    loaded.index.prefix = f"{key_prefix}{loaded.index.prefix}"
+    if which in WITH_METADATA:
+        loaded.fields.update(metadata_fields)
+    return loaded
+
+
+def build(key_prefix: str, metadata_fields: Fields, clustered: bool) -> Plan[float]:
+    """Do the next step to make the indexes as their schemas. Call this again until all is done.
+    Several processes may do so at the same time.
+
+    Returns:
+        How much is done, from 0 to 1.
+
+    Raises:
+        UnsuitableServerError: if an index has a newer version.
+        UnindexedDocumentsError: if the server cannot index some documents.
+    """
+    if clustered and not (yield from has_coordinator(key_prefix)):
+        return 1.0
+    shares = []
+    for which in SCHEMAS:
+        share = None
+        while share is None:
+            share = yield from _build(key_prefix, schema(key_prefix, which, metadata_fields))
+        shares.append(share)
+    return sum(shares) / len(shares)
+
+
+def _build(key_prefix: str, wanted: IndexSchema) -> Plan[float | None]:
+    """Do one step for one index.
+
+    Returns:
+        None if something was changed, else the share that the server has indexed.
+    """
+    alias = str(wanted.index.name)
+    live = yield from _info(alias)
+    if live is None or not _fits(live, wanted):
+        return (yield from _build_beside(key_prefix, live, wanted))
+    if live.share == 1:
+        # A process that was killed may have left other indexes.
+        [found] = yield [("FT._LIST",)]
+        for other in map(text, found):
+            version = _version(alias, other)
+            if other != live.name and version is not None and version <= VERSION:
+                thread = keys.thread_keys(key_prefix, SETUP_THREAD)
+                yield from _unless_missing(scripts.drop_index(thread, alias, other).command)
+    return live.share
+
+
+def _fits(live: IndexInfo, wanted: IndexSchema) -> bool:
+    """Whether an index is as its schema."""
+    version = _version(str(wanted.index.name), live.name)
+    if version is not None and version > VERSION:
+        raise UnsuitableServerError(
+            why=f'a newer version of langgraph-redis-json created its index "{live.name}"',
+            remedy="Upgrade the package here too",
+        )
+    return (
+        version == VERSION
+        and live.prefixes == [wanted.index.prefix]
+        and live.filter == _filter(wanted)
+        and not live.failures
+        and all(
+            name in live.fields and live.fields[name].is_like(field)
+            for name, field in _definitions(wanted).items()
+        )
+    )
+
+
+def _build_beside(
+    key_prefix: str, live: IndexInfo | None, wanted: IndexSchema
+) -> Plan[float | None]:
+    """Create an index beside the live one, and let the alias name it when it is complete."""
+    alias = str(wanted.index.name)
+    definitions = {} if live is None else _users_fields(live)
+    definitions.update(_definitions(wanted))
+    which = ("FILTER", found) if (found := _filter(wanted)) else ()
+    definition: Command = (
+        *("ON", "JSON", "PREFIX", 1, str(wanted.index.prefix), *which, "SCHEMA"),
+        *_words(definitions),
+    )
+    digest = blake2b(repr((live and live.name, definition)).encode(), digest_size=6).hexdigest()
+    target = f"{alias}_v{VERSION}_{digest}"
+    created = yield from _info(target)
+    if created is None:
+        try:
+            yield [("FT.CREATE", target, *definition)]
+        except ResponseError as error:
+            if "already exists" not in str(error).lower():
+                raise
+        return None
+    if created.share < 1:
+        return created.share
+    if created.failures:
+        yield from _drop(target)
+        raise UnindexedDocumentsError(
+            count=created.failures, index=alias, key=created.last_key, why=created.last_failure
+        )
+    if live and live.name == alias:  # an index, not an alias, has the name
+        yield from _drop(alias)
+        live = None
+    thread = keys.thread_keys(key_prefix, SETUP_THREAD)
+    swap = scripts.swap_alias(thread, alias, live.name if live else "", target)
+    swapped = yield from send(swap)
+    if swapped and live and _version(alias, live.name) is not None:
+        yield from _drop(live.name)
+    return None
+
+
+def _filter(schema: IndexSchema) -> str:
+    """Which documents under its prefix an index has; "" for all.
+
+    Pending writes that nobody searches take no memory in the index.
+    """
+    return "exists(@channel)" if "channel" in schema.fields else ""
+
+
+def _users_fields(live: IndexInfo) -> dict[str, FieldInfo]:
+    """The metadata fields of an index that any saver has declared."""
+    return {
+        name: field for name, field in live.fields.items() if fields.is_users(name, field.path)
+    }
+
+
+def _definitions(schema: IndexSchema) -> dict[str, FieldInfo]:
+    found = {}
+    for field in schema.redis_fields:
+        path, _, name, kind, *options = map(str, field.redis_args())
+        found[name] = FieldInfo(path, kind, tuple(options))
+    return found
+
+
+def _words(definitions: Mapping[str, FieldInfo]) -> list[str]:
+    """The fields as arguments of ``FT.CREATE``."""
+    return [
+        word
+        for name, field in definitions.items()
+        for word in (field.path, "AS", name, field.kind, *field.options)
+    ]
+
+
+def _version(alias: str, name: str) -> int | None:
+    """The version in the name of an index; None if setup() has not given it this name."""
+    found = re.fullmatch(rf"{re.escape(alias)}_v(\d+)_[0-9a-f]+", name)
+    return int(found[1]) if found else None
+
+
+def _info(index: str) -> Plan[IndexInfo | None]:
+    try:
+        [reply] = yield [("FT.INFO", index)]
+    except ResponseError as error:
+        if is_missing(error):
+            return None
+        raise
+    return index_info(reply)
+
+
+def _drop(index: str) -> Plan[None]:
+    yield from _unless_missing(("FT.DROPINDEX", index))
+
+
+def _unless_missing(command: Command) -> Plan[None]:
+    """Send a command, and ignore that its index does not exist."""
+    try:
+        yield [command]
+    except ResponseError as error:
+        if not is_missing(error):
+            raise
