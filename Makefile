@@ -1,101 +1,125 @@
-# Needs Python 3.10 or newer, with pip, and make; everything else goes into .venv directories here.
+# Needs make and Python 3.10 or newer with pip. Everything else is installed into .venv directories.
 # REDIS_URL=redis://… makes `test` and `demo` use that server instead of an embedded one.
 
 PYTHON ?= python3
 VENV := .venv
 BIN = $(VENV)/bin
-# Each worker has an embedded Redis of its own; a server that is shared has one.
+# Each worker starts its own embedded Redis. On a shared server the tests run one at a time.
 WORKERS = $(if $(REDIS_URL),0,auto)
+GENERATED = langgraph_redis_json/saver.py
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-acl test-faults chaos sizing lint format docs demo test-lowest compare \
-	bench bench-search clean
+.PHONY: help test pytest test-acl test-faults chaos sizing lint format generate docs site demo \
+	test-lowest compare bench bench-search dist clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-test: lint  ## Check the code, then run the tests
+test: lint pytest  ## Check style, format and types, then run all tests
+
+pytest: $(VENV)/dev.stamp  ## Run all tests
 	$(BIN)/pytest -q -n $(WORKERS)
 
-# The examples and benchmarks are administrators, of keys of their own.
-test-acl: $(VENV)/test.stamp  ## Run the tests as the user of docs/acl.conf
+# The examples and benchmarks need more rights, and use other keys.
+test-acl: $(VENV)/dev.stamp  ## Run the tests as the user of docs/acl.conf
 	REDIS_ACL=1 $(BIN)/pytest -q -n auto --ignore=tests/faults --ignore=tests/test_embedded.py \
 		--ignore=tests/test_examples.py --ignore=tests/test_benchmarks.py
 
-chaos: $(VENV)/test.stamp  ## Let processes work on the same threads for a minute
+chaos: $(VENV)/dev.stamp  ## Let several processes work on the same threads for a minute
 	CHAOS_SECONDS=60 $(BIN)/pytest -q tests/test_chaos.py
 
-test-faults: $(VENV)/test.stamp  ## Try each fault many times, and write docs/reliability.md
+test-faults: $(VENV)/dev.stamp  ## Cause each fault many times, and write docs/reliability.md
 	$(BIN)/python tests/faults/report.py
 
-sizing: $(VENV)/test.stamp  ## Measure the memory of messages, checkpoints and threads, in docs/deployment.md
+sizing: $(VENV)/dev.stamp  ## Measure memory, and write the figures in docs/deployment.md
 	$(BIN)/python benchmarks/sizing.py
 
-lint: $(VENV)/test.stamp  ## Check style, format and types
+lint: $(VENV)/dev.stamp  ## Check style, format and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict langgraph_redis_json
 
-format: $(VENV)/test.stamp  ## Put the code into its standard format
+format: $(VENV)/dev.stamp  ## Format the code, and fix what ruff can fix
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-docs: $(VENV)/test.stamp  ## Write the examples in docs/documents.md anew
+generate: $(VENV)/dev.stamp  ## Write saver.py from aio.py
+	$(BIN)/python scripts/generate_sync.py
+	$(BIN)/ruff format --quiet $(GENERATED)
+
+docs: $(VENV)/dev.stamp  ## Write the examples in docs/documents.md
 	$(BIN)/python docs/generate.py
+
+site: $(VENV)/dev.stamp  ## Build the documentation site in site/
+	$(BIN)/mkdocs build --strict
 
 demo: $(VENV)/demo.stamp  ## Run the quickstart on a real Redis
 	$(BIN)/python examples/quickstart.py
 
 test-lowest: VENV := .venv-lowest
-test-lowest: .venv-lowest/lowest.stamp  ## Run the tests on the oldest versions of our dependencies
+test-lowest: .venv-lowest/lowest.stamp  ## Run all tests with the oldest supported versions of the dependencies
 	$(BIN)/pytest -q -n $(WORKERS)
 
 compare: VENV := .venv-compare
-compare: .venv-compare/compare.stamp  ## Set this saver beside LangGraph's others, in docs/comparison.md
+compare: .venv-compare/compare.stamp  ## Compare this saver with LangGraph's others, and write docs/comparison.md
 	$(BIN)/python benchmarks/compare.py
 
 bench: VENV := .venv-bench
-bench: .venv-bench/bench.stamp  ## Measure this saver beside the others, in docs/performance.md
+bench: .venv-bench/bench.stamp  ## Measure this saver and the others, and write docs/performance.md
 	$(BIN)/python benchmarks/values.py
 	$(BIN)/python benchmarks/floors.py
 	$(BIN)/python benchmarks/lifetimes.py
 	$(BIN)/python benchmarks/bench.py
 
 bench-search: VENV := .venv-bench
-bench-search: .venv-bench/bench.stamp  ## Search a million checkpoints, in docs/search.md
+bench-search: .venv-bench/bench.stamp  ## Search a million checkpoints, and write the figures in docs/search.md
 	$(BIN)/python benchmarks/search.py
 
-clean:  ## Remove the environments and caches
-	rm -rf .venv .venv-lowest .venv-compare .venv-bench dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+dist: VENV := .venv-release
+dist: .venv-release/release.stamp  ## Build the wheel and the sdist in dist/, and check them
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+
+clean:  ## Remove the environments, caches, dist/ and site/
+	rm -rf .venv .venv-lowest .venv-compare .venv-bench .venv-release dist site \
+		.hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Debian's Python has no ensurepip unless python3-venv is installed, but its pip can install into
-# an environment that has none.
+# Debian's Python has no ensurepip unless python3-venv is installed, but its pip can install pip into
+# an environment that has none. Dependency groups need pip 25.1.
 %/pip.stamp:
 	$(PYTHON) -m venv --clear --without-pip $*
 	$*/bin/python -m ensurepip >$*/ensurepip.log 2>&1 || \
 		$(PYTHON) -m pip --python $*/bin/python install --quiet pip
+	$*/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	touch $@
 
-%/test.stamp: %/pip.stamp pyproject.toml
-	$*/bin/python -m pip install --quiet --editable '.[test,lint]'
+%/dev.stamp: %/pip.stamp pyproject.toml
+	$*/bin/python -m pip install --quiet --editable . --group dev
 	touch $@
 
 %/demo.stamp: %/pip.stamp pyproject.toml
-	$*/bin/python -m pip install --quiet --editable '.[demo]'
+	$*/bin/python -m pip install --quiet --editable . --group demo
 	touch $@
 
 %/compare.stamp: %/pip.stamp pyproject.toml
-	$*/bin/python -m pip install --quiet --editable '.[compare]'
+	$*/bin/python -m pip install --quiet --editable . --group compare
 	touch $@
 
 %/bench.stamp: %/pip.stamp pyproject.toml
-	$*/bin/python -m pip install --quiet --editable '.[bench]'
+	$*/bin/python -m pip install --quiet --editable . --group bench
 	touch $@
 
+%/release.stamp: %/pip.stamp pyproject.toml
+	$*/bin/python -m pip install --quiet --group release
+	touch $@
+
+# The tools of the documentation come in their newest versions: users do not install them.
 %/lowest.stamp: %/pip.stamp pyproject.toml
-	$*/bin/python -m pip install --quiet uv
-	$*/bin/uv pip install --python $*/bin/python --quiet --resolution lowest-direct --editable '.[test]'
+	$*/bin/python -m pip install --quiet uv --group docs
+	$*/bin/uv pip install --python $*/bin/python --quiet --resolution lowest-direct \
+		--editable . --group test
 	touch $@
 
 .PRECIOUS: %/pip.stamp

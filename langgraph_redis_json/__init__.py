@@ -18,6 +18,8 @@ from langgraph_redis_json.saver import RedisSaver
 
 __version__ = "0.1.0"
 
+__version__ = "0.1.0"
+
 __all__ = [
     "AsyncRedisSaver",
     "CheckpointError",
