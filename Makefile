@@ -51,7 +51,7 @@ docs: $(VENV)/dev.stamp  ## Write the examples in docs/documents.md
 	$(BIN)/python docs/generate.py
 
 site: $(VENV)/dev.stamp  ## Build the documentation site in site/
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 demo: $(VENV)/demo.stamp  ## Run the quickstart on a real Redis
 	$(BIN)/python examples/quickstart.py

@@ -1,0 +1,72 @@
+"""The documentation site builds without warnings and documents every public name."""
+
+import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import langgraph_redis_json
+from langgraph_redis_json import AsyncRedisSaver, RedisSaver
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("site")
+    # A broken link is a warning, which --strict turns into an error (but --quiet hides from it).
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(directory)],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return directory
+
+
+@pytest.fixture(scope="module")
+def documented(site: Path) -> set[str]:
+    """The full names in the API reference, such as "langgraph_redis_json.RedisSaver.put"."""
+    page = (site / "reference" / "index.html").read_text(encoding="utf-8")
+    return set(re.findall(r'<h\d id="(langgraph_redis_json\.[^"]*)"', page))
+
+
+@pytest.mark.parametrize("saver", [RedisSaver, AsyncRedisSaver])
+def test_the_reference_has_all_methods(saver: type, documented: set[str]) -> None:
+    methods = {
+        name
+        for name, member in vars(saver).items()
+        if not name.startswith("_") and inspect.getdoc(member)
+    }
+    assert len(methods) > 10
+    # A method may have two names (setup and asetup). The reference shows the one it is defined by.
+    names = {getattr(vars(saver)[name], "__name__", name) for name in methods}
+    assert {f"langgraph_redis_json.{saver.__name__}.{name}" for name in names} <= documented
+
+
+def test_the_reference_has_all_public_names(documented: set[str]) -> None:
+    last_parts = {name.rpartition(".")[2] for name in documented}
+    assert {*langgraph_redis_json.__all__, "EmbeddedRedis"} <= last_parts
+
+
+def test_links_between_the_readme_and_the_docs_work_on_the_site(site: Path) -> None:
+    page = (site / "index.html").read_text(encoding="utf-8")
+    assert 'href="search/"' in page
+    assert 'href="acl.conf"' in page
+    assert "docs/search.md" not in re.findall(r'href="([^"]*)"', page)
+
+
+def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
+    for path in site.rglob("*.html"):
+        page = path.read_text(encoding="utf-8")
+        loaded = re.findall(r'<(?:script|img|link)[^>]*(?:src|href)="([^"]*)"', page)
+        assert loaded
+        assert [url for url in loaded if url.startswith(("http:", "https:", "//"))] == []
