@@ -88,38 +88,38 @@ clean:  ## Remove the environments, caches, dist/ and site/
 
 # Debian's Python has no ensurepip unless python3-venv is installed, but its pip can install pip into
 # an environment that has none. Dependency groups need pip 25.1.
-%/pip.stamp:
+%/venv.stamp:
 	$(PYTHON) -m venv --clear --without-pip $*
 	$*/bin/python -m ensurepip >$*/ensurepip.log 2>&1 || \
 		$(PYTHON) -m pip --python $*/bin/python install --quiet pip
 	$*/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	touch $@
 
-%/dev.stamp: %/pip.stamp pyproject.toml
+%/dev.stamp: %/venv.stamp pyproject.toml
 	$*/bin/python -m pip install --quiet --editable . --group dev
 	touch $@
 
-%/demo.stamp: %/pip.stamp pyproject.toml
+%/demo.stamp: %/venv.stamp pyproject.toml
 	$*/bin/python -m pip install --quiet --editable . --group demo
 	touch $@
 
-%/compare.stamp: %/pip.stamp pyproject.toml
+%/compare.stamp: %/venv.stamp pyproject.toml
 	$*/bin/python -m pip install --quiet --editable . --group compare
 	touch $@
 
-%/bench.stamp: %/pip.stamp pyproject.toml
+%/bench.stamp: %/venv.stamp pyproject.toml
 	$*/bin/python -m pip install --quiet --editable . --group bench
 	touch $@
 
-%/release.stamp: %/pip.stamp pyproject.toml
+%/release.stamp: %/venv.stamp pyproject.toml
 	$*/bin/python -m pip install --quiet --group release
 	touch $@
 
 # The tools of the documentation come in their newest versions: users do not install them.
-%/lowest.stamp: %/pip.stamp pyproject.toml
+%/lowest.stamp: %/venv.stamp pyproject.toml
 	$*/bin/python -m pip install --quiet uv --group docs
 	$*/bin/uv pip install --python $*/bin/python --quiet --resolution lowest-direct \
 		--editable . --group test
 	touch $@
 
-.PRECIOUS: %/pip.stamp
+.PRECIOUS: %/venv.stamp
