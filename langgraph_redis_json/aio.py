@@ -59,9 +59,9 @@ limit of a Redis server. redis-py's limit is 100, beyond which calls at the same
 class AsyncRedisSaver(BaseCheckpointSaver[str]):
     """Stores LangGraph checkpoints in Redis, as RedisJSON documents.
 
-    Call `setup` once for a server, then compile graphs with the saver. Tasks may share it. Its other
-    methods (``get_tuple``, ``put`` …) are for callers on another thread than the event loop, for a
-    graph that is sometimes invoked; for a graph that is always invoked use `RedisSaver`.
+    Call `setup` once for a server, then compile graphs with the saver. Tasks may share it. Its
+    methods without ``a`` are for callers on another thread than the event loop, for a graph that is
+    sometimes invoked; for a graph that is always invoked use `RedisSaver`.
 
     Args:
         redis: a URL, a client (of a single server, of a Sentinel or of a cluster) or a connection
@@ -110,6 +110,7 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
         self._metadata_fields = fields.read(metadata_fields)
         self._lifetime = arguments.lifetime(ttl, keep_last)
         self._cache = Cache()
+        client: Redis | RedisCluster
         if isinstance(redis, str):
             client = Redis.from_url(redis, max_connections=CONNECTIONS)
         elif isinstance(redis, ConnectionPool):
@@ -432,8 +433,8 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
         """Let a thread expire, with all its keys, so many minutes from now. One round trip for each
         2,000 keys.
 
-        If a saver with a ``ttl`` uses the thread later, it lives at least that long again, and never
-        shorter because it was used. A pinned thread is no longer pinned.
+        If a saver with a ``ttl`` uses the thread later, it lives at least that long again, and
+        never shorter because it was used. A pinned thread is no longer pinned.
 
         Args:
             thread_id: the thread.

@@ -3,39 +3,31 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextvars import copy_context
-from functools import partial, wraps
+from functools import partial, update_wrapper
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from langgraph_redis_json.client.long_steps import executor
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Saver = TypeVar("Saver", bound=Any)
-
-
-async def _in_thread(call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    step = partial(copy_context().run, call, *args, **kwargs)
-    return await asyncio.get_running_loop().run_in_executor(executor(), step)
 
 
 def awaited(
-    method: Callable[Concatenate[Saver, P], T],
-) -> Callable[Concatenate[Saver, P], Coroutine[Any, Any, T]]:
+    method: Callable[Concatenate[Any, P], T],
+) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]:
     """A method of RedisSaver, to be awaited: it runs in a thread."""
     name = method.__name__
 
-    @wraps(method)
-    async def call(saver: Saver, *args: P.args, **kwargs: P.kwargs) -> T:
-        found: T = await _in_thread(getattr(saver, name), *args, **kwargs)
+    async def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        found: T = await _in_thread(getattr(self, name), *args, **kwargs)
         return found
 
-    call.__name__, call.__doc__ = f"a{name}", f"Await `{name}`, which runs in a thread."
-    return call
+    return _like(call, method, f"a{name}", f"Await `{name}`, which runs in a thread.")
 
 
 def awaited_iteration(
-    method: Callable[Concatenate[Saver, P], Iterator[T]],
-) -> Callable[Concatenate[Saver, P], AsyncIterator[T]]:
+    method: Callable[Concatenate[Any, P], Iterator[T]],
+) -> Callable[Concatenate[Any, P], AsyncIterator[T]]:
     """A listing of RedisSaver, for ``async for``: it runs in threads."""
     name = method.__name__
 
@@ -43,43 +35,51 @@ def awaited_iteration(
         while (item := await _in_thread(next, found, None)) is not None:
             yield item
 
-    @wraps(method)
-    def call(saver: Saver, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
-        return iterate(getattr(saver, name)(*args, **kwargs))
+    def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
+        return iterate(getattr(self, name)(*args, **kwargs))
 
-    call.__name__, call.__doc__ = f"a{name}", f"`{name}` for ``async for``; it runs in threads."
-    return call
+    return _like(call, method, f"a{name}", f"`{name}` for ``async for``; it runs in threads.")
 
 
 def blocking(
-    method: Callable[Concatenate[Saver, P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate[Saver, P], T]:
+    method: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Any, P], T]:
     """A method of AsyncRedisSaver, for callers on another thread than its event loop."""
     name = method.__name__
 
-    @wraps(method)
-    def call(saver: Saver, *args: P.args, **kwargs: P.kwargs) -> T:
-        found: T = saver._runner.wait(lambda: getattr(saver, name)(*args, **kwargs))
+    def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        found: T = self._runner.wait(lambda: getattr(self, name)(*args, **kwargs))
         return found
 
-    call.__name__ = name[1:]
-    call.__doc__ = f"`{name}` for callers on another thread than the event loop."
-    return call
+    return _like(call, method, name[1:], f"`{name}` for callers on another thread.")
 
 
 def blocking_iteration(
-    method: Callable[Concatenate[Saver, P], AsyncIterator[T]],
-) -> Callable[Concatenate[Saver, P], Iterator[T]]:
+    method: Callable[Concatenate[Any, P], AsyncIterator[T]],
+) -> Callable[Concatenate[Any, P], Iterator[T]]:
     """A listing of AsyncRedisSaver, for callers on another thread than its event loop."""
     name = method.__name__
 
-    @wraps(method)
-    def call(saver: Saver, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
-        found: Iterator[T] = saver._runner.wait_for_each(
-            lambda: getattr(saver, name)(*args, **kwargs)
+    def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        found: Iterator[T] = self._runner.wait_for_each(
+            lambda: getattr(self, name)(*args, **kwargs)
         )
         return found
 
-    call.__name__ = name[1:]
-    call.__doc__ = f"`{name}` for callers on another thread than the event loop."
+    return _like(call, method, name[1:], f"`{name}` for callers on another thread.")
+
+
+async def _in_thread(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    step = partial(copy_context().run, call, *args, **kwargs)
+    return await asyncio.get_running_loop().run_in_executor(executor(), step)
+
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _like(call: Method, method: Callable[..., Any], name: str, doc: str) -> Method:
+    """The call with the signature of a method, and a name of its own."""
+    update_wrapper(call, method)
+    call.__name__, call.__doc__ = name, doc
+    call.__qualname__ = method.__qualname__.replace(method.__name__, name)
     return call

@@ -1,14 +1,18 @@
-"""RedisSaver: the checkpointer for graphs that are invoked."""
+"""RedisSaver: the checkpointer for graphs that are invoked.
+
+`make generate` writes this file from `aio.py`: change that one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import sleep
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
+    BaseCheckpointSaver,
     ChannelVersions,
     Checkpoint,
     CheckpointMetadata,
@@ -18,60 +22,70 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from redis import ConnectionPool, Redis
 from redis.cluster import RedisCluster
-from redis.exceptions import ClusterError, NoScriptError, RedisError, TryAgainError
 from typing_extensions import Self
 
-from langgraph_redis_json.base import CONNECTIONS, MetadataFields, with_plain_replies
-from langgraph_redis_json.bridges import AsyncInThreads
-from langgraph_redis_json.commands import (
-    MOVING,
-    Command,
-    Finished,
-    Listing,
-    Plan,
-    Replies,
-    in_cluster,
-    is_moving,
-    with_source,
+from langgraph_redis_json import arguments
+from langgraph_redis_json.bridges import awaited, awaited_iteration
+from langgraph_redis_json.client.sync_runner import SyncRunner
+from langgraph_redis_json.operations import (
+    copy_thread,
+    delete_for_runs,
+    delete_thread,
+    expiry,
+    get_tuple,
+    history,
+    prune,
+    put,
+    put_writes,
+    setup,
+    threads,
 )
-from langgraph_redis_json.progress import progress_bar
-from langgraph_redis_json.summaries import ThreadSummary
+from langgraph_redis_json.operations import list as listing
+from langgraph_redis_json.operations.context import Context
+from langgraph_redis_json.operations.threads import ThreadSummary
+from langgraph_redis_json.search import fields, indexes
+from langgraph_redis_json.search.fields import MetadataFields
+from langgraph_redis_json.storage.cache import Cache
+from langgraph_redis_json.storage.keys import next_version
 
 if TYPE_CHECKING:
     from redisvl.index import SearchIndex
 
-T = TypeVar("T")
+CONNECTIONS = 10_000
+"""Connections that a client of the saver's own opens at most, if its URL does not say. This is the
+limit of a Redis server. redis-py's limit is 100, beyond which calls at the same time raise."""
 
 
-class RedisSaver(AsyncInThreads):
-    """Keeps LangGraph checkpoints in Redis, as RedisJSON documents.
+class RedisSaver(BaseCheckpointSaver[str]):
+    """Stores LangGraph checkpoints in Redis, as RedisJSON documents.
 
-    Call `setup` once for a server, then compile graphs with it. It may be shared by threads.
-    Its ``a*`` methods run the others in threads, for a graph that is now and then awaited;
-    where all are, take `AsyncRedisSaver`.
+    Call `setup` once for a server, then compile graphs with the saver. Threads may share it. Its
+    ``a*`` methods run in threads, for a graph that is sometimes awaited; for a graph that is always
+    awaited use `AsyncRedisSaver`.
 
     Args:
-        redis: a URL, a client (of a single server, Sentinel-made or of a cluster) or a
-            connection pool. Only what a URL opened is closed by `close`.
-        key_prefix: stands in front of every key and index name, so that applications can
-            share a server.
-        serde: the serializer; LangGraph's JsonPlusSerializer if None.
-        metadata_fields: metadata keys that the search indexes shall have as fields, each with
-            ``"tag"`` (text as a whole, True or False), ``"numeric"`` or ``"text"`` (words); or the
-            path of a redisvl schema that has such fields. `list` and `threads` then find ranges of
-            numbers by the index. `setup` adds the fields.
-        ttl: ``{"default_ttl": minutes, "refresh_on_read": bool}``: a thread vanishes, whole, when
-            it was not used for so long (or up to a quarter longer). ``put`` and ``put_writes``
-            use it; ``get_tuple`` does if ``refresh_on_read``, which is False if absent. None:
-            threads do not vanish, but for those that another saver or `expire` lets expire.
-        keep_last: how many checkpoints of each namespace of a thread are kept: each ``put``
-            deletes older ones, but for those that a ``DeltaChannel`` of a kept one is rebuilt
-            from. None: all.
+        redis: a URL, a client (of a single server, of a Sentinel or of a cluster) or a connection
+            pool. `close` closes only what a URL opened.
+        key_prefix: every key and index name begins with exactly this text, so that applications
+            can share a server.
+        serde: the serializer; None for LangGraph's JsonPlusSerializer.
+        metadata_fields: metadata keys that the search indexes get as fields, each with ``"tag"``
+            (text as a whole, True or False), ``"numeric"`` or ``"text"`` (words); or the path of a
+            redisvl schema with such fields. `list` and `threads` then find ranges of numbers by
+            the index. `setup` adds the fields.
+        ttl: ``{"default_ttl": minutes, "refresh_on_read": bool}``: a thread expires, with all its
+            keys, when it was not used for so long, or up to a quarter longer. ``put`` and
+            ``put_writes`` are uses; ``get_tuple`` is one if ``refresh_on_read``, which is False if
+            absent. None: threads do not expire, except those that another saver or `expire` lets
+            expire.
+        keep_last: how many checkpoints of each namespace of a thread are kept. Each ``put`` deletes
+            older ones, except those from which a ``DeltaChannel`` of a kept one is rebuilt. Above
+            64 it deletes them in batches, so that up to a quarter more are kept. None: all.
 
     Raises:
-        ValueError, TypeError: for a field's name, its type or a schema that does not do; for a
-            ``ttl`` or ``keep_last`` that says nothing, or not enough.
-        FileNotFoundError: if there is no such schema.
+        ValueError, TypeError: for a key_prefix, a metadata field, a ``ttl`` or a ``keep_last`` that
+            cannot be used.
+        FileNotFoundError: if the schema of the metadata fields does not exist.
 
     Example:
         ```python
@@ -85,36 +99,31 @@ class RedisSaver(AsyncInThreads):
         self,
         redis: str | Redis | RedisCluster | ConnectionPool,
         *,
-        key_prefix: str = "",
+        key_prefix: str = "langgraph:",
         serde: SerializerProtocol | None = None,
         metadata_fields: MetadataFields | None = None,
         ttl: Mapping[str, Any] | None = None,
         keep_last: int | None = None,
     ) -> None:
-        super().__init__(
-            key_prefix=key_prefix,
-            serde=serde,
-            metadata_fields=metadata_fields,
-            ttl=ttl,
-            keep_last=keep_last,
-        )
-        self._owns_redis = isinstance(redis, str)
-        self._client: Redis | RedisCluster
+        super().__init__(serde=serde)
+        self.key_prefix = arguments.key_prefix(key_prefix)
+        self._metadata_fields = fields.read(metadata_fields)
+        self._lifetime = arguments.lifetime(ttl, keep_last)
+        self._cache = Cache()
+        client: Redis | RedisCluster
         if isinstance(redis, str):
-            self._client = Redis.from_url(redis, max_connections=CONNECTIONS)
+            client = Redis.from_url(redis, max_connections=CONNECTIONS)
         elif isinstance(redis, ConnectionPool):
-            self._client = Redis(connection_pool=redis)
+            client = Redis(connection_pool=redis)
         elif isinstance(redis, (Redis, RedisCluster)):
-            self._client = redis
+            client = redis
         else:
             raise TypeError(
-                "RedisSaver takes a URL, or a client or connection pool of redis, "
+                "RedisSaver takes a URL, or a client or connection pool of redis-py, "
                 f"not {type(redis).__module__}.{type(redis).__name__}"
             )
-        self._redis = self._client
-        if isinstance(self._client, Redis):
-            self._redis = with_plain_replies(self._client)
-        self._clustered = isinstance(self._redis, RedisCluster)
+        # A clone by with_allowlist() shares the runner and the cache.
+        self._runner = SyncRunner(client, owned=isinstance(redis, str))
 
     @classmethod
     def from_conn_string(
@@ -122,13 +131,13 @@ class RedisSaver(AsyncInThreads):
         url: str | None = None,
         *,
         redis_client: Redis | RedisCluster | None = None,
-        key_prefix: str = "",
+        key_prefix: str = "langgraph:",
         serde: SerializerProtocol | None = None,
         metadata_fields: MetadataFields | None = None,
         ttl: Mapping[str, Any] | None = None,
         keep_last: int | None = None,
     ) -> Self:
-        """A saver on a server's URL, or on a client of yours; use it in a ``with`` block.
+        """A saver on the URL of a server, or on a client; use it in a ``with`` block.
 
         Args:
             url: ``redis://``, ``rediss://`` or ``unix://``, as redis-py reads them.
@@ -156,18 +165,18 @@ class RedisSaver(AsyncInThreads):
         host: str = "localhost",
         port: int = 6379,
         db: int = 0,
-        key_prefix: str = "",
+        key_prefix: str = "langgraph:",
         serde: SerializerProtocol | None = None,
         metadata_fields: MetadataFields | None = None,
         ttl: Mapping[str, Any] | None = None,
         keep_last: int | None = None,
         **connection: Any,
     ) -> Self:
-        """A saver on a server's address; use it in a ``with`` block.
+        """A saver on the address of a server; use it in a ``with`` block.
 
         Args:
             host, port: the server's address.
-            db: the database; Redis indexes only 0, and `setup` refuses others.
+            db: the database. Redis indexes only database 0, and `setup` refuses others.
             key_prefix, serde, metadata_fields, ttl, keep_last: as for the class.
             connection: further arguments of redis-py's client: username, password, ssl …
         """
@@ -179,7 +188,7 @@ class RedisSaver(AsyncInThreads):
             ttl=ttl,
             keep_last=keep_last,
         )
-        saver._owns_redis = True
+        saver._runner.owned = True
         return saver
 
     def __enter__(self) -> Self:
@@ -195,51 +204,48 @@ class RedisSaver(AsyncInThreads):
 
     def close(self) -> None:
         """Close the connections that the saver opened itself."""
-        if self._owns_redis:
-            self._begin()
-            self._client.close()
+        self._runner.close()
 
-    def setup(self, *, progress: bool = False) -> None:
-        """Check the server, and make the search indexes or bring them up to date; do so once before
-        use, and after each upgrade.
+    def setup(self, *, on_progress: Callable[[float], object] | None = None) -> None:
+        """Check the server, and create the search indexes or bring them up to date. Call this once
+        before use, and after each upgrade of this package.
 
-        Doing it again, from several processes at once too, changes nothing. Where an index is not
-        as its schema, another one is made beside it and takes its place when it is complete.
-        Documents are not touched, others may go on writing, and searches are answered by the old
-        index until then. Where documents are there already this returns when they are indexed.
+        A repeated call changes nothing; several processes may call it at the same time. If an index
+        differs from its schema, setup builds another one beside it, and searches use the old one
+        until the new one is complete. Documents are not changed, and other processes may go on
+        writing. If the server has documents already, setup returns when they are indexed.
 
         Args:
-            progress: whether to show a bar while documents are indexed. It needs rich, which the
-                extra ``progress`` brings.
+            on_progress: called with the share that is indexed, from 0 to 1, while setup waits.
 
         Raises:
-            UnsuitableServerError: if the server lacks Search or JSON, if the client is on
-                another database than 0, if its user may not run what the saver needs, or if an
-                index was made by a newer version.
+            UnsuitableServerError: if the server lacks Search or JSON, if the client uses another
+                database than 0, if its user may not run a command that the saver needs, or if a
+                newer version of this package created an index.
             UnindexedDocumentsError: if the server cannot index some documents.
-            ImportError: if there shall be a bar and rich is not installed.
         """
-        with progress_bar(progress, "Indexing checkpoints") as show:
-            self._run(self._plans.check_server())
-            while (share := self._run(self._plans.build_indexes())) < 1:
-                show(share)
-                sleep(0.02)
+        self._runner.run(setup.check_server(self._context))
+        while (share := self._runner.run(setup.build_indexes(self._context))) < 1:
+            if on_progress is not None:
+                on_progress(share)
+            sleep(0.02)
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """The checkpoint that a config names, with its pending writes. One round trip.
 
         Args:
-            config: ``configurable`` has ``thread_id``; ``checkpoint_ns`` ("" if absent, the
-                root graph); ``checkpoint_id`` (the newest if absent).
+            config: its ``configurable`` has ``thread_id``; ``checkpoint_ns`` (absent: "", the root
+                graph); ``checkpoint_id`` (absent: the newest).
 
         Returns:
-            None if there is none. Pending writes are in the order of ``writes_sort_key``.
+            None if there is no such checkpoint. Pending writes are in the order of LangGraph's
+            ``writes_sort_key``.
 
         Raises:
             ValueError, TypeError: for a config without a thread, or with ids of wrong types.
             MissingDocumentError, DamagedDocumentError: if a document was lost or altered.
         """
-        return self._run(self._plans.get_tuple(config))
+        return self._runner.run(get_tuple.get_tuple(self._context, config))
 
     def list(
         self,
@@ -249,26 +255,28 @@ class RedisSaver(AsyncInThreads):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
-        """Checkpoints, newest first, read in pages while they are iterated.
+        """Checkpoints, newest first. They are read in pages while the caller iterates.
 
         Args:
-            config: the thread; and the namespace, where ``checkpoint_ns`` is present ("" is
-                the root graph alone); and the ``checkpoint_id``. None for all threads.
-            filter: metadata keys and the JSON values they must have, or dicts of operators,
+            config: the thread; the namespace, if ``checkpoint_ns`` is present ("" is the root graph
+                alone); the ``checkpoint_id``, if present. None for all threads.
+            filter: metadata key -> the JSON value that it must have, or a dict of operators,
                 ``{"step": {"$gte": 3, "$lt": 9}}``: ``$eq``, ``$ne``, ``$in`` with a list, and
-                ``$gt``, ``$gte``, ``$lt``, ``$lte`` with a number or a text. A key that is not
-                there counts as None.
+                ``$gt``, ``$gte``, ``$lt``, ``$lte`` with a number or a string. An absent key counts
+                as None.
             before: only checkpoints whose id sorts before this config's ``checkpoint_id``.
-            limit: at most so many; 0 is none, None all.
+            limit: at most so many; 0 for none, None for all.
 
         Raises:
-            ValueError, TypeError: at once, for a filter or a config that does not do.
-            IndexMissingError: if a filter, or None for all threads, needs the index that
-                `setup` makes; MetadataFieldMissingError, if that lacks a field;
-                IndexIncompleteError, while the server fills it, after a restart say.
+            ValueError, TypeError: at once, for a filter or a config that cannot be used.
+            IndexMissingError: if a filter, or None for all threads, needs the index that `setup`
+                creates; MetadataFieldMissingError, if the index lacks a field;
+                IndexIncompleteError, while the server fills the index, after a restart for example.
             MissingDocumentError, DamagedDocumentError: as `get_tuple`.
         """
-        return self._iterate(self._plans.list_checkpoints(config, filter, before, limit))
+        return self._runner.iterate(
+            listing.list_checkpoints(self._context, config, filter, before, limit)
+        )
 
     def threads(
         self,
@@ -277,40 +285,47 @@ class RedisSaver(AsyncInThreads):
         status: str | None = None,
         limit: int | None = None,
     ) -> Iterator[ThreadSummary]:
-        """Threads at a glance, the one that changed last first: "this user's conversations", "what
-        waits for a person". A limit of up to 1,000 costs one round trip.
+        """Threads, the one that changed last first: "this user's conversations", "which threads
+        wait for a person". A limit of up to 1,000 costs one round trip.
 
         Args:
-            filter: as for `list`, on the metadata of each thread's latest checkpoint.
-            status: only those that are ``"interrupted"`` (wait for a person), ``"error"`` (a task
+            filter: as for `list`, on the metadata of each thread's newest checkpoint.
+            status: only threads that are ``"interrupted"`` (wait for a person), ``"error"`` (a task
                 failed) or ``"idle"``.
-            limit: at most so many; 0 is none, None all.
+            limit: at most so many; 0 for none, None for all.
 
         Returns:
             One `ThreadSummary` for each thread that has a checkpoint of its root graph. Without a
-            limit these are all that were there when the iteration began, and not deleted since.
+            limit these are all threads that existed when the iteration began, without those that
+            were deleted since.
 
         Raises:
-            ValueError, TypeError: at once, for a filter or a status that does not do.
+            ValueError, TypeError: at once, for a filter or a status that cannot be used.
             IndexMissingError, MetadataFieldMissingError, IndexIncompleteError: as `list`.
-            DamagedDocumentError: if a thread's document was altered.
+            DamagedDocumentError: if a thread document was altered.
         """
-        return self._iterate(self._plans.list_threads(filter, status, limit))
+        return self._runner.iterate(threads.list_threads(self._context, filter, status, limit))
 
     @property
     def checkpoints_index(self) -> SearchIndex:
         """redisvl's index over the checkpoints, on this saver's client, for queries of your own.
 
-        What they find has the fields of ``schemas/checkpoints.yaml`` and your metadata_fields.
+        The results have the fields of ``schemas/checkpoints.yaml`` and your metadata_fields.
 
         Raises:
             ValueError: for a client with ``protocol=3``, whose replies redisvl does not read.
         """
-        # Few need it, and it takes long to import.
-        from redisvl.index import SearchIndex
+        from redisvl.index import SearchIndex  # takes long to import, and few callers need it
 
-        schema = self._checkpoints_schema(self._client)
-        return SearchIndex(schema, redis_client=self._client)
+        client = self._runner.client
+        pool = getattr(client, "connection_pool", None)
+        if pool is not None and pool.connection_kwargs.get("protocol") in (3, "3"):
+            raise ValueError(
+                "redisvl does not read the replies of a client with protocol=3: give the saver a "
+                "client without it, or create a redisvl index on another client"
+            )
+        schema = indexes.schema(self.key_prefix, "checkpoints", self._metadata_fields)
+        return SearchIndex(schema, redis_client=client)
 
     def put(
         self,
@@ -323,8 +338,8 @@ class RedisSaver(AsyncInThreads):
 
         Args:
             config: the thread and namespace; its ``checkpoint_id`` is the parent's.
-            checkpoint: the state. All its channel values are stored that are not yet.
-            metadata: source, step, and whatever else `list` shall filter by.
+            checkpoint: the state. All channel values that the server lacks are stored.
+            metadata: source, step, and all other keys that `list` can filter by.
             new_versions: the versions of the channels that changed.
 
         Returns:
@@ -334,7 +349,7 @@ class RedisSaver(AsyncInThreads):
             ValueError, TypeError: for a config without a thread, or with ids of wrong types.
             Exception: the serializer's own for a value that it does not take, and Redis's.
         """
-        return self._run(self._plans.put(config, checkpoint, metadata, new_versions))
+        return self._runner.run(put.put(self._context, config, checkpoint, metadata, new_versions))
 
     def put_writes(
         self,
@@ -345,11 +360,11 @@ class RedisSaver(AsyncInThreads):
     ) -> None:
         """Store a task's writes beside a checkpoint, which may come later. One round trip.
 
-        An ordinary write that is there already stays as it is; one to a special channel
-        (error, interrupt, resume, scheduled) is replaced.
+        An ordinary write that exists already stays as it is; a write to a special channel (error,
+        interrupt, resume, scheduled) is replaced. This is LangGraph's contract.
 
         Args:
-            config: the checkpoint.
+            config: names the checkpoint.
             writes: pairs of channel and value.
             task_id: the task that wrote.
             task_path: its path, by which pending writes are sorted.
@@ -358,16 +373,16 @@ class RedisSaver(AsyncInThreads):
             ValueError, TypeError: for a config without thread or checkpoint.
             Exception: the serializer's own for a value that it does not take, and Redis's.
         """
-        self._run(self._plans.put_writes(config, writes, task_id, task_path))
+        self._runner.run(put_writes.put_writes(self._context, config, writes, task_id, task_path))
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete everything of a thread. One round trip for each 250 keys."""
-        self._run(self._plans.delete_thread(thread_id))
+        self._runner.run(delete_thread.delete_thread(self._context, thread_id))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints of runs, in all threads, with their pending writes.
 
-        A checkpoint from which a surviving one rebuilds a ``DeltaChannel`` is kept.
+        A checkpoint from which a remaining one rebuilds a ``DeltaChannel`` is kept.
 
         Args:
             run_ids: values of the metadata key ``run_id``.
@@ -375,19 +390,19 @@ class RedisSaver(AsyncInThreads):
         Raises:
             IndexMissingError: if `setup` was not called.
         """
-        self._run(self._plans.delete_for_runs(run_ids))
+        self._runner.run(delete_for_runs.delete_for_runs(self._context, run_ids))
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        """Copy everything of a thread to another; what the other has under the same ids is
-        replaced.
+        """Copy everything of a thread to another. Checkpoints of the other thread with the same ids
+        are replaced.
 
         Raises:
             ValueError: if they are the same thread.
         """
-        self._run(self._plans.copy_thread(source_thread_id, target_thread_id))
+        self._runner.run(copy_thread.copy_thread(self._context, source_thread_id, target_thread_id))
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        """Delete what threads no longer need.
+        """Delete the checkpoints that threads no longer need.
 
         Args:
             thread_ids: the threads.
@@ -397,125 +412,83 @@ class RedisSaver(AsyncInThreads):
         Raises:
             ValueError: for another strategy.
         """
-        self._run(self._plans.prune(thread_ids, strategy))
+        self._runner.run(prune.prune(self._context, thread_ids, strategy))
 
     def pin(self, thread_id: str) -> None:
-        """Let a thread live for ever, whatever its savers' ``ttl``, until `expire` or deletion.
+        """Let a thread never expire, whatever the ``ttl`` of savers, until `expire` or deletion.
         One round trip for each 2,000 keys.
 
         Raises:
             ThreadMissingError: if there is no such thread (any more).
         """
-        self._run(self._plans.pin(thread_id))
+        self._runner.run(expiry.pin(self._context, thread_id))
 
     def expire(self, thread_id: str, minutes: float) -> None:
-        """Let a thread vanish, whole, so many minutes from now. One round trip for each 2,000 keys.
+        """Let a thread expire, with all its keys, so many minutes from now. One round trip for each
+        2,000 keys.
 
-        Where a saver with a ``ttl`` uses it later, it lives at least that long again, but never
-        shorter for being used. It is no longer pinned.
+        If a saver with a ``ttl`` uses the thread later, it lives at least that long again, and
+        never shorter because it was used. A pinned thread is no longer pinned.
 
         Args:
             thread_id: the thread.
-            minutes: more than 0; parts of a minute are fine.
+            minutes: more than 0; fractions are allowed.
 
         Raises:
             ThreadMissingError: if there is no such thread (any more).
             ValueError, TypeError: for other minutes.
         """
-        self._run(self._plans.expire(thread_id, minutes))
+        self._runner.run(expiry.expire(self._context, thread_id, minutes))
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
-        """What ``DeltaChannel`` state is rebuilt from. One round trip for each page of ancestors.
+        """The writes from which ``DeltaChannel`` state is rebuilt. One round trip for each page of
+        ancestors.
 
         Args:
-            config: the checkpoint; the newest one without ``checkpoint_id``.
+            config: the checkpoint; without ``checkpoint_id`` the newest one.
             channels: the channels to look for.
 
         Returns:
             For each channel its ``writes`` in the ancestors, oldest first, back to the nearest
-            ancestor that has a value, which is the ``seed`` (absent if none has).
+            ancestor that has a value. That value is the ``seed``, absent if no ancestor has one.
 
         Raises:
-            MissingDocumentError: if the checkpoint is not there, pruned since it was read say: what
-                led to it is then not known any more.
+            MissingDocumentError: if the checkpoint does not exist, because it was pruned since it
+                was read, for example. Its ancestors are not known then.
         """
-        return self._run(self._plans.get_delta_channel_history(config, channels))
+        return self._runner.run(history.get_delta_channel_history(self._context, config, channels))
 
-    def _run(self, plan: Plan[T]) -> T:
-        self._begin()
-        try:
-            commands = next(plan)
-            while True:
-                try:
-                    replies = self._execute(commands)
-                except RedisError as error:
-                    commands = plan.throw(error)
-                else:
-                    commands = self._go_on(plan, replies)
-        except (StopIteration, Finished) as done:
-            result: T = done.value
-            return result
+    def get_next_version(self, current: str | int | None, channel: None) -> str:
+        """The version of a channel after `current`: text that sorts as it counts, with a random
+        second part, so that two forks of a thread never share one."""
+        return next_version(current)
 
-    def _iterate(self, listing: Listing[T]) -> Iterator[T]:
-        self._begin()
-        try:
-            step = next(listing)
-            while True:
-                if not isinstance(step, list):
-                    yield step
-                    step = next(listing)
-                    continue
-                try:
-                    replies = self._execute(step)
-                except RedisError as error:
-                    step = listing.throw(error)
-                else:
-                    step = self._go_on(listing, replies)
-        except (StopIteration, Finished):
-            return
+    @property
+    def _context(self) -> Context:
+        # Each call makes one, because a clone has another serializer, and users may set one.
+        return Context(
+            self.key_prefix,
+            self.serde,
+            self._cache,
+            self._metadata_fields,
+            self._runner.clustered,
+            False,  # on_loop
+            *self._lifetime,
+        )
 
-    def _execute(self, commands: Sequence[Command]) -> Replies:
-        if not self._clustered:
-            return self._send(commands)
-        commands = list(map(in_cluster, commands))
-        for _ in range(MOVING):
-            try:
-                return self._send(commands)
-            except (TryAgainError, ClusterError) as error:
-                if not is_moving(error):
-                    raise
-            sleep(0.05)
-        return self._send(commands)
-
-    def _send(self, commands: Sequence[Command]) -> Replies:
-        """One network round trip, and another where a script is new to the server."""
-        replies: Replies = []
-        if not commands:
-            return replies
-        # (redis-py's client-side cache refuses other commands by themselves, and stays out of
-        # pipelines.)
-        if len(commands) == 1 and (self._clustered or commands[0][0] == "EVALSHA"):
-            call: Any = self._redis.execute_command
-            try:
-                return [call(*commands[0])]
-            except NoScriptError:
-                return [call(*with_source(commands[0]))]
-        pipeline = self._redis.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
-        replies = pipeline.execute(raise_on_error=False)
-        # What was carried out is not done again: it may fail then, on a full server say.
-        unknown = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-        if unknown:
-            pipeline = self._redis.pipeline(transaction=False)
-            for at in unknown:
-                pipeline.execute_command(*with_source(commands[at]))
-            again = pipeline.execute(raise_on_error=False)
-            for at, reply in zip(unknown, again, strict=True):
-                replies[at] = reply
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise reply
-        return replies
+    # For callers of the other kind: see bridges.py.
+    asetup = awaited(setup)
+    aget_tuple = awaited(get_tuple)
+    alist = awaited_iteration(list)
+    athreads = awaited_iteration(threads)
+    aput = awaited(put)
+    aput_writes = awaited(put_writes)
+    adelete_thread = awaited(delete_thread)
+    adelete_for_runs = awaited(delete_for_runs)
+    acopy_thread = awaited(copy_thread)
+    aprune = awaited(prune)
+    apin = awaited(pin)
+    aexpire = awaited(expire)
+    aget_delta_channel_history = awaited(get_delta_channel_history)

@@ -230,17 +230,15 @@ def _in_cluster(command: Command) -> Command:
 def with_plain_replies(client: Redis) -> Redis:
     """The same client, on the same connections, that does not parse JSON: after ``client.json()``,
     which redisvl calls, redis-py would parse the replies that plans read."""
-    twin = copy(client)
+    twin: Any = copy(client)
     twin.auto_close_connection_pool = False
     twin.close = lambda: None  # else the client closes a single connection when it is collected
-    twin.response_callbacks = type(client.response_callbacks)(
-        {
-            name: callback
-            for name, callback in client.response_callbacks.items()
-            if not name.upper().startswith("JSON.")
-        }
-    )
-    return twin
+    twin.response_callbacks = copy(twin.response_callbacks)
+    for name in [*twin.response_callbacks]:
+        if name.upper().startswith("JSON."):
+            del twin.response_callbacks[name]
+    found: Redis = twin
+    return found
 
 
 # async only: begin

@@ -20,8 +20,8 @@ kernel's list of what the parent's event loop waits for, and the parent would wa
 class ClientPerLoop:
     """Gives each running event loop a client with connections of its own.
 
-    The first loop gets the given client itself. The client of a cluster cannot be copied: it works on
-    one loop at a time.
+    The first loop gets the given client itself. The client of a cluster cannot be copied: it works
+    on one loop at a time.
 
     Attributes:
         last: the loop that asked last.

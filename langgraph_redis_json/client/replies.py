@@ -7,6 +7,7 @@ This is the one place that knows how replies differ: RESP2 and RESP3, with and w
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+
 def text(reply: Any) -> str:
     """A string reply as text."""
     return reply.decode() if isinstance(reply, bytes) else str(reply)

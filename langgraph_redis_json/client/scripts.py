@@ -75,7 +75,7 @@ class CheckpointRow(NamedTuple):
 
 
 class LogRange(NamedTuple):
-    """Items of a log from `start` on, as JSON with the log's format; None if they cannot be read."""
+    """Items of a log from `start` on, as JSON with the log's format; None if they are not JSON."""
 
     log: str
     start: int
@@ -116,9 +116,12 @@ class AncestorsReply(NamedTuple):
 def _read_reply(reply: Any) -> ReadReply:
     rows, blobs, logs, *rest = reply
     return ReadReply(
-        [CheckpointRow(text(entry), *documents, bool(a), bool(b)) for entry, *documents, a, b in rows],
+        [
+            CheckpointRow(text(entry), document, writes, bool(is_named), bool(writes_are_named))
+            for entry, document, writes, is_named, writes_are_named in rows
+        ],
         {text(entry): document for entry, document in pairs(blobs)},
-        [LogRange(text(entry), *more) for entry, *more in logs],
+        [LogRange(text(entry), start, length, items) for entry, start, length, items in logs],
         rest[0] if rest else None,
     )
 

@@ -95,7 +95,7 @@ def _copy_checkpoints(
         How many bytes the checkpoints and writes had.
     """
     absent: Counter[str] = Counter()
-    # Each repetition follows a change that another process made; `absent` bounds those of the source.
+    # Each repetition follows a change by another process; `absent` bounds those of the source.
     while True:
         found, read = yield from _existing(source, [*page, *writes])
         references = {
@@ -126,9 +126,7 @@ def _copy_checkpoints(
             # The checkpoint comes last: a reader that sees it finds everything that it needs.
             own = {pending[entry]: found[pending[entry]] for entry in part if entry in pending}
             copies = _moved(source, own, target_id)
-            expected = {
-                copied[name]: needed[name] for entry in part for name in references[entry]
-            }
+            expected = {copied[name]: needed[name] for entry in part for name in references[entry]}
             copies += _moved(source, {entry: found[entry] for entry in part}, target_id, renamed)
             calls.append(
                 scripts.store(
@@ -140,8 +138,9 @@ def _copy_checkpoints(
                 )
             )
         replies = yield from send_all(calls)
-        for new_deadline in {reply.new_deadline for reply in replies} - {None}:
-            yield from expiry.use(target, new_deadline)
+        for new_deadline in {reply.new_deadline for reply in replies}:
+            if new_deadline is not None:
+                yield from expiry.use(target, new_deadline)
         lost = {entry for reply in replies for entry in reply.missing}
         if not lost:
             return read

@@ -2,9 +2,9 @@
 
 This takes many short calls, and others write meanwhile. A checkpoint that is stored meanwhile may
 refer to a blob that is about to be deleted. So a collection first marks all blobs and logs that
-seem unneeded (client/scripts/collect_garbage.lua): from then on a put that needs one sends it again.
-Then the collection reads all references once more, which finds those of checkpoints that were
-stored before the marks.
+seem unneeded (client/scripts/collect_garbage.lua): from then on a put that needs one sends it
+again. Then the collection reads all references once more, which finds those of checkpoints that
+were stored before the marks.
 """
 
 from collections.abc import Sequence

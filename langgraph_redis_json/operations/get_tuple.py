@@ -60,7 +60,7 @@ def _read_newest(
 ) -> Plan[tuple[ReadReply, Mapping[str, bytes]]]:
     """Read the newest checkpoint of a namespace.
 
-    The same trip reads the large blobs that it probably has, because the cached checkpoint has them.
+    The same trip reads the large blobs that it probably has, because the cached one has them.
     """
     namespace = keys.escape(checkpoint_ns)
     large = [

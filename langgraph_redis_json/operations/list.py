@@ -153,9 +153,7 @@ def _read(context: Context, sort_keys: Sequence[bytes]) -> Plan[list[Row]]:
     entries: dict[str, list[str]] = defaultdict(list)
     for identity in identities:
         entries[identity.thread_id].append(identity.entry)
-    threads = {
-        thread_id: keys.thread_keys(context.key_prefix, thread_id) for thread_id in entries
-    }
+    threads = {thread_id: keys.thread_keys(context.key_prefix, thread_id) for thread_id in entries}
     replies = yield from send_all(
         [
             scripts.read_checkpoints(threads[thread_id], of_thread)

@@ -43,9 +43,7 @@ def prune(context: Context, thread_ids: Sequence[Any], strategy: str) -> Plan[No
         yield from delete_checkpoints(thread, sorted([*checkpoints, *late]), kept)
 
 
-def keep_newest(
-    context: Context, thread: ThreadKeys, new: str, stored: StoreReply
-) -> Plan[None]:
+def keep_newest(context: Context, thread: ThreadKeys, new: str, stored: StoreReply) -> Plan[None]:
     """Delete all but the newest checkpoints of a namespace, where the script of a put has left
     some. This is not done at each put, so that its cost does not grow with keep_last.
 

@@ -110,9 +110,7 @@ def _values_to_send(
     ]
 
 
-def _send_separately(
-    thread: ThreadKeys, blobs: Mapping[str, bytes], ttl: int
-) -> Iterable[Command]:
+def _send_separately(thread: ThreadKeys, blobs: Mapping[str, bytes], ttl: int) -> Iterable[Command]:
     """The commands that store large blobs before the script that refers to them."""
     for entry, document in blobs.items():
         # The entry comes first: so the blob is deleted with the thread if nothing else follows.

@@ -121,9 +121,7 @@ def _by_age(
     while True:
         rows, cursor = search_page(reply)
         # Bytes take less memory than tuples, and there may be many threads.
-        found += [
-            row["__key"].encode() + int(row["updated_at"]).to_bytes(8, "big") for row in rows
-        ]
+        found += [row["__key"].encode() + int(row["updated_at"]).to_bytes(8, "big") for row in rows]
         if not cursor:
             break
         [reply] = yield [queries.next_page(index, cursor)]

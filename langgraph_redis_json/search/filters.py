@@ -169,7 +169,9 @@ def _range(key: str, operator: str, bound: float) -> FilterExpression:
     except OverflowError:
         number = inf if bound > 0 else -inf
     low, high = (number, inf) if operator in ("$gt", "$gte") else (-inf, number)
-    return FilterExpression(f"(@{key}:[{low!r} {high!r}] | {Tag('tokens') == keys.number_token(key)})")
+    return FilterExpression(
+        f"(@{key}:[{low!r} {high!r}] | {Tag('tokens') == keys.number_token(key)})"
+    )
 
 
 def _meets(value: Any, operator: str, operand: Any) -> bool:

@@ -154,9 +154,7 @@ def _filter(schema: IndexSchema) -> str:
 
 def _users_fields(live: IndexInfo) -> dict[str, FieldInfo]:
     """The metadata fields of an index that any saver has declared."""
-    return {
-        name: field for name, field in live.fields.items() if fields.is_users(name, field.path)
-    }
+    return {name: field for name, field in live.fields.items() if fields.is_users(name, field.path)}
 
 
 def _definitions(schema: IndexSchema) -> dict[str, FieldInfo]:

@@ -287,9 +287,7 @@ def _in_new_log(count: int, checkpoint_ns: str, channel: str) -> Layout:
     return Layout([Slice(log, 0, count)], log, 0, range(count))
 
 
-def _runs(
-    found: "array[int]", cached: StoredChannel, continued: bool
-) -> list[Slice | None]:
+def _runs(found: "array[int]", cached: StoredChannel, continued: bool) -> list[Slice | None]:
     """The list as slices of stored items, and None for each item that is not stored."""
     if continued:
         return [*cached.slices, *[None] * (len(found) - len(cached.item_hashes))]

@@ -132,9 +132,7 @@ def _delta_channels(
     return deltas, inherited
 
 
-def build_blob(
-    identity: CheckpointIdentity, channel: str, version: Any, value: Encoded
-) -> bytes:
+def build_blob(identity: CheckpointIdentity, channel: str, version: Any, value: Encoded) -> bytes:
     """The document of a blob."""
     head = {
         "format": FORMAT,
@@ -236,9 +234,7 @@ def _created_at(timestamp: str) -> dict[str, int]:
     return {"created_at": int(moment.timestamp() * 1000)}
 
 
-def _json_objects(
-    mappings: Sequence[Mapping[str, Any]], serde: SerializerProtocol
-) -> list[bytes]:
+def _json_objects(mappings: Sequence[Mapping[str, Any]], serde: SerializerProtocol) -> list[bytes]:
     """Mappings as JSON objects. A member that plain JSON does not hold exactly is
     ``{"$stored": stored value}``."""
     serde = json_codec.readable_serde(serde)
