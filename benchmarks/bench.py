@@ -1,10 +1,10 @@
-"""This saver's speed and size beside LangGraph's other ones, by the same work on real servers.
+"""Measures the speed and the stored size of this saver and of other LangGraph savers.
 
     make bench
 
-All savers take turns in each measurement, so that they meet the same noise: ratios hold where
-times do not. Prints tables, and writes them with plots into docs/performance.md. With --quick
-everything is smaller, and nothing is written.
+All savers do the same work on real servers, and take turns in each measurement. A busy machine
+slows all of them down alike, so ratios are more reliable than times. Prints tables, and writes them
+with plots into docs/performance.md. With --quick the work is smaller, and nothing is written.
 """
 
 from __future__ import annotations
@@ -12,24 +12,20 @@ from __future__ import annotations
 import argparse
 import gc
 import logging
-import os
-import platform
 import warnings
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 
 import bench_report
 from bench_work import QUICK, WORKLOADS, Bench, Sizes
+from docs_page import DOCS, measured_by, replace_block
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-DOCS = Path(__file__).parents[1] / "docs"
-BEGIN, END = "<!-- make bench: begin -->\n", "<!-- make bench: end -->\n"
+from stores import Store
 
 
 def run(bench: Bench, workloads: Sequence[str] = ()) -> None:
-    """Do the work, all or what is named, with a progress bar."""
+    """Run the named workloads, or all of them, with a progress bar."""
     chosen = [work for work in WORKLOADS if not workloads or work.__name__ in workloads]
     columns = (TextColumn("{task.description:24}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, transient=True) as progress:
@@ -44,25 +40,37 @@ def run(bench: Bench, workloads: Sequence[str] = ()) -> None:
 
 
 def write(bench: Bench, servers: Sequence[str], plots: Mapping[str, str], docs: Path) -> None:
-    """Put the tables between the markers of a page, with plots of these names and titles."""
-    parts = [
-        f"From `make bench` on {datetime.now(timezone.utc):%Y-%m-%d}, on a machine of "
-        f"{os.cpu_count()} cores, with Python {platform.python_version()}:\n",
-        "".join(f"- {line}\n" for line in servers),
-        bench_report.report(bench),
-        *(f"![{title}](images/{name}.png)\n" for name, title in plots.items()),
-    ]
+    """Write the figures into performance.md.
+
+    Args:
+        servers: the savers with their versions and stores.
+        plots: the titles of the plots by their names.
+        docs: the folder of the page.
+    """
     page = docs / "performance.md"
-    text = page.read_text(encoding="utf-8")
-    head, tail = text[: text.index(BEGIN)], text[text.index(END) :]
-    page.write_text(head + BEGIN + "\n" + "\n".join(parts) + "\n" + tail, encoding="utf-8")
+    images = [f"![{title}](images/{name}.png)\n" for name, title in plots.items()]
+    tables = [f"{measured_by('make bench')}\n", bench_report.tables(bench), *images]
+    replace_block(page, "make bench summary", bench_report.summary(bench, servers))
+    replace_block(page, "make bench tables", "\n".join(tables))
+    replace_block(page, "make bench targets", bench_report.report(bench))
+
+
+def _description(store: Store) -> str:
+    """The short name, the package, its version and its store."""
+    name, _ = bench_report.SAVERS[store.package]
+    package = store.package
+    if package != bench_report.MEMORY:
+        package = f"{package} {version(package)}"
+    return f"`{name}`: {package} on {store.server()}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="smaller, in two minutes")
-    parser.add_argument("--docs", type=Path, help="the folder of performance.md (default: docs/)")
-    parser.add_argument("work", nargs="*", help=f"of {[work.__name__ for work in WORKLOADS]}")
+    parser.add_argument("--quick", action="store_true", help="do less, in two minutes")
+    parser.add_argument("--docs", type=Path, help="write performance.md in this folder")
+    parser.add_argument(
+        "work", nargs="*", help=f"workloads: {', '.join(work.__name__ for work in WORKLOADS)}"
+    )
     options = parser.parse_args()
 
     import redis
@@ -74,13 +82,8 @@ def main() -> None:
         bench = Bench(QUICK if options.quick else Sizes(), stores, remotes, client.ping)
         gc.freeze()
         run(bench, options.work)
-        servers = [
-            f"{store.package} on {store.server()}"
-            if store.package == "InMemorySaver"
-            else f"{store.package} {version(store.package)} on {store.server()}"
-            for store in stores
-        ]
-    print(bench_report.report(bench))
+        servers = [_description(store) for store in stores]
+    print(bench_report.tables(bench), bench_report.report(bench), sep="\n")
     if docs := options.docs or (None if options.quick or options.work else DOCS):
         write(bench, servers, bench_report.draw(bench, docs / "images"), docs)
 

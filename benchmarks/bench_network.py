@@ -1,4 +1,4 @@
-"""A network that takes its time: a proxy before a server, in a process of its own."""
+"""A proxy in front of a server that delays replies and counts the bytes that clients send."""
 
 from __future__ import annotations
 
@@ -10,20 +10,17 @@ import time
 from contextlib import suppress
 from multiprocessing.sharedctypes import Synchronized
 from queue import SimpleQueue
-from types import TracebackType
 
 
 class Proxy:
-    """Passes on what clients and a server say.
+    """Forwards bytes between clients and a server, in a process of its own.
 
     Attributes:
-        port: where it listens.
-        delay: seconds by which what the server says is held back.
-        sent: bytes that clients have sent.
+        port: the TCP port for clients.
     """
 
     def __init__(self, server: tuple[str, int]):
-        # A thread of this process would compete with what is measured for Python's lock.
+        # A thread in this process would compete with the measured code for Python's lock.
         context = multiprocessing.get_context("spawn")
         self._delay = context.Value("d", 0.0)
         self._sent = context.Value("q", 0)
@@ -38,17 +35,13 @@ class Proxy:
     def __enter__(self) -> Proxy:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._process.terminate()
         self._process.join()
 
     @property
     def delay(self) -> float:
+        """The seconds by which each reply of the server is delayed."""
         return self._delay.value
 
     @delay.setter
@@ -57,6 +50,7 @@ class Proxy:
 
     @property
     def sent(self) -> int:
+        """The bytes that clients have sent."""
         return self._sent.value
 
 
@@ -66,29 +60,29 @@ def _serve(
     delay: Synchronized[float],
     sent: Synchronized[int],
 ) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
     while True:
         client, _ = listener.accept()
         upstream = socket.create_connection(server)
-        late: SimpleQueue[tuple[float, bytes]] = SimpleQueue()
+        replies: SimpleQueue[tuple[float, bytes]] = SimpleQueue()
         for end in (client, upstream):
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for target, arguments in (
             (_send, (client, upstream, sent)),
-            (_receive, (upstream, late, delay)),
-            (_deliver, (late, client)),
+            (_receive, (upstream, replies, delay)),
+            (_deliver, (replies, client)),
         ):
             threading.Thread(target=target, args=arguments, daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def _exit_with_parent() -> None:
     if parent := multiprocessing.parent_process():
         parent.join()
     os._exit(0)
 
 
 def _send(client: socket.socket, server: socket.socket, sent: Synchronized[int]) -> None:
-    with suppress(OSError):  # one side is gone
+    with suppress(OSError):  # one side has closed the connection
         while data := client.recv(1 << 20):
             with sent.get_lock():
                 sent.value += len(data)
@@ -98,7 +92,7 @@ def _send(client: socket.socket, server: socket.socket, sent: Synchronized[int])
 
 
 def _receive(
-    server: socket.socket, late: SimpleQueue[tuple[float, bytes]], delay: Synchronized[float]
+    server: socket.socket, replies: SimpleQueue[tuple[float, bytes]], delay: Synchronized[float]
 ) -> None:
     data = b"-"
     while data:
@@ -106,14 +100,14 @@ def _receive(
             data = server.recv(1 << 20)
         except OSError:
             data = b""
-        late.put((time.monotonic() + delay.value, data))
+        replies.put((time.monotonic() + delay.value, data))
 
 
-def _deliver(late: SimpleQueue[tuple[float, bytes]], client: socket.socket) -> None:
-    with suppress(OSError):  # the client is gone
+def _deliver(replies: SimpleQueue[tuple[float, bytes]], client: socket.socket) -> None:
+    with suppress(OSError):  # the client has closed the connection
         while True:
-            due, data = late.get()
-            time.sleep(max(0.0, due - time.monotonic()))
+            send_at, data = replies.get()
+            time.sleep(max(0.0, send_at - time.monotonic()))
             if not data:
                 break
             client.sendall(data)

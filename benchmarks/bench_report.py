@@ -1,13 +1,15 @@
-"""What came of `bench.py`, as tables and plots."""
+"""Turns the figures of `bench.py` into Markdown and plots."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any, NamedTuple
 
 from bench_work import PING, SENT, Bench, Key
+from docs_page import table
 
 OURS, PEER, POSTGRES = (
     "langgraph-redis-json",
@@ -24,74 +26,240 @@ SAVERS = {
     PEER: ("redis", "#2e8b57"),
     OURS: ("this", "#d62728"),
 }
-"""How savers are called here, and their colours."""
+"""The short name and the colour of each package in tables and plots."""
+
+AGENT = "agent of {:,} supersteps"
+SHORT_THREADS = "{:,} short threads of 4 supersteps"
+SHORT_PUT, SHORT_GET = "put, short thread", "get_tuple, short thread"
+LONG_PUT, LONG_GET = "put, {:,} messages", "get_tuple, {:,} messages"
+REMOTE_SUPERSTEP = "superstep (put_writes + put), {:,} ms delay"
+REMOTE_GET = "get_tuple, {:,} ms delay"
+GRAPH = "graph.invoke, {:,} tool calls"
+SEARCH = "search across threads, {:,} checkpoints"
+NOT_MEASURED = "-"
+
+Row = tuple[str, int]
+"""A label and the size in it."""
 
 
-def report(bench: Bench) -> str:
-    """All the tables, as Markdown."""
+# ---- summary
+
+
+def summary(bench: Bench, servers: Sequence[str]) -> str:
+    """The opening of the page: speed, memory, and the other savers.
+
+    Args:
+        servers: the savers with their versions and stores.
+    """
+    sizes = bench.sizes
+    speed = [
+        *((SHORT_PUT, 0), (SHORT_GET, 0)),
+        *((LONG_PUT, sizes.length), (LONG_GET, sizes.length)),
+        *((REMOTE_SUPERSTEP, 1), (REMOTE_GET, 1)),
+        *((SEARCH, 4 * sizes.threads), (GRAPH, sizes.turns)),
+    ]
+    memory = [
+        *((AGENT, sizes.agent // 2), (AGENT, sizes.agent)),
+        (SHORT_THREADS, sizes.threads // 2),
+    ]
+    medians = {key: median(found) for key, found in bench.times.items()}
     parts = [
-        "### Targets\n",
-        _targets_table(bench),
+        "## Is it fast?\n",
+        _sentences(_speed_sentences(bench)),
+        "Median times in milliseconds. `this` is langgraph-redis-json; the other columns are named "
+        "below. The shortest time outside `memory` is bold.\n",
+        _summary_table(speed, medians, _ms),
+        "## What does it cost in memory?\n",
+        _sentences(_memory_sentences(bench)),
+        "Stored bytes, indexes included. The smallest size is bold.\n",
+        _summary_table(memory, bench.bytes, _size),
+        "## Which other savers is it compared with?\n",
+        "".join(f"- {line}\n" for line in servers),
+    ]
+    return "\n".join(parts)
+
+
+def _sentences(sentences: Sequence[Callable[[], str]]) -> str:
+    """A paragraph of the sentences whose figures were measured."""
+    found = []
+    for sentence in sentences:
+        with suppress(KeyError):
+            found.append(sentence())
+    return " ".join(found) + "\n" if found else ""
+
+
+def _speed_sentences(bench: Bench) -> list[Callable[[], str]]:
+    length, turns = bench.sizes.length, bench.sizes.turns
+
+    def time(label: str, size: int = 0, saver: str = OURS) -> float:
+        return median(bench.times[Key(label, size, saver)])
+
+    def short() -> str:
+        text = f"`put` takes {_ms(time(SHORT_PUT))} ms and `get_tuple` {_ms(time(SHORT_GET))} ms"
+        faster = _better(lambda saver: time(SHORT_PUT, 0, saver))
+        return f"In a short thread, {text}. Savers with a faster `put` there: {faster}."
+
+    def long() -> str:
+        ours, peer = (
+            f"{_ms(time(LONG_PUT, length, saver))} ms and {_ms(time(LONG_GET, length, saver))} ms"
+            for saver in (OURS, PEER)
+        )
+        return f"In a thread of {length} messages they take {ours}; with {PEER}, {peer}."
+
+    def remote() -> str:
+        taken = _ms(time(REMOTE_GET, 1))
+        return (
+            "Each call is one network round trip: with a network delay of 1 ms, `get_tuple` takes "
+            f"{taken} ms."
+        )
+
+    def graph() -> str:
+        ours, memory = (_ms(time(GRAPH, turns, saver)) for saver in (OURS, MEMORY))
+        return (
+            f"A graph that calls a tool {turns} times runs for {ours} ms, and for {memory} ms with "
+            f"{MEMORY}."
+        )
+
+    return [short, long, remote, graph]
+
+
+def _memory_sentences(bench: Bench) -> list[Callable[[], str]]:
+    steps, threads = bench.sizes.agent, bench.sizes.threads // 2
+
+    def size(label: str, number: int, saver: str = OURS) -> int:
+        return bench.bytes[Key(label, number, saver)]
+
+    def agent() -> str:
+        ours = size(AGENT, steps)
+        peer, postgres = (size(AGENT, steps, saver) / ours for saver in (PEER, POSTGRES))
+        return (
+            f"An {AGENT.format(steps)}, each with one message of about 600 characters, takes "
+            f"{_size(ours)} in Redis. {PEER} takes {peer:.3g} times as much, and {POSTGRES} "
+            f"{postgres:.3g} times as much on disk."
+        )
+
+    def growth() -> str:
+        ratio = size(AGENT, steps) / size(AGENT, steps // 2)
+        return (
+            f"Twice as many supersteps take {ratio:.3g} times the memory, because each message is "
+            "stored once."
+        )
+
+    def short() -> str:
+        each = _size(size(SHORT_THREADS, threads) / threads)
+        smaller = _better(lambda saver: size(SHORT_THREADS, threads, saver))
+        return (
+            f"A short thread of 4 supersteps takes {each}. Savers that need less for it: {smaller}."
+        )
+
+    return [agent, growth, short]
+
+
+def _better(figure: Callable[[str], float]) -> str:
+    """The savers with a smaller figure than this one, `InMemorySaver` excepted."""
+    names = [
+        f"`{name}`"
+        for saver, (name, _) in SAVERS.items()
+        if saver not in (MEMORY, OURS) and figure(saver) < figure(OURS)
+    ]
+    return ", ".join(names) or "none"
+
+
+def _summary_table(
+    rows: Sequence[Row], figures: Mapping[Key, float], text: Callable[[float], str]
+) -> str:
+    """A table of some rows, with the best figure of each row in bold."""
+    best = {
+        row: min(
+            (
+                value
+                for key, value in figures.items()
+                if (key.label, key.size) == row and key.saver in SAVERS and key.saver != MEMORY
+            ),
+            default=None,
+        )
+        for row in rows
+    }
+
+    def cell(key: Key) -> str:
+        value = figures.get(key)
+        if value is None:
+            return NOT_MEASURED
+        is_best = value == best[key.label, key.size] and key.saver != MEMORY
+        return f"**{text(value)}**" if is_best else text(value)
+
+    measured = [row for row in rows if best[row] is not None]
+    return _savers_table(measured, [key for key in figures if key[:2] in measured], cell)
+
+
+# ---- all figures
+
+
+def tables(bench: Bench) -> str:
+    """The tables of all times and sizes."""
+    parts = [
         "### Times\n",
         f"Milliseconds, median / 95th percentile. {_ping(bench)}\n",
         _times_table(bench),
         "### Bytes\n",
-        "Stored ones are what Redis's `used_memory`, PostgreSQL's `pg_total_relation_size` or the "
-        "database file grew by, with indexes.\n",
+        "Stored bytes include indexes. They are the growth of Redis's `used_memory`, of "
+        "PostgreSQL's `pg_total_relation_size` or of the SQLite file.\n",
         _bytes_table(bench),
     ]
     if bench.cut:
         reasons = "; ".join(
             f"{saver} in {work} ({why})" for (work, saver), why in bench.cut.items()
         )
-        parts.append(f"Not measured to the end: {reasons}.\n")
+        parts.append(f"Stopped before the end: {reasons}.\n")
     return "\n".join(parts)
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
-    head, *body = rows
-    lines = [head, ["---"] * len(head), *body]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _rows(keys: Sequence[Key], cell: Callable[[Key], str]) -> list[list[str]]:
-    """A row for each label and size, a column for each saver."""
+def _savers_table(rows: Sequence[Row], keys: Sequence[Key], cell: Callable[[Key], str]) -> str:
+    """A table with a column for each saver that has one of the keys."""
     savers = [saver for saver in SAVERS if any(key.saver == saver for key in keys)]
-    rows = [["", *(SAVERS[saver][0] for saver in savers)]]
-    for label, size in dict.fromkeys((key.label, key.size) for key in keys):
-        cells = [cell(Key(label, size, saver)) for saver in savers]
-        rows.append([label.format(size), *cells])
-    return rows
+    return table(
+        ["", *(SAVERS[saver][0] for saver in savers)],
+        [
+            [label.format(size), *(cell(Key(label, size, saver)) for saver in savers)]
+            for label, size in rows
+        ],
+    )
+
+
+def _all_rows(keys: Sequence[Key], cell: Callable[[Key], str]) -> str:
+    rows = [*dict.fromkeys((key.label, key.size) for key in keys)]
+    return _savers_table(rows, keys, cell)
 
 
 def _times_table(bench: Bench) -> str:
     def cell(key: Key) -> str:
         times = bench.times.get(key)
-        return f"{_ms(median(times))} / {_ms(percentile(times))}" if times else "-"
+        return f"{_ms(median(times))} / {_ms(_percentile(times))}" if times else NOT_MEASURED
 
-    return table(_rows([key for key in bench.times if key.saver in SAVERS], cell))
+    return _all_rows([key for key in bench.times if key.saver in SAVERS], cell)
 
 
 def _bytes_table(bench: Bench) -> str:
     def cell(key: Key) -> str:
-        return _kb(bench.bytes[key]) if key in bench.bytes else "-"
+        return _size(bench.bytes[key]) if key in bench.bytes else NOT_MEASURED
 
-    return table(_rows([key for key in bench.bytes if key.saver in SAVERS], cell))
+    return _all_rows([key for key in bench.bytes if key.saver in SAVERS], cell)
 
 
 def _ping(bench: Bench) -> str:
     times = bench.times.get(PING, [0.0])
-    middle, high = median(times), percentile(times)
-    said = f"A PING took {_ms(middle)} / {_ms(high)}."
+    middle, high = median(times), _percentile(times)
+    text = f"A PING through redis-py took {_ms(middle)} / {_ms(high)}."
     if high > 5 * middle:
-        said += (
-            " The machine had other work too: what waits for a server is slower beside "
-            f"{MEMORY} than it would be alone."
+        text += (
+            " Other processes used the machine during the run. They slow down savers that wait "
+            f"for a server more than {MEMORY}."
         )
-    return said
+    return text
 
 
-def percentile(times: Sequence[float]) -> float:
+def _percentile(times: Sequence[float]) -> float:
+    """The 95th percentile."""
     return quantiles(times, n=20, method="inclusive")[-1] if len(times) > 1 else times[0]
 
 
@@ -100,7 +268,7 @@ def _ms(seconds: float) -> str:
     return f"{found:.2f}" if found < 10 else f"{found:,.0f}" if found >= 100 else f"{found:.1f}"
 
 
-def _kb(count: float) -> str:
+def _size(count: float) -> str:
     return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.1f} KB"
 
 
@@ -108,12 +276,23 @@ def _kb(count: float) -> str:
 
 
 class Target(NamedTuple):
-    """Something to reach: at most so many of a unit, which is ms or what it is measured by."""
+    """The limit of a figure. Its unit is ms, or the name of what the figure is divided by."""
 
     work: str
     limit: float
     unit: str
     measured: Callable[[], float]
+
+
+def report(bench: Bench) -> str:
+    """The targets, and whether the figures meet them."""
+    parts = [
+        "### Targets\n",
+        "The project compares each run with these limits, to notice when it becomes slower or "
+        'larger. A "no" is work to do, not an error.\n',
+        _targets_table(bench),
+    ]
+    return "\n".join(parts)
 
 
 def _targets(bench: Bench) -> Iterator[Target]:
@@ -132,7 +311,7 @@ def _targets(bench: Bench) -> Iterator[Target]:
         return Target(
             label.format(size),
             limit,
-            f"{MEMORY}",
+            MEMORY,
             lambda: time(label, size) / time(label, size, MEMORY),
         )
 
@@ -140,7 +319,7 @@ def _targets(bench: Bench) -> Iterator[Target]:
         return Target(
             f"stored, {label.format(size)}",
             limit,
-            f"{SAVERS[saver][0]}",
+            SAVERS[saver][0],
             lambda: bench.bytes[Key(label, size, OURS)] / bench.bytes[Key(label, size, saver)],
         )
 
@@ -149,34 +328,32 @@ def _targets(bench: Bench) -> Iterator[Target]:
             label.format(sizes.large), limit, "ms", lambda: 1_000 * time(label, sizes.large)
         )
 
-    short = "get_tuple, short thread"
     length = sizes.lengths[-1]
     steps = sizes.agent
-    agent = "an agent of {:,} supersteps"
-    yield by_ping("put, short thread", 3.5)
-    yield by_memory("put, {:,} messages", sizes.length, 1.5)
+    yield by_ping(SHORT_PUT, 3.5)
+    yield by_memory(LONG_PUT, sizes.length, 1.5)
     yield by_ping("put_writes, one small write", 2.5)
     yield Target(
-        f"{short}, beyond {MEMORY}",
+        f"{SHORT_GET}, minus {MEMORY}",
         3,
         "PING",
-        lambda: (time(short) - time(short, 0, MEMORY)) / ping(),
+        lambda: (time(SHORT_GET) - time(SHORT_GET, 0, MEMORY)) / ping(),
     )
-    yield by_memory("get_tuple, {:,} messages", sizes.length, 1.4)
+    yield by_memory(LONG_GET, sizes.length, 1.4)
     yield by_memory("list(limit=10), {:,} messages", sizes.length, 1.4)
     yield by_memory("list(filter=…, limit=10), {:,} messages", sizes.length, 1.4)
-    yield by_memory("get_tuple with {:,} tasks' writes", sizes.tasks // 2, 4)
-    yield large("put, {:,} characters and as many bytes", 15)
-    yield large("get_tuple, {:,} characters and as many bytes", 10)
-    yield by_bytes(agent, steps, PEER, 1 / 20)
-    yield by_bytes(agent, steps, POSTGRES, 1 / 8)
+    yield by_memory("get_tuple, writes of {:,} tasks", sizes.tasks // 2, 4)
+    yield large("put, text and bytes of {:,} bytes each", 15)
+    yield large("get_tuple, text and bytes of {:,} bytes each", 10)
+    yield by_bytes(AGENT, steps, PEER, 1 / 20)
+    yield by_bytes(AGENT, steps, POSTGRES, 1 / 8)
     yield Target(
-        f"stored, an agent of {steps:,} supersteps",
+        f"stored, {AGENT.format(steps)}",
         2.2,
-        f"one of {steps // 2:,}",
-        lambda: bench.bytes[Key(agent, steps, OURS)] / bench.bytes[Key(agent, steps // 2, OURS)],
+        AGENT.format(steps // 2),
+        lambda: bench.bytes[Key(AGENT, steps, OURS)] / bench.bytes[Key(AGENT, steps // 2, OURS)],
     )
-    yield by_bytes("{:,} short threads of 4 supersteps", sizes.threads // 2, PEER, 1 / 2)
+    yield by_bytes(SHORT_THREADS, sizes.threads // 2, PEER, 1 / 2)
     yield Target(
         SENT.format(length),
         4,
@@ -188,22 +365,17 @@ def _targets(bench: Bench) -> Iterator[Target]:
 
 
 def _targets_table(bench: Bench) -> str:
-    rows = [["work", "target", "measured", "met?"]]
+    rows = []
     for target in _targets(bench):
+        limit = f"≤ {_amount(target.limit, target)}"
         try:
             found = target.measured()
         except KeyError:
-            rows.append([target.work, "≤ " + _amount(target.limit, target), "not measured", "-"])
+            rows.append([target.work, limit, "not measured", NOT_MEASURED])
             continue
-        rows.append(
-            [
-                target.work,
-                f"≤ {_amount(target.limit, target)}",
-                _amount(found, target),
-                "yes" if found <= target.limit else "**no**",
-            ]
-        )
-    return table(rows)
+        met = "yes" if found <= target.limit else "**no**"
+        rows.append([target.work, limit, _amount(found, target), met])
+    return table(["work", "target", "measured", "met?"], rows)
 
 
 def _amount(number: float, target: Target) -> str:
@@ -218,7 +390,7 @@ def _amount(number: float, target: Target) -> str:
 
 
 class Panel(NamedTuple):
-    """One set of axes: lines over the sizes of labels, of times in ms or of bytes in MB."""
+    """One diagram of a plot: a line for each saver over the sizes of a label, in ms or in MB."""
 
     title: str
     label: str
@@ -227,36 +399,37 @@ class Panel(NamedTuple):
     is_log: bool = False
 
 
-PLOTS = {
+PLOTS: Mapping[str, tuple[str, Panel] | tuple[str, Panel, Panel]] = {
     "conversation": (
         "put and get_tuple against conversation length",
-        Panel("put", "put, {:,} messages", "messages in the conversation", is_log=True),
-        Panel("get_tuple", "get_tuple, {:,} messages", "messages in the conversation", is_log=True),
+        Panel("put", LONG_PUT, "messages in the conversation", is_log=True),
+        Panel("get_tuple", LONG_GET, "messages in the conversation", is_log=True),
     ),
     "stored": (
         "Stored bytes against conversation length",
-        Panel("an agent", "an agent of {:,} supersteps", "supersteps", True),
-        Panel("short threads", "{:,} short threads of 4 supersteps", "threads", True),
+        Panel("an agent", AGENT, "supersteps", True),
+        Panel("short threads", SHORT_THREADS, "threads", True),
     ),
     "search": (
         "Cross-thread search against stored checkpoints",
         Panel(
             "list(None, filter=…, limit=10)",
-            "search of all threads, {:,} checkpoints",
+            SEARCH,
             "stored checkpoints",
             is_log=True,
         ),
     ),
     "network": (
         "Latency against network delay",
-        Panel("put_writes and put", "a superstep (put_writes, put), {:,} ms away", "delay, ms"),
-        Panel("get_tuple", "get_tuple, {:,} ms away", "delay, ms"),
+        Panel("put_writes and put", REMOTE_SUPERSTEP, "delay, ms"),
+        Panel("get_tuple", REMOTE_GET, "delay, ms"),
     ),
 }
+"""The title and the panels of each plot, by the name of its file."""
 
 
 def draw(bench: Bench, folder: Path) -> dict[str, str]:
-    """Write the plots of what was measured, as PNG; gives their names and titles."""
+    """Draw the plots into a folder, as PNG files. Returns their names and titles."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -282,18 +455,22 @@ def draw(bench: Bench, folder: Path) -> dict[str, str]:
 def _draw(axis: Any, panel: Panel, bench: Bench) -> None:
     from matplotlib.ticker import LogLocator, NullLocator
 
-    found = bench.bytes if panel.is_bytes else bench.times
-    sizes = {key.size for key in found if key.label == panel.label}
+    figures: dict[Key, float] = (
+        {key: count / 1e6 for key, count in bench.bytes.items()}
+        if panel.is_bytes
+        else {key: 1_000 * median(times) for key, times in bench.times.items()}
+    )
+    sizes = {key.size for key in figures if key.label == panel.label}
     for saver, (name, colour) in reversed(SAVERS.items()):
         points = sorted(
-            (key.size, found[key])
-            for key in found
+            (key.size, figure)
+            for key, figure in figures.items()
             if key.label == panel.label and key.saver == saver
         )
         if points:
             axis.plot(
                 [size for size, _ in points],
-                [y / 1e6 if panel.is_bytes else 1_000 * median(y) for _, y in points],
+                [figure for _, figure in points],
                 marker="o", markersize=4, color=colour, label=name,
                 linewidth=2.5 if saver == OURS else 1.5,
             )  # fmt: skip

@@ -1,31 +1,30 @@
-"""The savers that `bench.py` measures: a store of each, and the same behind a slow network."""
+"""The savers that `bench.py` measures, each with a store, directly and through a proxy."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from typing import Any, NamedTuple
 
 import langgraph.checkpoint.redis as peer
 import langgraph_checkpoint_plainredis as plain
 from bench_network import Proxy
-from bench_work import Remote, Saver, Store
-from compare_savers import PostgresStore, RedisStore, postgres_server, sqlite_store
+from bench_work import Remote
+from compare_savers import (
+    PostgresStore,
+    RedisStore,
+    postgres_address,
+    postgres_server,
+    sqlite_store,
+)
 from langgraph.checkpoint.memory import InMemorySaver
-from psycopg.conninfo import conninfo_to_dict
+from stores import Saver, Store
 
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
 from langgraph_redis_json.embedded import EmbeddedRedis
 
 
-class Direct(NamedTuple):
-    """No network in between: the server's own port."""
-
-    port: int
-
-
 class MemoryStore:
-    """This process's memory."""
+    """LangGraph's InMemorySaver."""
 
     package = "InMemorySaver"
 
@@ -45,7 +44,7 @@ class MemoryStore:
 
 
 class PlainRedisStore(RedisStore):
-    """A saver that is made and closed in another way."""
+    """langgraph-checkpoint-plainredis, whose savers are opened and closed in their own way."""
 
     @contextmanager
     def saver(self) -> Iterator[Saver]:
@@ -64,32 +63,41 @@ class PlainRedisStore(RedisStore):
 
 @contextmanager
 def all_stores() -> Iterator[tuple[list[Store], list[Remote], str]]:
-    """Stores, those with a server behind a proxy too, and the URL of a Redis to PING."""
+    """The stores, those that have a server again behind proxies, and the URL of one Redis."""
     with ExitStack() as stack:
         stores: list[Store] = [MemoryStore(), stack.enter_context(sqlite_store())]
         remotes: list[Remote] = []
 
-        def add(host: str, port: int, make: Callable[[Any], Store]) -> None:
+        def add(host: str, port: int, open_store: Callable[[int], Store]) -> None:
             proxy = stack.enter_context(Proxy((host, port)))
-            stores.append(make(Direct(port)))
-            remotes.append(Remote(make(proxy), proxy))
+            stores.append(open_store(port))
+            remotes.append(Remote(open_store(proxy.port), proxy))
 
         if url := stack.enter_context(postgres_server()):
-            parts = conninfo_to_dict(url)
-            host, port = str(parts.get("host") or "127.0.0.1"), int(parts.get("port") or 5432)
-            add(host, port, lambda network: PostgresStore(url, network))
-            stack.callback(PostgresStore(url, Direct(port)).close)
-        for package, kind, savers in (
-            ("langgraph-checkpoint-plainredis", PlainRedisStore, (None, None)),
-            ("langgraph-checkpoint-redis", RedisStore, (peer.RedisSaver, peer.AsyncRedisSaver)),
-            ("langgraph-redis-json", RedisStore, (RedisSaver, AsyncRedisSaver)),
+            address = postgres_address(url)
+            if isinstance(address, str):
+                raise ValueError(
+                    "POSTGRES_URL names a Unix socket; give it a host and a port, because the "
+                    "benchmark reaches the server through a TCP proxy"
+                )
+            host, port = address
+            add(host, port, lambda port: PostgresStore(url, port))
+            stack.callback(PostgresStore(url, port).close)
+        for package, kind, sync, asynchronous in (
+            ("langgraph-checkpoint-plainredis", PlainRedisStore, None, None),
+            ("langgraph-checkpoint-redis", RedisStore, peer.RedisSaver, peer.AsyncRedisSaver),
+            ("langgraph-redis-json", RedisStore, RedisSaver, AsyncRedisSaver),
         ):
             server = stack.enter_context(EmbeddedRedis())
-            add(
-                "127.0.0.1",
-                int(server.url.rpartition(":")[2]),
-                lambda network, server=server, package=package, kind=kind, savers=savers: kind(
-                    server.url, network, package, *savers
-                ),
-            )
+
+            def open_store(
+                port: int,
+                url: str = server.url,
+                package: str = package,
+                kind: type[RedisStore] = kind,
+                classes: tuple[object, object] = (sync, asynchronous),
+            ) -> Store:
+                return kind(url, port, package, *classes)
+
+            add("127.0.0.1", int(server.url.rpartition(":")[2]), open_store)
         yield stores, remotes, server.url

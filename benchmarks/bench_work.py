@@ -1,48 +1,54 @@
-"""The work that `bench.py` measures. One function is one workload, run by all savers in turns.
+"""The workloads that `bench.py` measures. Each function is one workload for all savers.
 
-A label is a row of the table and, over the sizes that stand for its ``{}``, a line of a plot.
+The label of a figure is the name of its table row. ``{}`` in a label stands for a size, and a plot
+draws one label over its sizes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import (
-    AbstractAsyncContextManager,
-    AbstractContextManager,
-    AsyncExitStack,
-    ExitStack,
-    contextmanager,
-)
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import accumulate
 from random import Random
 from time import perf_counter, sleep
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from uuid import uuid4
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
-from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.serde.types import TASKS
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Send
+from stores import Saver, Store
 
 if TYPE_CHECKING:
     from bench_network import Proxy
 
 T = TypeVar("T")
-Saver = BaseCheckpointSaver[Any]
+_SERIALIZER = JsonPlusSerializer()
+SENT = "sent for a superstep at {:,} messages"
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of everything.
+    """How large each workload is.
 
     Attributes:
-        budget: seconds that a saver may spend on a workload before it is cut off.
+        agent: supersteps of the agent.
+        lengths: messages of the conversations.
+        threads: number of short threads.
+        tasks: tasks of the largest superstep.
+        large: bytes of each large value.
+        concurrent: threads that run at the same time.
+        turns: tool calls of the graph.
+        delays: network delays, in milliseconds.
+        rounds: how often a workload is repeated.
+        budget: seconds that a saver may spend on a workload; after them it is stopped.
     """
 
     agent: int = 400
@@ -58,7 +64,7 @@ class Sizes:
 
     @property
     def length(self) -> int:
-        """The conversation of the targets, in messages."""
+        """Messages of the conversation that the summary shows."""
         return self.lengths[-2]
 
 
@@ -67,51 +73,42 @@ QUICK = Sizes(
 )
 
 
-class Store(Protocol):
-    """A saver's store: see `compare_savers`."""
-
-    package: str
-
-    def saver(self) -> AbstractContextManager[Saver]: ...
-    def async_saver(self) -> AbstractAsyncContextManager[Saver]: ...
-    def stored_bytes(self) -> int | None: ...
-    def server(self) -> str: ...
-
-
 class Remote(NamedTuple):
-    """A store on a server, reached through a proxy."""
+    """A store that is reached through a proxy."""
 
     store: Store
     proxy: Proxy
 
 
-class Lane:
-    """One of the savers that take turns."""
+class Entrant:
+    """A saver that takes part in a measurement, with its store."""
 
     def __init__(self, store: Store, saver: Any):
         self.name = store.package
         self.saver = saver
         self._store = store
-        self._empty = _settled(store)
+        self._empty = _size_when_empty(store)
 
-    def grown(self) -> int | None:
-        """The bytes that the work has stored; None for a store in this process's memory."""
+    def added_bytes(self) -> int | None:
+        """The bytes that the workload has stored; None for a store in this process's memory."""
         now = self._store.stored_bytes()
         return None if now is None or self._empty is None else now - self._empty
 
 
-def _settled(store: Store) -> int | None:
-    """The bytes of an emptied store, once it has given back what was there."""
-    found = store.stored_bytes()
-    while found is not None:
+def _size_when_empty(store: Store) -> int | None:
+    """The size of an emptied store. Waits until the server has freed the old data."""
+    size = store.stored_bytes()
+    while size is not None:
         sleep(0.05)
-        before, found = found, store.stored_bytes()
-        if found is None or found >= before:
+        before, size = size, store.stored_bytes()
+        if size is None or size >= before:
             break
-    return found
+    return size
 
 
 class Key(NamedTuple):
+    """Names a figure: the label, the size in it (0 if it has none), and the saver."""
+
     label: str
     size: int
     saver: str
@@ -122,14 +119,15 @@ PING = Key("PING", 0, "redis-py")
 
 @dataclass
 class Bench:
-    """What the savers do their work with, and what came of it.
+    """Runs workloads, and collects their figures.
 
     Attributes:
-        stores: a store of each saver.
-        remotes: the same of those that have a server.
-        ping: a PING through redis-py.
-        times: seconds, for each time that something was done.
-        bytes: what was stored or sent.
+        stores: one store for each saver.
+        remotes: the stores that have a server, each behind a proxy.
+        ping: sends a PING through redis-py.
+        advance: shows the progress of a workload: its name, and the share that is done.
+        times: the seconds of each repetition.
+        bytes: the bytes that were stored or sent.
         cut: why a saver did not do all rounds of a workload.
     """
 
@@ -143,44 +141,48 @@ class Bench:
     cut: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def timed(self, key: Key, call: Callable[..., T], *arguments: Any, **options: Any) -> T:
+        """Call a function and record how long it takes."""
         start = perf_counter()
         result = call(*arguments, **options)
-        self.note_time(key, start)
+        self.record_time(key, start)
         return result
 
-    def note_time(self, key: Key, start: float) -> None:
-        """Something that began at `start` is done."""
+    def record_time(self, key: Key, start: float) -> None:
+        """Record the time from `start` until now."""
         self.times.setdefault(key, []).append(perf_counter() - start)
 
-    def in_turns(self, work: str, lanes: Sequence[Lane], rounds: int) -> Iterator[tuple[int, Lane]]:
-        """Each saver in each round, but for those that have spent their budget."""
-        spent = dict.fromkeys(lanes, 0.0)
-        for number in range(rounds):
-            self.advance(work, number / rounds)
-            for lane in lanes:
-                if (work, lane.name) in self.cut:
-                    continue
-                start = perf_counter()
-                yield number, lane
-                spent[lane] += perf_counter() - start
-                if spent[lane] > self.sizes.budget and number + 1 < rounds:
-                    done = f"{number + 1:,} of {rounds:,} rounds"
-                    self.cut[work, lane.name] = f"{done} in {self.sizes.budget:g} s"
-
-    @contextmanager
-    def lanes(self, stores: Sequence[Store] | None = None) -> Iterator[list[Lane]]:
-        """The savers, on empty stores."""
-        gc.collect()
-        with ExitStack() as stack:
-            chosen = self.stores if stores is None else stores
-            yield [Lane(store, stack.enter_context(store.saver())) for store in chosen]
-
-    def note_bytes(self, key: Key, count: int | None) -> None:
+    def record_bytes(self, key: Key, count: int | None) -> None:
+        """Record a number of bytes, unless it is None."""
         if count is not None:
             self.bytes[key] = count
 
+    def take_turns(
+        self, work: str, entrants: Sequence[Entrant], rounds: int
+    ) -> Iterator[tuple[int, Entrant]]:
+        """Yield each saver once in each round. Skip savers that have spent their budget."""
+        spent = dict.fromkeys(entrants, 0.0)
+        for number in range(rounds):
+            self.advance(work, number / rounds)
+            for entrant in entrants:
+                if (work, entrant.name) in self.cut:
+                    continue
+                start = perf_counter()
+                yield number, entrant
+                spent[entrant] += perf_counter() - start
+                if spent[entrant] > self.sizes.budget and number + 1 < rounds:
+                    done = f"{number + 1:,} of {rounds:,} rounds"
+                    self.cut[work, entrant.name] = f"{done} in {self.sizes.budget:g} s"
 
-# ---- a conversation
+    @contextmanager
+    def entrants(self, stores: Sequence[Store] | None = None) -> Iterator[list[Entrant]]:
+        """Open all savers on empty stores."""
+        gc.collect()
+        with ExitStack() as stack:
+            chosen = self.stores if stores is None else stores
+            yield [Entrant(store, stack.enter_context(store.saver())) for store in chosen]
+
+
+# ---- conversations
 
 
 _RANDOM = Random(7)
@@ -189,13 +191,13 @@ _WEIGHTS = [*accumulate(1 / rank for rank in range(1, len(_WORDS) + 1))]
 
 
 def prose(characters: int) -> str:
-    """Words as often as a language has them, so that it compresses as text does."""
+    """Random words in the frequencies of a natural language, so that they compress like text."""
     words = _RANDOM.choices(_WORDS, cum_weights=_WEIGHTS, k=characters // 3)
     return " ".join(words)[:characters]
 
 
 def conversation(count: int, characters: int = 600) -> list[AnyMessage]:
-    """A question, then calls of a tool and what it answered."""
+    """A question, followed by tool calls and tool results in turn."""
     found: list[AnyMessage] = [HumanMessage(prose(characters), id=str(uuid4()))]
     while len(found) < count:
         call = {"name": "weather", "args": {"city": prose(12)}, "id": f"call-{len(found)}"}
@@ -208,7 +210,7 @@ def conversation(count: int, characters: int = 600) -> list[AnyMessage]:
 
 
 class Thread:
-    """Gives the arguments with which LangGraph would call a saver."""
+    """A conversation thread: makes the arguments that LangGraph would pass to a saver."""
 
     def __init__(self, saver: Saver):
         self.saver = saver
@@ -218,18 +220,22 @@ class Thread:
         self.step = -1
 
     @property
-    def found(self) -> Any:
-        """The config that asks for the newest checkpoint."""
+    def newest(self) -> Any:
+        """The config that selects the newest checkpoint."""
         thread_id = self.config["configurable"]["thread_id"]
         return {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}
 
-    def write(self, message: AnyMessage) -> tuple[Any, ...]:
+    def write_arguments(self, message: AnyMessage) -> tuple[Any, ...]:
+        """The arguments of a put_writes with one message."""
         return self.config, [("messages", [message])], str(uuid4())
 
-    def step_on(
-        self, messages: Sequence[AnyMessage], source: str = "loop", **others: Any
+    def put_arguments(
+        self,
+        messages: Sequence[AnyMessage],
+        others: Mapping[str, Any] = MappingProxyType({}),
+        source: str = "loop",
     ) -> tuple[Any, ...]:
-        """A checkpoint with more messages, and other channels."""
+        """The arguments of the next put: a checkpoint with more messages, and other channels."""
         self.messages = [*self.messages, *messages]
         node, next_node = ("model", "tools") if self.step % 2 else ("tools", "model")
         values = {"messages": self.messages, f"branch:to:{next_node}": None, **others}
@@ -256,12 +262,14 @@ class Thread:
         self.step += 1
         return self.config, checkpoint, metadata, new
 
-    def put(self, messages: Sequence[AnyMessage], **others: Any) -> None:
-        """Put it, unmeasured."""
-        self.config = self.saver.put(*self.step_on(messages, **others))
+    def put(
+        self, messages: Sequence[AnyMessage], others: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
+        """Store the next checkpoint without measuring it."""
+        self.config = self.saver.put(*self.put_arguments(messages, others))
 
 
-def _marks(most: int) -> list[int]:
+def _sizes_to_record(most: int) -> list[int]:
     return sorted({max(1, most // part) for part in (8, 4, 2, 1)})
 
 
@@ -269,30 +277,30 @@ def _marks(most: int) -> list[int]:
 
 
 def short_threads(bench: Bench) -> None:
-    """Many threads of 4 supersteps, and searches of them all while they become more."""
+    """Many threads of 4 supersteps, with searches across them as their number grows."""
     work, count = "short threads", bench.sizes.threads
-    said = conversation(4, characters=60)
-    rare = max(1, count // 20)  # one in so many is found
-    with bench.lanes() as lanes:
-        for number, lane in bench.in_turns(work, lanes, count):
-            if lane is lanes[0]:
+    messages = conversation(4, characters=60)
+    rare = max(1, count // 20)  # the search finds one thread in so many
+    with bench.entrants() as entrants:
+        for number, entrant in bench.take_turns(work, entrants, count):
+            if entrant is entrants[0]:
                 for _ in range(4):
                     bench.timed(PING, bench.ping)
-            saver, thread = lane.saver, Thread(lane.saver)
-            for step, message in enumerate(said):
+            saver, thread = entrant.saver, Thread(entrant.saver)
+            for step, message in enumerate(messages):
                 if step:
-                    key = Key("put_writes, one small write", 0, lane.name)
-                    bench.timed(key, saver.put_writes, *thread.write(message))
+                    key = Key("put_writes, one small write", 0, entrant.name)
+                    bench.timed(key, saver.put_writes, *thread.write_arguments(message))
                 source = "fork" if step == 3 and number % rare == 0 else "loop"
-                put = thread.step_on([message], source)
-                key = Key("put, short thread", 0, lane.name)
+                put = thread.put_arguments([message], source=source)
+                key = Key("put, short thread", 0, entrant.name)
                 thread.config = bench.timed(key, saver.put, *put)
-            key = Key("get_tuple, short thread", 0, lane.name)
-            bench.timed(key, saver.get_tuple, thread.found)
-            if number + 1 in _marks(count):
-                key = Key("{:,} short threads of 4 supersteps", number + 1, lane.name)
-                bench.note_bytes(key, lane.grown())
-                key = Key("search of all threads, {:,} checkpoints", 4 * number + 4, lane.name)
+            key = Key("get_tuple, short thread", 0, entrant.name)
+            bench.timed(key, saver.get_tuple, thread.newest)
+            if number + 1 in _sizes_to_record(count):
+                key = Key("{:,} short threads of 4 supersteps", number + 1, entrant.name)
+                bench.record_bytes(key, entrant.added_bytes())
+                key = Key("search across threads, {:,} checkpoints", 4 * number + 4, entrant.name)
                 for _ in range(5):
                     bench.timed(key, _first_ten, saver, None, filter={"source": "fork"})
 
@@ -302,141 +310,149 @@ def _first_ten(saver: Saver, config: Any, filter: Any = None) -> list[Any]:
 
 
 def long_threads(bench: Bench) -> None:
-    """One more step of conversations of several lengths."""
+    """The last step of conversations of several lengths."""
     for length in bench.sizes.lengths:
-        said = conversation(length)
-        with bench.lanes() as lanes:
-            for _, lane in bench.in_turns(f"{length} messages", lanes, bench.sizes.rounds):
-                saver, thread = lane.saver, Thread(lane.saver)
-                thread.put(said[:-1])
-                saver.put_writes(*thread.write(said[-1]))
-                put = thread.step_on(said[-1:])
-                bench.timed(Key("put, {:,} messages", length, lane.name), saver.put, *put)
-                key = Key("get_tuple, {:,} messages", length, lane.name)
-                bench.timed(key, saver.get_tuple, thread.found)
+        messages = conversation(length)
+        with bench.entrants() as entrants:
+            for _, entrant in bench.take_turns(f"{length} messages", entrants, bench.sizes.rounds):
+                saver, thread = entrant.saver, Thread(entrant.saver)
+                thread.put(messages[:-1])
+                saver.put_writes(*thread.write_arguments(messages[-1]))
+                put = thread.put_arguments(messages[-1:])
+                bench.timed(Key("put, {:,} messages", length, entrant.name), saver.put, *put)
+                key = Key("get_tuple, {:,} messages", length, entrant.name)
+                bench.timed(key, saver.get_tuple, thread.newest)
 
 
 def listing(bench: Bench) -> None:
-    """Lists of a thread's last ten checkpoints."""
+    """List the last ten checkpoints of a thread."""
     length = bench.sizes.length
-    said = conversation(length)
-    with bench.lanes() as lanes:
-        threads = {lane: Thread(lane.saver) for lane in lanes}
+    messages = conversation(length)
+    with bench.entrants() as entrants:
+        threads = {entrant: Thread(entrant.saver) for entrant in entrants}
         for thread in threads.values():
-            thread.put(said[:-10])
-            for message in said[-10:]:
+            thread.put(messages[:-10])
+            for message in messages[-10:]:
                 thread.put([message])
-        for _, lane in bench.in_turns("listing", lanes, bench.sizes.rounds // 2):
+        for _, entrant in bench.take_turns("listing", entrants, bench.sizes.rounds // 2):
             for label, wanted in (
                 ("list(limit=10), {:,} messages", None),
                 ("list(filter=…, limit=10), {:,} messages", {"source": "loop"}),
             ):
-                key = Key(label, length, lane.name)
-                bench.timed(key, _first_ten, lane.saver, threads[lane].found, wanted)
+                key = Key(label, length, entrant.name)
+                bench.timed(key, _first_ten, entrant.saver, threads[entrant].newest, wanted)
 
 
 def agent(bench: Bench) -> None:
-    """A conversation with tools, superstep by superstep."""
+    """A long conversation with tools, stored superstep by superstep."""
     steps = bench.sizes.agent
-    said = conversation(steps + 1)
-    with bench.lanes() as lanes:
-        threads = {lane: Thread(lane.saver) for lane in lanes}
+    messages = conversation(steps + 1)
+    with bench.entrants() as entrants:
+        threads = {entrant: Thread(entrant.saver) for entrant in entrants}
         for thread in threads.values():
-            thread.put(said[:1])
-        for number, lane in bench.in_turns("agent", lanes, steps):
-            saver, thread, message = lane.saver, threads[lane], said[number + 1]
-            write, put = thread.write(message), thread.step_on([message])
+            thread.put(messages[:1])
+        for number, entrant in bench.take_turns("agent", entrants, steps):
+            saver, thread, message = entrant.saver, threads[entrant], messages[number + 1]
+            write, put = thread.write_arguments(message), thread.put_arguments([message])
             start = perf_counter()
             saver.put_writes(*write)
             thread.config = saver.put(*put)
-            key = Key("a superstep (put_writes, put) of an agent of {:,}", steps, lane.name)
-            bench.note_time(key, start)
-            if number + 1 in _marks(steps):
-                key = Key("an agent of {:,} supersteps", number + 1, lane.name)
-                bench.note_bytes(key, lane.grown())
+            key = Key("superstep (put_writes + put), agent of {:,} supersteps", steps, entrant.name)
+            bench.record_time(key, start)
+            if number + 1 in _sizes_to_record(steps):
+                key = Key("agent of {:,} supersteps", number + 1, entrant.name)
+                bench.record_bytes(key, entrant.added_bytes())
 
 
 def fan_out(bench: Bench) -> None:
-    """A superstep of many tasks, by Send, each with its write."""
+    """A superstep of many tasks (made by Send), each with one write."""
     for tasks in (bench.sizes.tasks // 2, bench.sizes.tasks):
         sends = [Send("worker", {"item": prose(100)}) for _ in range(tasks)]
         results = [prose(200) for _ in range(tasks)]
-        with bench.lanes() as lanes:
-            for _, lane in bench.in_turns(f"{tasks} tasks", lanes, max(1, bench.sizes.rounds // 5)):
-                saver, thread = lane.saver, Thread(lane.saver)
-                put = thread.step_on(conversation(1), **{TASKS: sends})
-                key = Key("put of {:,} Sends", tasks, lane.name)
+        with bench.entrants() as entrants:
+            for _, entrant in bench.take_turns(
+                f"{tasks} tasks", entrants, max(1, bench.sizes.rounds // 5)
+            ):
+                saver, thread = entrant.saver, Thread(entrant.saver)
+                put = thread.put_arguments(conversation(1), {TASKS: sends})
+                key = Key("put, {:,} Sends", tasks, entrant.name)
                 thread.config = bench.timed(key, saver.put, *put)
                 start = perf_counter()
                 for number, result in enumerate(results):
                     path = f"~__pregel_push, {number:010}"
                     saver.put_writes(thread.config, [("results", result)], str(uuid4()), path)
-                key = Key("put_writes of {:,} tasks, together", tasks, lane.name)
-                bench.note_time(key, start)
+                key = Key("put_writes, {:,} tasks in total", tasks, entrant.name)
+                bench.record_time(key, start)
                 for _ in range(5):
-                    key = Key("get_tuple with {:,} tasks' writes", tasks, lane.name)
-                    bench.timed(key, saver.get_tuple, thread.found)
+                    key = Key("get_tuple, writes of {:,} tasks", tasks, entrant.name)
+                    bench.timed(key, saver.get_tuple, thread.newest)
 
 
 def large_values(bench: Bench) -> None:
-    """A large text and large bytes, new in each step."""
+    """A checkpoint with a large text and a large bytes value."""
     size = bench.sizes.large
     text, random = prose(size), Random(7)
-    with bench.lanes() as lanes:
-        for number, lane in bench.in_turns("large values", lanes, bench.sizes.rounds // 2):
-            saver, thread = lane.saver, Thread(lane.saver)
+    with bench.entrants() as entrants:
+        for number, entrant in bench.take_turns("large values", entrants, bench.sizes.rounds // 2):
+            saver, thread = entrant.saver, Thread(entrant.saver)
             values = {"text": f"{number} {text}", "bytes": random.randbytes(size)}
-            put = thread.step_on(conversation(1), **values)
-            key = Key("put, {:,} characters and as many bytes", size, lane.name)
+            put = thread.put_arguments(conversation(1), values)
+            key = Key("put, text and bytes of {:,} bytes each", size, entrant.name)
             thread.config = bench.timed(key, saver.put, *put)
-            key = Key("get_tuple, {:,} characters and as many bytes", size, lane.name)
-            bench.timed(key, saver.get_tuple, thread.found)
+            key = Key("get_tuple, text and bytes of {:,} bytes each", size, entrant.name)
+            bench.timed(key, saver.get_tuple, thread.newest)
 
 
 def concurrent_threads(bench: Bench) -> None:
-    """Many threads at once, on one event loop."""
+    """Many threads that run at the same time on one event loop."""
     asyncio.run(_concurrent_threads(bench))
 
 
 async def _concurrent_threads(bench: Bench) -> None:
     count = bench.sizes.concurrent
-    said = conversation(4, characters=60)
+    messages = conversation(4, characters=60)
 
-    async def converse(lane: Lane) -> None:
-        saver, thread = lane.saver, Thread(lane.saver)
-        for message in said:
+    async def converse(entrant: Entrant) -> None:
+        saver, thread = entrant.saver, Thread(entrant.saver)
+        for message in messages:
             start = perf_counter()
-            put = thread.step_on([message])
+            put = thread.put_arguments([message])
             thread.config = await saver.aput(*put)
-            await saver.aput_writes(*thread.write(message))
-            key = Key("an async superstep, one of {:,} threads at once", count, lane.name)
-            bench.note_time(key, start)
-        await saver.aget_tuple(thread.found)
+            await saver.aput_writes(*thread.write_arguments(message))
+            key = Key(
+                "superstep (aput + aput_writes), {:,} concurrent threads", count, entrant.name
+            )
+            bench.record_time(key, start)
+        await saver.aget_tuple(thread.newest)
 
     async with AsyncExitStack() as stack:
-        lanes = [
-            Lane(store, await stack.enter_async_context(store.async_saver()))
+        entrants = [
+            Entrant(store, await stack.enter_async_context(store.async_saver()))
             for store in bench.stores
         ]
-        for _, lane in bench.in_turns("async threads", lanes, max(1, bench.sizes.rounds // 5)):
+        for _, entrant in bench.take_turns(
+            "async threads", entrants, max(1, bench.sizes.rounds // 5)
+        ):
             start = perf_counter()
             ended = await asyncio.gather(
-                *(converse(lane) for _ in range(count)), return_exceptions=True
+                *(converse(entrant) for _ in range(count)), return_exceptions=True
             )
             if errors := [error for error in ended if isinstance(error, BaseException)]:
-                bench.cut["async threads", lane.name] = f"{type(errors[0]).__name__}: {errors[0]}"
+                bench.cut["async threads", entrant.name] = (
+                    f"{type(errors[0]).__name__}: {errors[0]}"
+                )
                 continue
-            key = Key("{:,} async threads of 4 supersteps, all together", count, lane.name)
-            bench.note_time(key, start)
+            key = Key("{:,} concurrent threads of 4 supersteps, total", count, entrant.name)
+            bench.record_time(key, start)
 
 
 def graphs(bench: Bench) -> None:
-    """A compiled graph whose model calls a tool a few times and answers."""
+    """A compiled graph whose model calls a tool several times and then answers."""
     turns = bench.sizes.turns
-    said = conversation(2 * turns + 2)
+    messages = conversation(2 * turns + 2)
 
     def speak(state: MessagesState) -> dict[str, Any]:
-        return {"messages": [said[len(state["messages"])]]}
+        return {"messages": [messages[len(state["messages"])]]}
 
     def route(state: MessagesState) -> str:
         return "tools" if len(state["messages"]) <= 2 * turns else END
@@ -447,60 +463,64 @@ def graphs(bench: Bench) -> None:
     builder.add_edge(START, "model")
     builder.add_conditional_edges("model", route, ["tools", END])
     builder.add_edge("tools", "model")
-    with bench.lanes() as lanes:
-        compiled = {lane: builder.compile(checkpointer=lane.saver) for lane in lanes}
-        for _, lane in bench.in_turns("graph", lanes, bench.sizes.rounds // 2):
+    with bench.entrants() as entrants:
+        compiled = {entrant: builder.compile(checkpointer=entrant.saver) for entrant in entrants}
+        for _, entrant in bench.take_turns("graph", entrants, bench.sizes.rounds // 2):
             config = {"configurable": {"thread_id": str(uuid4())}, "recursion_limit": 1_000}
-            key = Key("graph.invoke, {:,} calls of a tool", turns, lane.name)
-            bench.timed(key, compiled[lane].invoke, {"messages": said[:1]}, config)
+            key = Key("graph.invoke, {:,} tool calls", turns, entrant.name)
+            bench.timed(key, compiled[entrant].invoke, {"messages": messages[:1]}, config)
 
 
 def distances(bench: Bench) -> None:
-    """The same on a network that holds each reply back."""
-    said = conversation(20)
+    """The basic operations over a network with a delay."""
+    messages = conversation(20)
     stores = [remote.store for remote in bench.remotes]
     for delay in bench.sizes.delays:
         for remote in bench.remotes:
             remote.proxy.delay = delay / 1_000
-        with bench.lanes(stores) as lanes:
-            for _, lane in bench.in_turns(f"{delay} ms away", lanes, bench.sizes.rounds // 2):
-                saver, thread = lane.saver, Thread(lane.saver)
-                thread.put(said[:-1])
-                write, put = thread.write(said[-1]), thread.step_on(said[-1:])
+        with bench.entrants(stores) as entrants:
+            for _, entrant in bench.take_turns(
+                f"{delay} ms delay", entrants, bench.sizes.rounds // 2
+            ):
+                saver, thread = entrant.saver, Thread(entrant.saver)
+                thread.put(messages[:-1])
+                write, put = (
+                    thread.write_arguments(messages[-1]),
+                    thread.put_arguments(messages[-1:]),
+                )
                 start = perf_counter()
                 saver.put_writes(*write)
                 thread.config = saver.put(*put)
-                key = Key("a superstep (put_writes, put), {:,} ms away", delay, lane.name)
-                bench.note_time(key, start)
-                key = Key("get_tuple, {:,} ms away", delay, lane.name)
-                bench.timed(key, saver.get_tuple, thread.found)
-                key = Key("list(limit=10), {:,} ms away", delay, lane.name)
-                bench.timed(key, _first_ten, saver, thread.found)
+                key = Key("superstep (put_writes + put), {:,} ms delay", delay, entrant.name)
+                bench.record_time(key, start)
+                key = Key("get_tuple, {:,} ms delay", delay, entrant.name)
+                bench.timed(key, saver.get_tuple, thread.newest)
+                key = Key("list(limit=10), {:,} ms delay", delay, entrant.name)
+                bench.timed(key, _first_ten, saver, thread.newest)
 
 
 def sent_bytes(bench: Bench) -> None:
-    """What goes over the network for one more step of the longest conversation."""
+    """The bytes that a saver sends for the last step of the longest conversation."""
     length = bench.sizes.lengths[-1]
-    said = conversation(length)
+    messages = conversation(length)
     proxies = {remote.store.package: remote.proxy for remote in bench.remotes}
     for proxy in proxies.values():
         proxy.delay = 0
-    with bench.lanes([remote.store for remote in bench.remotes]) as lanes:
-        for lane in lanes:
-            saver, thread = lane.saver, Thread(lane.saver)
-            thread.put(said[:-2])
-            saver.put_writes(*thread.write(said[-2]))
-            thread.put(said[-2:-1])  # by now connections and scripts are there
-            before = proxies[lane.name].sent
-            saver.put_writes(*thread.write(said[-1]))
-            thread.put(said[-1:])
-            key = Key(SENT, length, lane.name)
-            bench.note_bytes(key, proxies[lane.name].sent - before)
-    bench.note_bytes(Key(SENT, length, "the message"), len(_SERDE.dumps_typed(said[-1])[1]))
+    with bench.entrants([remote.store for remote in bench.remotes]) as entrants:
+        for entrant in entrants:
+            saver, thread = entrant.saver, Thread(entrant.saver)
+            thread.put(messages[:-2])
+            saver.put_writes(*thread.write_arguments(messages[-2]))
+            thread.put(messages[-2:-1])  # the connection is open and the scripts are loaded now
+            before = proxies[entrant.name].sent
+            saver.put_writes(*thread.write_arguments(messages[-1]))
+            thread.put(messages[-1:])
+            key = Key(SENT, length, entrant.name)
+            bench.record_bytes(key, proxies[entrant.name].sent - before)
+    bench.record_bytes(
+        Key(SENT, length, "the message"), len(_SERIALIZER.dumps_typed(messages[-1])[1])
+    )
 
-
-SENT = "sent for a superstep at {:,} messages"
-_SERDE = JsonPlusSerializer()
 
 WORKLOADS: Sequence[Callable[[Bench], None]] = (
     short_threads,

@@ -1,4 +1,4 @@
-"""A network between a saver and its server, which counts round trips."""
+"""A proxy between a saver and its server that counts network round trips."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from types import TracebackType
 
 Address = tuple[str, int] | str
 """A host and a port, or the path of a unix socket."""
 
 
 class Network:
-    """Passes bytes between clients and a server, and counts how often a client waits.
+    """Forwards bytes between clients and a server, and counts round trips.
 
-    A round trip begins when a client sends while no request of its connection is unanswered.
-    While `counting`, replies are held back for a moment, as a network does, so that all that
-    a client sends without waiting for a reply counts as one.
+    A round trip begins when a client sends and its connection has no unanswered request. `counting`
+    delays each reply, so that all requests that a client sends before it reads a reply count as one
+    round trip.
     """
 
     def __init__(self, server: Address):
@@ -31,17 +30,12 @@ class Network:
         threading.Thread(target=self._accept, daemon=True).start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._listener.close()
 
     @contextmanager
     def counting(self) -> Iterator[Callable[[], int]]:
-        """Counts the round trips in a ``with`` block; gives a function that tells how many."""
+        """Count the round trips of a ``with`` block. Yields a function that returns the count."""
         self._count = 0
         try:
             yield lambda: self._count or 0
@@ -63,16 +57,18 @@ class Network:
         server.connect(self._server)
         return server
 
-    def began(self) -> None:
+    def begin_round_trip(self) -> None:
         if self._count is not None:
             self._count += 1
 
-    def delay(self) -> None:
+    def delay_reply(self) -> None:
         if self._count is not None:
             time.sleep(0.02)
 
 
 class _Connection:
+    """Forwards the bytes of one client."""
+
     def __init__(self, network: Network, client: socket.socket, server: socket.socket):
         self._network = network
         self._waiting = False
@@ -80,26 +76,28 @@ class _Connection:
             if end.family != socket.AF_UNIX:
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         threading.Thread(
-            target=self._pass, args=(client, server, self._request), daemon=True
+            target=self._forward, args=(client, server, self._request), daemon=True
         ).start()
-        threading.Thread(target=self._pass, args=(server, client, self._reply), daemon=True).start()
+        threading.Thread(
+            target=self._forward, args=(server, client, self._reply), daemon=True
+        ).start()
 
     def _request(self) -> None:
         if not self._waiting:
             self._waiting = True
-            self._network.began()
+            self._network.begin_round_trip()
 
     def _reply(self) -> None:
         if self._waiting:
-            self._network.delay()
+            self._network.delay_reply()
             self._waiting = False
 
     @staticmethod
-    def _pass(source: socket.socket, target: socket.socket, seen: Callable[[], None]) -> None:
-        with suppress(OSError):  # one side is gone
+    def _forward(source: socket.socket, target: socket.socket, on_data: Callable[[], None]) -> None:
+        with suppress(OSError):  # one side has closed the connection
             while data := source.recv(1 << 20):
-                seen()
+                on_data()
                 target.sendall(data)
         for end in (source, target):
-            with suppress(OSError):  # it is shut already
+            with suppress(OSError):  # it is already closed
                 end.shutdown(socket.SHUT_RDWR)

@@ -1,7 +1,6 @@
-"""What `compare.py` asks of each saver. The docstring of a probe is its row in the table.
+"""The probes that `compare.py` runs with each saver. The docstring of a probe labels its table row.
 
-A probe compares with what LangGraph's InMemorySaver does wherever that is the question, and
-says in a sentence where a saver differs.
+A probe returns an answer, and a remark that says what went wrong.
 """
 
 from __future__ import annotations
@@ -15,18 +14,19 @@ from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from pprint import saferepr
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 import psycopg
 import redis
 import redisvl.exceptions
-from compare_savers import Saver, Store
+from compare_network import Network
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langgraph.checkpoint.base import CheckpointTuple, empty_checkpoint
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
+from stores import Saver, Store
 from tqdm import tqdm
 
 FAILURES = (
@@ -34,20 +34,26 @@ FAILURES = (
     *(ArithmeticError, AttributeError, LookupError, NotImplementedError, RecursionError),
     *(RuntimeError, TypeError, ValueError),
 )
-"""What a saver may raise where another one does what was asked."""
+"""The errors that count as a failed probe. All others end the run."""
 
 
 class Cell(NamedTuple):
-    """A saver's answer, and what there is to say about it."""
+    """The answer of a saver to a probe, and a remark about a failure."""
 
     answer: str
     remark: str = ""
 
 
-Probe = Callable[[Store], Cell]
+class ComparedStore(Store, Protocol):
+    """A store whose network round trips can be counted, unless it has no network."""
+
+    network: Network | None
 
 
-def conformance(store: Store) -> Cell:
+Probe = Callable[[ComparedStore], Cell]
+
+
+def conformance(store: ComparedStore) -> Cell:
     """`langgraph-checkpoint-conformance`: capabilities passed"""
 
     @checkpointer_test(name=store.package)
@@ -102,7 +108,7 @@ JSON_VALUES = {
         "kwargs": {"content": "only data"},
     },
 }
-"""What Python's JSON knows."""
+"""Values that Python's json module can write, for state and metadata."""
 
 VALUES = {
     **JSON_VALUES,
@@ -121,64 +127,65 @@ VALUES = {
 }
 
 
-def state_values(store: Store) -> Cell:
-    """State comes back as from `InMemorySaver`: kinds of values"""
+def state_values(store: ComparedStore) -> Cell:
+    """State is restored exactly as by `InMemorySaver`: kinds of values"""
 
-    def come_back(saver: Saver, thread_id: str, value: Any) -> Any:
+    def restored(saver: Saver, thread_id: str, value: Any) -> Any:
         config = _put(saver, thread_id, {"value": value})
         return _found(saver, config).checkpoint["channel_values"]["value"]
 
-    return _same_as_in_memory(store, VALUES, come_back)
+    return _compare_with_memory(store, VALUES, restored)
 
 
-def metadata_values(store: Store) -> Cell:
-    """Metadata comes back as from `InMemorySaver`: kinds of values"""
+def metadata_values(store: ComparedStore) -> Cell:
+    """Metadata is restored exactly as by `InMemorySaver`: kinds of values"""
 
-    def come_back(saver: Saver, thread_id: str, value: Any) -> Any:
+    def restored(saver: Saver, thread_id: str, value: Any) -> Any:
         config = _put(saver, thread_id, metadata={"value": value})
-        return _found(saver, config).metadata["value"]
+        metadata: Any = _found(saver, config).metadata
+        return metadata["value"]
 
-    return _same_as_in_memory(store, JSON_VALUES, come_back)
+    return _compare_with_memory(store, JSON_VALUES, restored)
 
 
-def _same_as_in_memory(
-    store: Store, values: dict[str, Any], come_back: Callable[[Saver, str, Any], Any]
+def _compare_with_memory(
+    store: ComparedStore, values: dict[str, Any], restored: Callable[[Saver, str, Any], Any]
 ) -> Cell:
     memory = InMemorySaver()
     failed = {}
     with store.saver() as saver:
         for name, value in values.items():
-            expected = come_back(memory, name, value)
+            expected = restored(memory, name, value)
             try:
-                got = come_back(saver, name, value)
+                got = restored(saver, name, value)
             except FAILURES as error:
                 failed[name] = first_line(error)
             else:
-                # It tells apart what is not the same, but for the order of a dict.
+                # saferepr shows types and values, and sorts the keys of dicts.
                 if saferepr(got) != saferepr(expected):
                     failed[name] = "altered"
-    return _so_many(values, failed)
+    return _count_passed(values, failed)
 
 
-def messages_in_list(store: Store) -> Cell:
-    """`list()` gives message objects"""
+def messages_in_list(store: ComparedStore) -> Cell:
+    """`list()` returns message objects"""
     with store.saver() as saver:
         config = _put(saver, "thread", {"messages": [HumanMessage("hello")]})
         [found] = saver.list(config)
         [message] = found.checkpoint["channel_values"]["messages"]
-    return _yes(isinstance(message, HumanMessage), f"a {type(message).__name__}")
+    return _passed_or(isinstance(message, HumanMessage), f"a {type(message).__name__}")
 
 
-# ---- finding
+# ---- search
 
 
-def filter_by_any_key(store: Store) -> Cell:
+def filter_by_any_key(store: ComparedStore) -> Cell:
     """`list(filter=…)` by any metadata key: kinds of keys"""
     keys = ["source", "user_id", "user-id", "user.id", "user id", "größe"]
     return _filter(store, {key: ({key: "this"}, {key: "that"}) for key in keys})
 
 
-def filter_by_any_value(store: Store) -> Cell:
+def filter_by_any_value(store: ComparedStore) -> Cell:
     """`list(filter=…)` by any JSON value: kinds of values"""
     pairs: dict[str, tuple[Any, Any]] = {
         "text": ("a, b", "a"),
@@ -186,7 +193,7 @@ def filter_by_any_value(store: Store) -> Cell:
         "empty text": ("", "x"),
         "integer": (1, 2),
         "float": (0.1, 0.10000000000000002),
-        "True beside 1": (True, 1),
+        "True but not 1": (True, 1),
         "null": (None, 1),
         "list": ([1, 2], [2, 1]),
         "dict": ({"id": 1}, {"id": 2}),
@@ -197,8 +204,8 @@ def filter_by_any_value(store: Store) -> Cell:
     )
 
 
-def _filter(store: Store, metadata: dict[str, tuple[Any, Any]]) -> Cell:
-    """Whether filters find the first metadata of each pair, and not the other."""
+def _filter(store: ComparedStore, metadata: dict[str, tuple[Any, Any]]) -> Cell:
+    """Whether a filter by the first metadata of each pair finds that checkpoint alone."""
     failed = {}
     for name, (this, that) in metadata.items():
         with store.saver() as saver:
@@ -210,76 +217,80 @@ def _filter(store: Store, metadata: dict[str, tuple[Any, Any]]) -> Cell:
                 failed[name] = first_line(error)
             else:
                 if found != [_id(wanted)]:
-                    failed[name] = f"finds {len(found)}" if len(found) != 1 else "finds the other"
-    return _so_many(metadata, failed)
+                    failed[name] = (
+                        "finds the wrong one" if len(found) == 1 else f"finds {len(found)}"
+                    )
+    return _count_passed(metadata, failed)
 
 
-def filter_across_threads(store: Store) -> Cell:
+def filter_across_threads(store: ComparedStore) -> Cell:
     """`list(None, filter=…)` searches all threads"""
     with store.saver() as saver:
-        # A key that every saver can filter by.
+        # Every saver can filter by this key.
         for thread_id, source in ("a", "fork"), ("b", "loop"), ("c", "fork"):
             _put(saver, thread_id, metadata={"source": source})
         found = saver.list(None, filter={"source": "fork"})
         threads = sorted(one.config["configurable"]["thread_id"] for one in found)
-    return _yes(threads == ["a", "c"], f"finds {threads}")
+    return _passed_or(threads == ["a", "c"], f"finds {threads}")
 
 
-def before(store: Store) -> Cell:
-    """`list(before=…)` is honoured"""
+def before(store: ComparedStore) -> Cell:
+    """`list(before=…)` returns older checkpoints only"""
     with store.saver() as saver:
         configs = [_put(saver, "thread") for _ in range(3)]
         found = _ids(saver.list(_thread("thread"), before=configs[2]))
-    return _yes(
-        found == [_id(configs[1]), _id(configs[0])], f"gives {len(found)} of 3 instead of 2"
+    return _passed_or(
+        found == [_id(configs[1]), _id(configs[0])], f"returns {len(found)} of 3 instead of 2"
     )
 
 
-def root_namespace(store: Store) -> Cell:
-    """`checkpoint_ns=""` lists the root graph alone"""
+def root_namespace(store: ComparedStore) -> Cell:
+    """`list()` with `checkpoint_ns=""` returns the root graph only"""
     with store.saver() as saver:
         root = _put(saver, "thread")
         _put(saver, "thread", checkpoint_ns="child:1")
         found = _ids(saver.list(_thread("thread")))
-    return _yes(found == [_id(root)], "gives those of subgraphs too")
+    return _passed_or(found == [_id(root)], "returns those of subgraphs too")
 
 
-# ---- losing nothing
+# ---- completeness
 
 
-def writes_before_their_checkpoint(store: Store) -> Cell:
-    """Writes that arrive before their checkpoint survive"""
+def writes_before_their_checkpoint(store: ComparedStore) -> Cell:
+    """Writes that arrive before their checkpoint are kept"""
     with store.saver() as saver:
         checkpoint = empty_checkpoint()
         config = _thread("thread", checkpoint_id=checkpoint["id"])
         saver.put_writes(config, [("channel", "early")], "task")
         saver.put(_thread("thread"), checkpoint, {}, {})
         found = _found(saver, config).pending_writes or []
-    return _yes(
-        [tuple(write) for write in found] == [("task", "channel", "early")], f"{len(found)} of 1"
+    return _passed_or(
+        [tuple(write) for write in found] == [("task", "channel", "early")],
+        f"{len(found)} of 1 kept",
     )
 
 
-def ids_with_colons(store: Store) -> Cell:
-    """Ids with `:` are kept apart"""
+def ids_with_colons(store: ComparedStore) -> Cell:
+    """Ids that contain `:` do not collide"""
     with store.saver() as saver:
         checkpoint = empty_checkpoint()
         places = [("a:b", ""), ("a", "b"), ("a:b", "c"), ("a", "b:c")]
         for place in places:
-            saver.put(_thread(*place), checkpoint, {"place": str(place)}, {})
+            metadata: Any = {"place": str(place)}
+            saver.put(_thread(*place), checkpoint, metadata, {})
         lost = []
         for place in places:
             found = saver.get_tuple(_thread(*place, checkpoint_id=checkpoint["id"]))
-            if found is None or found.metadata.get("place") != str(place):
+            if found is None or dict(found.metadata).get("place") != str(place):
                 lost.append("thread {!r} namespace {!r}".format(*place))
-    return _yes(not lost, f"overwritten: {', '.join(lost)}")
+    return _passed_or(not lost, f"overwritten: {', '.join(lost)}")
 
 
 MANY = 10_001
 
 
-def many_checkpoints(store: Store) -> Cell:
-    """`list()` and `delete_thread` of a thread of 10,001 checkpoints are complete"""
+def many_checkpoints(store: ComparedStore) -> Cell:
+    """`list()` and `delete_thread` reach all of 10,001 checkpoints"""
     with store.saver() as saver:
         ids = [
             _id(_put(saver, "thread"))
@@ -291,21 +302,23 @@ def many_checkpoints(store: Store) -> Cell:
             saver.get_tuple(_thread("thread", checkpoint_id=id)) is not None
             for id in tqdm(ids, desc=store.package, leave=False, delay=1, disable=None)
         )
-    return _yes(listed == MANY and not left, f"{listed:,} listed, {left:,} left after the delete")
+    return _passed_or(
+        listed == MANY and not left, f"{listed:,} listed, {left:,} left after the delete"
+    )
 
 
 # ---- cost
 
 
-def stored_bytes(store: Store) -> Cell:
-    """Stored for a conversation of 100 / 200 turns"""
+def stored_bytes(store: ComparedStore) -> Cell:
+    """Stored bytes of a conversation of 100 / 200 turns"""
     return Cell(
         " / ".join(f"{_conversation_bytes(store, turns) / 1e6:.1f} MB" for turns in (100, 200))
     )
 
 
-def _conversation_bytes(store: Store, turns: int) -> int:
-    """What a graph leaves that answers each message: both have 600 characters."""
+def _conversation_bytes(store: ComparedStore, turns: int) -> int:
+    """The stored bytes of a conversation. Questions and answers have 600 characters each."""
     rng = random.Random(1)
     letters = "abcdefghijklmnopqrstuvwxyz"
     words = ["".join(rng.choices(letters, k=rng.randint(2, 9))) for _ in range(2000)]
@@ -324,13 +337,13 @@ def _conversation_bytes(store: Store, turns: int) -> int:
         graph = builder.compile(checkpointer=saver)
         for _ in tqdm(range(turns), desc=store.package, leave=False, delay=1, disable=None):
             graph.invoke({"messages": [HumanMessage(text())]}, _thread("thread"))
-    return store.stored_bytes() - empty
+    return (store.stored_bytes() or 0) - (empty or 0)
 
 
-def round_trips(store: Store) -> Cell:
-    """Round trips of `put` / `put_writes` / `get_tuple` / `list(limit=10)`"""
+def round_trips(store: ComparedStore) -> Cell:
+    """Network round trips of `put` / `put_writes` / `get_tuple` / `list(limit=10)`"""
     if store.network is None:
-        return Cell("none", "it runs in the same process")
+        return Cell("none", "the database is a file")
     times = 10
     with store.saver() as saver:
         configs: list[Any] = []
@@ -352,7 +365,7 @@ def round_trips(store: Store) -> Cell:
 
         counts = []
         for operation in (put, put_writes, get_tuple, list_ten):
-            # Connections, scripts and prepared statements are made in the first calls.
+            # The first calls open connections, load scripts and prepare statements.
             for _ in range(times):
                 operation()
             with store.network.counting() as count:
@@ -370,7 +383,7 @@ PROBES: list[Probe] = [
 ]
 
 
-# ---- what the probes share
+# ---- helpers
 
 
 def _thread(thread_id: str, checkpoint_ns: str = "", **more: str) -> Any:
@@ -387,9 +400,9 @@ def _put(
     checkpoint_ns: str = "",
     parent: Any = None,
 ) -> Any:
-    """Put a new checkpoint; its config."""
+    """Store a new checkpoint and return its config."""
     checkpoint = empty_checkpoint()
-    # As LangGraph writes them now; an older checkpoint is loaded with its parent's writes.
+    # The version that LangGraph writes now. Savers migrate older checkpoints when they load them.
     checkpoint["v"] = 4
     checkpoint["channel_values"] = channel_values or {}
     versions = {channel: saver.get_next_version(None, None) for channel in channel_values or {}}
@@ -401,7 +414,7 @@ def _put(
 def _found(saver: Saver, config: Any) -> CheckpointTuple:
     found = saver.get_tuple(config)
     if found is None:
-        raise LookupError("it is not found again")
+        raise LookupError("the stored checkpoint is not found")
     return found
 
 
@@ -413,11 +426,11 @@ def _ids(found: Any) -> list[str]:
     return [_id(one.config) for one in found]
 
 
-def _yes(as_it_should_be: bool, otherwise: str) -> Cell:
-    return Cell("yes") if as_it_should_be else Cell("no", otherwise)
+def _passed_or(passed: bool, failure: str) -> Cell:
+    return Cell("yes") if passed else Cell("no", failure)
 
 
-def _so_many(asked: Sized, failed: dict[str, str]) -> Cell:
+def _count_passed(asked: Sized, failed: dict[str, str]) -> Cell:
     reasons: dict[str, list[str]] = {}
     for name, reason in failed.items():
         reasons.setdefault(reason.replace(name, "…"), []).append(name)
@@ -426,6 +439,6 @@ def _so_many(asked: Sized, failed: dict[str, str]) -> Cell:
 
 
 def first_line(error: BaseException) -> str:
-    """What kind of error it is, and the beginning of its message."""
+    """The class of an error and the beginning of its message."""
     message = str(error).strip().partition("\n")[0]
     return f"{type(error).__name__}: {message if len(message) <= 90 else message[:89] + '…'}"

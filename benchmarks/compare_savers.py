@@ -1,7 +1,4 @@
-"""The savers that `compare.py` sets side by side, each on a store of its own.
-
-A store is emptied for every probe, so that no probe sees what another left.
-"""
+"""The packages that `compare.py` and `bench.py` compare, each with a store of its own."""
 
 from __future__ import annotations
 
@@ -17,56 +14,43 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import psycopg
 import redis
-from compare_network import Network
-from langgraph.checkpoint.base import BaseCheckpointSaver
+from compare_network import Address, Network
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.redis import AsyncRedisSaver as PeerAsyncRedisSaver
 from langgraph.checkpoint.redis import RedisSaver as PeerRedisSaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from measuring import used_memory
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from stores import Saver
 
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
 from langgraph_redis_json.embedded import EmbeddedRedis
 
-Saver = BaseCheckpointSaver[Any]
-
-
-class Store(Protocol):
-    """One column of the table: a saver, and the store that it writes to."""
-
-    package: str
-    network: Network | None
-    """What counts the round trips to the store; None for a store in this process."""
-
-    @contextmanager
-    def saver(self) -> Iterator[Saver]:
-        """The saver for graphs that are invoked, on an empty store."""
-
-    @asynccontextmanager
-    async def async_saver(self) -> AsyncIterator[Saver]:
-        """The saver for graphs that are awaited, on an empty store."""
-
-    def stored_bytes(self) -> int:
-        """What the store takes, its indexes included."""
-
-    def server(self) -> str:
-        """The name and the version of the store."""
-
 
 class RedisStore:
-    """A Redis server, and either of the two packages that keep checkpoints there."""
+    """A package that keeps checkpoints in Redis.
 
-    def __init__(self, url: str, network: Network, package: str, sync: Any, asynchronous: Any):
+    Args:
+        url: the server itself.
+        port: where savers connect: the port of the server or of a proxy.
+        package: the name of the package.
+        sync: its class for synchronous calls.
+        asynchronous: its class for asynchronous calls.
+    """
+
+    network: Network | None = None
+    """Counts round trips, if savers connect through it."""
+
+    def __init__(self, url: str, port: int, package: str, sync: Any, asynchronous: Any):
         self.package = package
-        self.network = network
         self._client = redis.Redis.from_url(url)
-        self._url = f"redis://127.0.0.1:{network.port}"
+        self._url = f"redis://127.0.0.1:{port}"
         self._sync, self._async = sync, asynchronous
 
     @contextmanager
@@ -84,12 +68,14 @@ class RedisStore:
             yield saver
 
     def stored_bytes(self) -> int:
-        return int(self._client.info("memory")["used_memory"])
+        return used_memory(self._client)
 
     def server(self) -> str:
-        found = {one["name"]: one["ver"] for one in self._client.info("modules")["modules"]}
+        modules = {
+            module["name"]: module["ver"] for module in self._client.info("modules")["modules"]
+        }
         search, json = (
-            f"{found[name] // 10000}.{found[name] // 100 % 100}.{found[name] % 100}"
+            f"{modules[name] // 10000}.{modules[name] // 100 % 100}.{modules[name] % 100}"
             for name in ("search", "ReJSON")
         )
         redis_version = self._client.info("server")["redis_version"]
@@ -97,14 +83,20 @@ class RedisStore:
 
 
 class PostgresStore:
-    """A PostgreSQL server."""
+    """PostgreSQL, in a schema of its own.
+
+    Args:
+        url: the server itself.
+        port: where savers connect: the port of the server or of a proxy.
+    """
 
     package = "langgraph-checkpoint-postgres"
+    network: Network | None = None
+    """Counts round trips, if savers connect through it."""
 
-    def __init__(self, url: str, network: Network):
-        self.network = network
+    def __init__(self, url: str, port: int):
         self._direct = url
-        self._url = make_conninfo(url, host="127.0.0.1", hostaddr="", port=network.port)
+        self._url = make_conninfo(url, host="127.0.0.1", hostaddr="", port=port)
         self._schema = "langgraph_redis_json_compare"
 
     @contextmanager
@@ -120,35 +112,37 @@ class PostgresStore:
             yield saver
 
     def _empty(self) -> str:
-        self._ask(f"DROP SCHEMA IF EXISTS {self._schema} CASCADE")
-        self._ask(f"CREATE SCHEMA {self._schema}")
+        self._run(f"DROP SCHEMA IF EXISTS {self._schema} CASCADE")
+        self._run(f"CREATE SCHEMA {self._schema}")
         return make_conninfo(self._url, options=f"-c search_path={self._schema}")
 
     def close(self) -> None:
-        self._ask(f"DROP SCHEMA IF EXISTS {self._schema} CASCADE")
+        self._run(f"DROP SCHEMA IF EXISTS {self._schema} CASCADE")
 
     def stored_bytes(self) -> int:
         return int(
-            self._ask(
+            self._run(
                 "SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c "
                 f"WHERE c.relnamespace = '{self._schema}'::regnamespace AND c.relkind = 'r'"
             )
         )
 
     def server(self) -> str:
-        return f"PostgreSQL {str(self._ask('SHOW server_version')).split()[0]}"
+        return f"PostgreSQL {str(self._run('SHOW server_version')).split()[0]}"
 
-    def _ask(self, query: Any) -> Any:
+    def _run(self, query: Any) -> Any:
         with psycopg.connect(self._direct, autocommit=True) as connection:
             cursor = connection.execute(query)
-            return cursor.fetchone()[0] if cursor.description else None
+            row = cursor.fetchone() if cursor.description else None
+            return row[0] if row else None
 
 
 class SqliteStore:
     """An SQLite database file."""
 
     package = "langgraph-checkpoint-sqlite"
-    network = None
+    network: Network | None = None
+    """None: the database is a file."""
 
     def __init__(self, folder: Path):
         self._file = folder / "checkpoints.sqlite"
@@ -183,7 +177,7 @@ class SqliteStore:
 
 @contextmanager
 def redis_store(package: str) -> Iterator[RedisStore]:
-    """A private Redis for this package or for the peer."""
+    """A private Redis with langgraph-redis-json or langgraph-checkpoint-redis."""
     sync, asynchronous = {
         "langgraph-redis-json": (RedisSaver, AsyncRedisSaver),
         "langgraph-checkpoint-redis": (PeerRedisSaver, PeerAsyncRedisSaver),
@@ -191,23 +185,33 @@ def redis_store(package: str) -> Iterator[RedisStore]:
     with EmbeddedRedis() as server:
         port = int(server.url.rpartition(":")[2])
         with Network(("127.0.0.1", port)) as network:
-            yield RedisStore(server.url, network, package, sync, asynchronous)
-
-
-@contextmanager
-def postgres_store() -> Iterator[PostgresStore | None]:
-    """A store on `postgres_server`."""
-    with postgres_server() as url:
-        if url is None:
-            yield None
-            return
-        with _reached(url) as store:
+            store = RedisStore(server.url, network.port, package, sync, asynchronous)
+            store.network = network
             yield store
 
 
 @contextmanager
+def postgres_store() -> Iterator[PostgresStore | None]:
+    """A store on `postgres_server`; None without a server."""
+    with postgres_server() as url:
+        if url is None:
+            yield None
+            return
+        with Network(postgres_address(url)) as network:
+            store = PostgresStore(url, network.port)
+            store.network = network
+            try:
+                yield store
+            finally:
+                store.close()
+
+
+@contextmanager
 def postgres_server() -> Iterator[str | None]:
-    """The server that POSTGRES_URL names, else a private one; None where there is neither."""
+    """The URL of the server that POSTGRES_URL names, else of a private one.
+
+    None if POSTGRES_URL is not set and PostgreSQL is not installed.
+    """
     if url := os.environ.get("POSTGRES_URL"):
         yield url
         return
@@ -241,22 +245,16 @@ def postgres_server() -> Iterator[str | None]:
             _wait_for(url)
             yield url
         finally:
-            # At once, whatever is connected.
+            # SIGINT stops the server without waiting for its clients.
             server.send_signal(signal.SIGINT)
             server.wait()
 
 
-@contextmanager
-def _reached(url: str) -> Iterator[PostgresStore]:
+def postgres_address(url: str) -> Address:
+    """The host and port of a PostgreSQL server, or the path of its Unix socket."""
     parts = conninfo_to_dict(url)
     host, port = str(parts.get("host") or "127.0.0.1"), int(str(parts.get("port") or 5432))
-    address = f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, port)
-    with Network(address) as network:
-        store = PostgresStore(url, network)
-        try:
-            yield store
-        finally:
-            store.close()
+    return f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, port)
 
 
 def _wait_for(url: str) -> None:

@@ -1,52 +1,55 @@
-"""The least that some steps can cost here: the commands alone, without a saver around them.
+"""Measures the least that some calls can cost: the same Redis commands without a saver.
 
     make bench
 
-What this saver stores is taken from its server and sent and read again by bare scripts and
-commands, through redis-py, in turns with PING and with the saver itself. No saver that keeps these
-documents and indexes can take less. A saver that has stored a checkpoint remembers it; so there is
-also another one that reads it for the first time. Writes the table into docs/performance.md.
+Takes the documents that this saver has stored, and writes and reads them with bare scripts and
+commands through redis-py. A saver that keeps these documents and indexes cannot be faster. PING,
+InMemorySaver and this saver are measured in the same turns. A saver caches the checkpoints that it
+stores, so reads are also measured with a new saver that has cached nothing. Writes a table into
+docs/performance.md.
 """
 
 from __future__ import annotations
 
 import gc
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import count
-from pathlib import Path
-from random import Random
-from statistics import median
-from time import perf_counter
-from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
 import orjson
 import redis
 from bench_work import Thread, conversation, prose
+from docs_page import DOCS, replace_block, table, times
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.serde.types import TASKS
 from langgraph.types import Send
+from measuring import median_times, used_memory
 from rich.progress import track
 
 from langgraph_redis_json import RedisSaver
 from langgraph_redis_json.embedded import EmbeddedRedis
 
-PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 ROUNDS = 300
+LONG_ROUNDS = 31
 THREADS = 300
-SERDE = JsonPlusSerializer()
+SERIALIZER = JsonPlusSerializer()
+MEMORY = "InMemorySaver"
 _NUMBERS = count()
+
+# How keys begin: all of a saver, and each kind.
+ALL_KEYS = "checkpoint"
+CHECKPOINT, WRITES, BLOB = "checkpoint:", "checkpoint_write:", "checkpoint_blob:"
+LOG, THREAD, CONTENTS = "checkpoint_log:", "checkpoint_thread:", "checkpoint_keys:"
 
 PUT = """
 redis.call('ZADD', KEYS[1], 0, ARGV[1])
 redis.call('JSON.SET', KEYS[2], '$', ARGV[2])
 """
-PUT_AND_SUMMARY = PUT + "redis.call('JSON.SET', KEYS[3], '$', ARGV[3])"
-PUT_ALL = PUT_AND_SUMMARY + "redis.call('JSON.ARRAPPEND', KEYS[4], '$.items', ARGV[4])"
+PUT_WITH_THREAD = PUT + "redis.call('JSON.SET', KEYS[3], '$', ARGV[3])"
+PUT_WITH_MESSAGE = PUT_WITH_THREAD + "redis.call('JSON.ARRAPPEND', KEYS[4], '$.items', ARGV[4])"
 GET = """
 redis.call('ZREVRANGEBYLEX', KEYS[1], '+', '-', 'LIMIT', 0, 1)
 return {
@@ -54,330 +57,318 @@ return {
   redis.call('JSON.GET', KEYS[4], '$.format', '$.items[0:400]'),
 }
 """
-
-
 READ = "return redis.call('JSON.GET', KEYS[1], ARGV[1])"
 READ_BOTH = "return redis.call('JSON.MGET', KEYS[1], KEYS[2], '.')"
 
+Rows = Iterator[tuple[str, str]]
+"""Table rows: what was measured, and its cost."""
 
-class Stored:
-    """What a saver has stored of one thread, by kind of key."""
+
+def documents(client: redis.Redis, part: str = "") -> dict[str, bytes]:
+    """The JSON of all documents whose key contains `part`, sorted by key."""
+    found = {}
+    for key in sorted(client.scan_iter(f"{ALL_KEYS}*{part}*", count=10_000)):
+        name = key.decode()
+        if not name.startswith(CONTENTS):
+            found[name] = client.execute_command("JSON.GET", name, ".")
+    return found
+
+
+class StoredThread:
+    """The documents of one thread, as a saver has stored them."""
 
     def __init__(self, client: redis.Redis, thread: Thread) -> None:
-        self.client = client
-        self.tag = "{" + thread.config["configurable"]["thread_id"] + "}"
-        self.texts: dict[str, bytes] = {}
-        for key in sorted(client.scan_iter(f"checkpoint*{self.tag}*", count=10_000)):
-            if b"_keys:" not in key:
-                self.texts[key.decode()] = client.execute_command("JSON.GET", key, ".")
+        tag = "{" + thread.config["configurable"]["thread_id"] + "}"
+        self.contents = f"{CONTENTS}{tag}"
+        self._documents = documents(client, tag)
 
     def last(self, kind: str) -> tuple[str, bytes]:
         """The last key of a kind, and its document."""
-        return [(key, text) for key, text in self.texts.items() if key.startswith(f"{kind}:")][-1]
+        return [item for item in self._documents.items() if item[0].startswith(kind)][-1]
 
 
-def in_turns(
-    calls: Mapping[str, Callable[..., Any]],
-    rounds: int = ROUNDS,
-    prepared: Mapping[str, Iterator[Any]] = MappingProxyType({}),
-) -> dict[str, float]:
-    """The medians of calls that alternate, in another order each time, in seconds.
-
-    Args:
-        prepared: gives a call its arguments, unmeasured.
-    """
-    spent: dict[str, list[float]] = {name: [] for name in calls}
-    order, chance = [*calls.items()], Random(7)
-    for _ in range(rounds):
-        chance.shuffle(order)  # what came before decides what the processor's caches hold
-        for name, call in order:
-            arguments = next(prepared[name]) if name in prepared else ()
-            start = perf_counter()
-            call(*arguments)
-            spent[name].append(perf_counter() - start)
-    return {name: median(times) for name, times in spent.items()}
+# ---- calls to measure
 
 
-def supersteps(
+def call_arguments(
     saver: Any, length: int, characters: int, call: str, first: int = 1
 ) -> Iterator[Any]:
-    """The arguments of one call of each superstep, for ever; the other one is done here.
+    """Yield the arguments of one call for each superstep. The other call is made here.
 
     Args:
+        length: number of messages in a thread; after them a new thread begins.
+        characters: length of a message.
         call: "put" or "put_writes".
-        length: how many messages a thread gets.
-        first: how many of them it has at first.
+        first: number of messages that a thread has at the beginning.
     """
-    said = conversation(length, characters)
+    messages = conversation(length, characters)
     while True:
         thread = Thread(saver)
-        thread.put(said[:first])
-        for message in said[first:]:
-            write, step = thread.write(message), thread.step_on([message])
+        thread.put(messages[:first])
+        for message in messages[first:]:
+            write, put = thread.write_arguments(message), thread.put_arguments([message])
             if call == "put_writes":
                 yield write
-                saver.put(*step)
+                saver.put(*put)
             else:
                 saver.put_writes(*write)
-                yield step
+                yield put
             config = thread.config["configurable"]
-            thread.config = {"configurable": {**config, "checkpoint_id": step[1]["id"]}}
+            thread.config = {"configurable": {**config, "checkpoint_id": put[1]["id"]}}
 
 
-class Alone:
-    """Sends a saver's own commands, of one put of each superstep, without the saver around them."""
+class BareCommand:
+    """Sends the command that a put of this saver sends, without the saver's own work."""
 
     def __init__(self, saver: RedisSaver, client: redis.Redis) -> None:
-        self.saver, self.client = saver, client
-        self.reply: Any = None
+        self._saver, self._client = saver, client
+        self._reply: Any = None
 
     def __call__(self, *command: Any) -> None:
-        self.reply = self.client.execute_command(*command)
+        self._reply = self._client.execute_command(*command)
 
-    def commands(self, length: int, characters: int, first: int = 1) -> Iterator[Any]:
-        for step in supersteps(self.saver, length, characters, "put", first):
-            plan = self.saver._plans.put(*step)
+    def arguments(self, length: int, characters: int) -> Iterator[Any]:
+        """Yield the command of one put for each superstep."""
+        for put in call_arguments(self._saver, length, characters, "put"):
+            plan = self._saver._plans.put(*put)
             [command] = next(plan)
             yield command
             with suppress(StopIteration):
-                plan.send([self.reply])
+                plan.send([self._reply])
 
 
-def first_reads(client: redis.Redis) -> Iterator[tuple[RedisSaver]]:
-    """Savers that remember nothing."""
+def new_savers(client: redis.Redis) -> Iterator[tuple[RedisSaver]]:
+    """Yield savers that have cached nothing."""
     while True:
         yield (RedisSaver(client),)
 
 
-def talk(saver: Any, length: int, characters: int) -> Thread:
-    """A thread of so many supersteps."""
+def store_thread(saver: Any, length: int, characters: int) -> Thread:
+    """Store a thread of `length` supersteps."""
     thread = Thread(saver)
     for number, message in enumerate(conversation(length, characters)):
         if number:
-            saver.put_writes(*thread.write(message))
+            saver.put_writes(*thread.write_arguments(message))
         thread.put([message])
     return thread
 
 
-def anew(client: redis.Redis, source: str, contents: str, key: str, *more: str) -> Any:
-    """A call of a script that stores a document under a new key each time, as a step does: the
-    indexes have not seen it."""
-    digest = client.script_load(source)
+def new_key_script(
+    client: redis.Redis, script: str, contents: str, key: str, *others: str
+) -> Callable[..., Any]:
+    """A function that calls a script, each time with a new key for its document.
+
+    The indexes have not seen the key before, as in a real step.
+    """
+    digest = client.script_load(script)
     return lambda *values: client.execute_command(
-        *("EVALSHA", digest, len(more) + 2, contents, f"{key}{next(_NUMBERS)}", *more, *values)
+        *("EVALSHA", digest, len(others) + 2, contents, f"{key}{next(_NUMBERS)}", *others, *values)
     )
 
 
-def put_all(client: redis.Redis, stored: Stored) -> Callable[[], Any]:
-    """A call of the bare script that does what the last put of a thread did."""
-    (checkpoint, text), (summary, at_a_glance), (log, items) = map(
-        stored.last, ("checkpoint", "checkpoint_thread", "checkpoint_log")
+def bare_put(client: redis.Redis, stored: StoredThread) -> Callable[[], Any]:
+    """A function that writes what the last put of a thread wrote, by a bare script."""
+    checkpoint, checkpoint_json = stored.last(CHECKPOINT)
+    thread, thread_json = stored.last(THREAD)
+    log, log_json = stored.last(LOG)
+    message = orjson.dumps(orjson.loads(log_json)["items"][-1])
+    growing_log = f"{log} grows"
+    client.execute_command("JSON.SET", growing_log, "$", log_json)
+    call = new_key_script(
+        client, PUT_WITH_MESSAGE, stored.contents, checkpoint, thread, growing_log
     )
-    item, grows = orjson.dumps(orjson.loads(items)["items"][-1]), f"{log} grows"
-    client.execute_command("JSON.SET", grows, "$", items)
-    contents = f"checkpoint_keys:{stored.tag}"
-    call = anew(client, PUT_ALL, contents, checkpoint, summary, grows)
-    return lambda: call("c", text, at_a_glance, item)
+    return lambda: call("c", checkpoint_json, thread_json, message)
 
 
-def short_rows(saver: RedisSaver, client: redis.Redis) -> Iterator[tuple[str, str]]:
-    ours = talk(saver, 4, 60)
-    stored = Stored(client, ours)
-    (checkpoint, text), (summary, at_a_glance) = map(
-        stored.last, ("checkpoint", "checkpoint_thread")
-    )
-    (write, written), (log, _) = map(stored.last, ("checkpoint_write", "checkpoint_log"))
-    contents = f"checkpoint_keys:{stored.tag}"
-    put, writes = (anew(client, PUT, contents, key) for key in (checkpoint, write))
-    both = anew(client, PUT_AND_SUMMARY, contents, checkpoint, summary)
-    whole = put_all(client, stored)
+# ---- rows
+
+
+def short_rows(saver: RedisSaver, client: redis.Redis) -> Rows:
+    ours = store_thread(saver, 4, 60)
+    stored = StoredThread(client, ours)
+    checkpoint, checkpoint_json = stored.last(CHECKPOINT)
+    thread, thread_json = stored.last(THREAD)
+    writes, writes_json = stored.last(WRITES)
+    log, _ = stored.last(LOG)
+    put = new_key_script(client, PUT, stored.contents, checkpoint)
+    put_with_thread = new_key_script(client, PUT_WITH_THREAD, stored.contents, checkpoint, thread)
+    put_writes = new_key_script(client, PUT, stored.contents, writes)
     get = client.script_load(GET)
     memory = InMemorySaver()
-    thread = talk(memory, 3, 60)
-    step = thread.step_on(conversation(4, 60)[3:])
-    alone = Alone(saver, client)
-    times = in_turns(
+    in_memory = store_thread(memory, 3, 60)
+    memory_put = in_memory.put_arguments(conversation(4, 60)[3:])
+    bare = BareCommand(saver, client)
+    found = median_times(
         {
             "ping": client.ping,
-            "memory put": lambda: memory.put(*step),
-            "memory get": lambda: memory.get_tuple(step[0]),
-            "put": lambda: put("c", text),
-            "both": lambda: both("c", text, at_a_glance),
-            "whole": whole,
-            "writes": lambda: writes("w", written),
+            "memory put": lambda: memory.put(*memory_put),
+            "memory get": lambda: memory.get_tuple(memory_put[0]),
+            "put": lambda: put("c", checkpoint_json),
+            "put with thread": lambda: put_with_thread("c", checkpoint_json, thread_json),
+            "put with message": bare_put(client, stored),
+            "put_writes": lambda: put_writes("w", writes_json),
             "get": lambda: client.execute_command(
-                "EVALSHA", get, 4, contents, checkpoint, write, log
+                "EVALSHA", get, 4, stored.contents, checkpoint, writes, log
             ),
-            "alone": alone,
-            "this put": saver.put,
-            "this writes": saver.put_writes,
-            "this get": lambda: saver.get_tuple(ours.found),
-            "first get": lambda other: other.get_tuple(ours.found),
+            "bare command": bare,
+            "saver put": saver.put,
+            "saver put_writes": saver.put_writes,
+            "saver get": lambda: saver.get_tuple(ours.newest),
+            "new saver get": lambda new: new.get_tuple(ours.newest),
         },
-        prepared={
-            "alone": alone.commands(4, 60),
-            "first get": first_reads(client),
-            "this put": supersteps(saver, 4, 60, "put"),
-            "this writes": supersteps(saver, 4, 60, "put_writes"),
+        ROUNDS,
+        {
+            "bare command": bare.arguments(4, 60),
+            "new saver get": new_savers(client),
+            "saver put": call_arguments(saver, 4, 60, "put"),
+            "saver put_writes": call_arguments(saver, 4, 60, "put_writes"),
         },
     )
 
-    def pings(*names: str) -> str:
-        return f"{sum(times[name] for name in names) / times['ping']:.2f} × PING"  # noqa: RUF001
+    def pings(*names: str, minus: str = "") -> str:
+        total = sum(found[name] for name in names) - (found[minus] if minus else 0)
+        return times(total / found["ping"], "PING")
 
     yield "put, short thread: one script, ZADD and JSON.SET of the checkpoint", pings("put")
-    yield "… and JSON.SET of the thread's document", pings("both")
-    yield "… and JSON.ARRAPPEND of the message", pings("whole")
-    yield "… and what InMemorySaver takes to serialize the same", pings("whole", "memory put")
-    yield "this saver's own command, without the saver", pings("alone")
-    yield "… and what InMemorySaver takes to serialize the same", pings("alone", "memory put")
-    yield "… this saver's, in the same turns", pings("this put")
-    yield "put_writes: one script, ZADD and JSON.SET", pings("writes")
-    yield "… this saver's, in the same turns", pings("this writes")
-    yield "get_tuple, short thread, beyond InMemorySaver: one script that reads", pings("get")
-    for what, reader in (
-        ("… this saver's, in the same turns", "this get"),
-        ("… another one's, for the first time", "first get"),
+    yield "… and JSON.SET of the thread document", pings("put with thread")
+    yield "… and JSON.ARRAPPEND of the message", pings("put with message")
+    with_serializer = "… and the time in which InMemorySaver serializes the checkpoint"
+    yield with_serializer, pings("put with message", "memory put")
+    yield "the command that this saver sends, without the saver", pings("bare command")
+    yield with_serializer, pings("bare command", "memory put")
+    yield SAVER, pings("saver put")
+    yield "put_writes: one script, ZADD and JSON.SET", pings("put_writes")
+    yield SAVER, pings("saver put_writes")
+    yield f"get_tuple, short thread, minus {MEMORY}: one script that reads", pings("get")
+    yield SAVER, pings("saver get", minus="memory get")
+    yield NEW_SAVER, pings("new saver get", minus="memory get")
+
+
+SAVER = "… this saver"
+NEW_SAVER = "… a new saver, without cached values"
+
+
+def read_rows(label: str, found: Mapping[str, float]) -> Rows:
+    """The rows of a get_tuple, from the median times of its parts."""
+    for what, read in (
+        (f"{label}, orjson.loads, the serializer's load", "get"),
+        ("… with the same command in a script", "script"),
     ):
-        times["beyond"] = times[reader] - times["memory get"]
-        yield what, pings("beyond")
+        least = found[read] + found["parse"] + found["load"]
+        yield what, times(least / found["memory"], MEMORY)
+    yield SAVER, times(found["saver get"] / found["memory"], MEMORY)
+    yield NEW_SAVER, times(found["new saver get"] / found["memory"], MEMORY)
 
 
-def gets(times: Mapping[str, float]) -> Iterator[tuple[str, str]]:
-    for what, reader in (
-        ("… this saver's, in the same turns", "this get"),
-        ("… another one's, for the first time", "first get"),
-    ):
-        yield what, f"{times[reader] / times['memory']:.2f} × InMemorySaver"  # noqa: RUF001
-
-
-def long_rows(saver: RedisSaver, client: redis.Redis) -> Iterator[tuple[str, str]]:
-    said = conversation(200)
+def long_rows(saver: RedisSaver, client: redis.Redis) -> Rows:
+    messages = conversation(200)
     ours, memory = Thread(saver), Thread(InMemorySaver())
     for thread in (ours, memory):
-        thread.put(said[:-1])
-        step = thread.step_on(said[-1:])
-        thread.saver.put(*step)
-    stored = Stored(client, ours)
-    (log, text), data = stored.last("checkpoint_log"), SERDE.dumps_typed(said)
-    before = SERDE.dumps_typed(said[:-1])[1][3:]
+        thread.put(messages[:-1])
+        put = thread.put_arguments(messages[-1:])
+        thread.saver.put(*put)
+    stored = StoredThread(client, ours)
+    (log, log_json), dumped = stored.last(LOG), SERIALIZER.dumps_typed(messages)
+    before = SERIALIZER.dumps_typed(messages[:-1])[1][3:]
     script = client.script_load(READ)
-    times = in_turns(
+    path = "$.items[0:200]"
+    found = median_times(
         {
-            "put": put_all(client, stored),
-            "compare": lambda: data[1].startswith(before, 3),
-            "memory put": lambda: memory.saver.put(*step),
-            "this put": saver.put,
-            "this get": lambda: saver.get_tuple(ours.found),
-            "first get": lambda other: other.get_tuple(ours.found),
-            "get": lambda: client.execute_command("JSON.GET", log, "$.items[0:200]"),
-            "script": lambda: client.execute_command("EVALSHA", script, 1, log, "$.items[0:200]"),
-            "parse": lambda: orjson.loads(text),
-            "load": lambda: SERDE.loads_typed(data),
-            "memory": lambda: memory.saver.get_tuple(memory.found),
+            "put": bare_put(client, stored),
+            "compare": lambda: dumped[1].startswith(before, 3),
+            "memory put": lambda: memory.saver.put(*put),
+            "saver put": saver.put,
+            "saver get": lambda: saver.get_tuple(ours.newest),
+            "new saver get": lambda new: new.get_tuple(ours.newest),
+            "get": lambda: client.execute_command("JSON.GET", log, path),
+            "script": lambda: client.execute_command("EVALSHA", script, 1, log, path),
+            "parse": lambda: orjson.loads(log_json),
+            "load": lambda: SERIALIZER.loads_typed(dumped),
+            "memory": lambda: memory.saver.get_tuple(memory.newest),
         },
-        31,
+        LONG_ROUNDS,
         {
-            "this put": supersteps(saver, 200, 600, "put", 199),
-            "first get": first_reads(client),
+            "saver put": call_arguments(saver, 200, 600, "put", 199),
+            "new saver get": new_savers(client),
         },
     )
-    least = times["memory put"] + times["compare"] + times["put"]
+    least = found["memory put"] + found["compare"] + found["put"]
     yield (
-        "put, 200 messages: what InMemorySaver does, a look which are new, and that script",
-        f"{least / times['memory put']:.2f} × InMemorySaver",  # noqa: RUF001
+        f"put, 200 messages: {MEMORY}'s put, a comparison with the old list, the script above",
+        times(least / found["memory put"], MEMORY),
     )
-    ratio = times["this put"] / times["memory put"]
-    yield "… this saver's, in the same turns", f"{ratio:.2f} × InMemorySaver"  # noqa: RUF001
-    for what, read in (
-        (
-            "get_tuple, 200 messages: JSON.GET of the log, orjson.loads, the serializer's load",
-            "get",
-        ),
-        ("… with JSON.GET in a script", "script"),
-    ):
-        least = times[read] + times["parse"] + times["load"]
-        yield what, f"{least / times['memory']:.2f} × InMemorySaver"  # noqa: RUF001
-    yield from gets(times)
+    yield SAVER, times(found["saver put"] / found["memory put"], MEMORY)
+    yield from read_rows("get_tuple, 200 messages: JSON.GET of the log", found)
 
 
-def task_rows(saver: RedisSaver, client: redis.Redis) -> Iterator[tuple[str, str]]:
+def task_rows(saver: RedisSaver, client: redis.Redis) -> Rows:
     sends = [Send("worker", {"item": prose(100)}) for _ in range(250)]
     results = [prose(200) for _ in sends]
     ours, memory = Thread(saver), Thread(InMemorySaver())
     for thread in (ours, memory):
-        thread.put(conversation(1), **{TASKS: sends})
+        thread.put(conversation(1), {TASKS: sends})
         for number, result in enumerate(results):
             path = f"~__pregel_push, {number:010}"
             thread.saver.put_writes(thread.config, [("results", result)], str(uuid4()), path)
-    stored = Stored(client, ours)
-    (writes, text), (tasks, blob) = map(stored.last, ("checkpoint_write", "checkpoint_blob"))
-    one_by_one = orjson.loads(text)["writes"].values()
-    data, written = SERDE.dumps_typed(sends), SERDE.dumps_typed(results)
+    stored = StoredThread(client, ours)
+    writes, writes_json = stored.last(WRITES)
+    tasks, tasks_json = stored.last(BLOB)
+    single_writes = orjson.loads(writes_json)["writes"].values()
+    dumped_tasks, dumped_writes = SERIALIZER.dumps_typed(sends), SERIALIZER.dumps_typed(results)
     script = client.script_load(READ_BOTH)
 
     def parse() -> None:
-        for part in (text, blob, *one_by_one):
-            orjson.loads(part)
+        for text in (writes_json, tasks_json, *single_writes):
+            orjson.loads(text)
 
     def load() -> None:
-        SERDE.loads_typed(data)
-        SERDE.loads_typed(written)
+        SERIALIZER.loads_typed(dumped_tasks)
+        SERIALIZER.loads_typed(dumped_writes)
 
-    times = in_turns(
+    found = median_times(
         {
             "get": lambda: client.execute_command("JSON.MGET", writes, tasks, "."),
             "script": lambda: client.execute_command("EVALSHA", script, 2, writes, tasks),
             "parse": parse,
             "load": load,
-            "memory": lambda: memory.saver.get_tuple(memory.found),
-            "this get": lambda: saver.get_tuple(ours.found),
-            "first get": lambda other: other.get_tuple(ours.found),
+            "memory": lambda: memory.saver.get_tuple(memory.newest),
+            "saver get": lambda: saver.get_tuple(ours.newest),
+            "new saver get": lambda new: new.get_tuple(ours.newest),
         },
-        31,
-        {"first get": first_reads(client)},
+        LONG_ROUNDS,
+        {"new saver get": new_savers(client)},
     )
-    for what, read in (
-        ("get_tuple with 250 tasks' writes: JSON.MGET, orjson.loads, the serializer's load", "get"),
-        ("… with JSON.MGET in a script", "script"),
-    ):
-        least = times[read] + times["parse"] + times["load"]
-        yield what, f"{least / times['memory']:.2f} × InMemorySaver"  # noqa: RUF001
-    yield from gets(times)
+    yield from read_rows("get_tuple, writes of 250 tasks: JSON.MGET", found)
 
 
-def memory_rows(saver: RedisSaver, client: redis.Redis) -> Iterator[tuple[str, str]]:
-    def used(client: redis.Redis) -> int:
-        return int(client.info("memory")["used_memory"])
+def memory_rows(saver: RedisSaver, client: redis.Redis) -> Rows:
+    def size(count: int) -> str:
+        return f"{count / THREADS / 1e3:.1f} KB"
 
-    def size(grown: int) -> str:
-        return f"{grown / THREADS / 1e3:.1f} KB"
-
-    before = used(client)
+    before = used_memory(client)
     for _ in track(range(THREADS), "short threads", transient=True):
-        talk(saver, 4, 60)
-    yield "a short thread of 4 supersteps, as stored, with its indexes", size(used(client) - before)
-    texts: dict[bytes, bytes] = {}
-    for key in client.scan_iter("checkpoint*", count=10_000):
-        if b"_keys:" not in key:
-            texts[key] = client.execute_command("JSON.GET", key, ".")
+        store_thread(saver, 4, 60)
+    grown = used_memory(client) - before
+    yield "memory of a short thread of 4 supersteps, with its indexes", size(grown)
+    stored = documents(client)
     for what, command in (
-        ("the same documents as JSON, without any index", ("JSON.SET", "$")),
-        ("the same documents as plain strings", ("SET",)),
+        ("… its documents as JSON, without indexes", ("JSON.SET", "$")),
+        ("… its documents as Redis strings", ("SET",)),
     ):
-        # Another server: RedisJSON keeps equal strings once.
+        # On another server: RedisJSON stores equal strings once per server.
         with EmbeddedRedis() as embedded, redis.Redis.from_url(embedded.url) as other:
-            pipeline, before = other.pipeline(transaction=False), used(other)
-            for key, text in texts.items():
-                pipeline.execute_command(command[0], key, *command[1:], text)
-            pipeline.execute()
-            pipeline.reset()
-            yield what, size(used(other) - before)
-    yield "their characters alone", size(sum(map(len, texts.values())))
+            before = used_memory(other)
+            with other.pipeline(transaction=False) as pipeline:
+                for key, text in stored.items():
+                    pipeline.execute_command(command[0], key, *command[1:], text)
+                pipeline.execute()
+            yield what, size(used_memory(other) - before)
+    yield "… the characters of its documents", size(sum(map(len, stored.values())))
 
 
 @contextmanager
-def server() -> Iterator[tuple[RedisSaver, redis.Redis]]:
+def open_saver() -> Iterator[tuple[RedisSaver, redis.Redis]]:
+    """A saver on a server of its own, and a client of that server."""
     with EmbeddedRedis() as embedded, RedisSaver(embedded.url) as saver:
         saver.setup()
         with redis.Redis.from_url(embedded.url) as client:
@@ -386,16 +377,13 @@ def server() -> Iterator[tuple[RedisSaver, redis.Redis]]:
 
 def main() -> None:
     gc.freeze()
-    lines = ["| what | at least |", "| --- | --- |"]
-    for rows in (short_rows, long_rows, task_rows, memory_rows):
-        with server() as (saver, client):
-            lines += [f"| {what} | {cost} |" for what, cost in rows(saver, client)]
-    table = "\n".join(lines)
-    print(table)
-    page = PAGE.read_text(encoding="utf-8")
-    begin, end = "<!-- make bench: floors -->\n", "<!-- end: floors -->"
-    page = re.sub(f"{begin}.*?{end}", f"{begin}\n{table}\n\n{end}", page, flags=re.DOTALL)
-    PAGE.write_text(page, encoding="utf-8")
+    rows: list[tuple[str, str]] = []
+    for measure in (short_rows, long_rows, task_rows, memory_rows):
+        with open_saver() as (saver, client):
+            rows += measure(saver, client)
+    result = table(["what", "cost"], rows)
+    print(result)
+    replace_block(DOCS / "performance.md", "make bench floors", result)
 
 
 if __name__ == "__main__":

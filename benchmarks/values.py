@@ -1,25 +1,25 @@
-"""What readable JSON costs beside the serializer alone, written into docs/performance.md.
+"""Measures what readable JSON costs, compared with the serializer alone.
 
     make bench
 
-Each pair is measured in one run, alternating, and compared by medians: the ratios hold on a
-noisy machine, the times do not.
+Writes a table of ratios into docs/performance.md. The two sides of a ratio run in turns, because
+ratios are more reliable than times on a busy machine.
 """
 
+from __future__ import annotations
+
 import gc
-import re
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from random import Random
-from statistics import median
-from time import perf_counter
 from typing import Any
 
 import orjson
 import ormsgpack
+from docs_page import DOCS, replace_block, table
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from measuring import median_times
 from pybase64 import b64decode, b64encode
 
 from langgraph_redis_json import values
@@ -27,13 +27,12 @@ from langgraph_redis_json.channels import StoredChannels, store_channels
 from langgraph_redis_json.keys import CheckpointName
 from langgraph_redis_json.memory import Known
 
-PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 ROUNDS = 61
-SERDE = JsonPlusSerializer()
+SERIALIZER = JsonPlusSerializer()
 
 
 def prose(characters: int) -> str:
-    """Text like a model's: words, and now and then a quote, a new line or another script."""
+    """Text as a model writes it: words with quotes, new lines and non-ASCII characters."""
     random = Random(7)
     words = ["agent", "weather", "the", "of", "tool", "call", "answer", "then", "because", "is"]
     text = ""
@@ -44,7 +43,7 @@ def prose(characters: int) -> str:
 
 
 def messages(count: int) -> list[AnyMessage]:
-    """A conversation with a tool call in every answer, about 600 characters a message."""
+    """A conversation of messages of about 600 characters, with a tool call in each answer."""
     found: list[AnyMessage] = []
     for number in range(count // 2):
         found.append(HumanMessage(prose(600), id=f"human-{number}"))
@@ -61,47 +60,53 @@ def messages(count: int) -> list[AnyMessage]:
 
 
 def compare(
-    ours: Callable[[Any], Any], alone: Callable[[Any], Any], fresh: Callable[[], Any]
+    ours: Callable[[Any], Any], reference: Callable[[Any], Any], make_argument: Callable[[], Any]
 ) -> tuple[float, float]:
-    """The medians of both, in seconds, each time on an argument that nobody has used: Python
-    keeps the UTF-8 of a text that was written once, and a new message has none."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(ROUNDS):
-        for run, spent in zip((ours, alone), times, strict=True):
-            argument = fresh()
-            start = perf_counter()
-            run(argument)
-            spent.append(perf_counter() - start)
-    return median(times[0]), median(times[1])
+    """The median seconds of two functions, each called with a new argument every time.
+
+    New arguments matter: Python caches the UTF-8 form of a text that was encoded once, and the text
+    of a new message has none.
+    """
+    arguments = {name: _each(make_argument) for name in ("ours", "reference")}
+    found = median_times({"ours": ours, "reference": reference}, ROUNDS, arguments)
+    return found["ours"], found["reference"]
 
 
-def row(name: str, value: Any, reference: str = "the serializer") -> str:
-    """Encoding, decoding and both, as ratios to the serializer (for bytes, to pybase64)."""
-    dumped = SERDE.dumps_typed(value)
+def _each(make_argument: Callable[[], Any]) -> Iterator[tuple[Any]]:
+    while True:
+        yield (make_argument(),)
+
+
+def json_row(label: str, value: Any, reference: str = "the serializer") -> list[str]:
+    """The cost of a value's JSON form, as ratios to the serializer (of bytes: to pybase64)."""
+    dumped = SERIALIZER.dumps_typed(value)
     stored = values.encode(*dumped).text()
     assert values.decode(orjson.loads(stored)) == dumped
+    write_reference: Callable[[Any], Any] = SERIALIZER.dumps_typed
+    read_reference: Callable[[Any], Any] = lambda _: SERIALIZER.loads_typed(dumped)  # noqa: E731
     if reference == "pybase64":
         encoded = b64encode(dumped[1])
-        write_alone, read_alone = b64encode, lambda _: b64decode(encoded)
-    else:
-        write_alone, read_alone = SERDE.dumps_typed, lambda _: SERDE.loads_typed(dumped)
+        write_reference, read_reference = b64encode, lambda _: b64decode(encoded)
     writes = compare(
-        lambda value: values.encode(*SERDE.dumps_typed(value)).text(),
-        write_alone,
-        lambda: SERDE.loads_typed(dumped),
+        lambda value: values.encode(*SERIALIZER.dumps_typed(value)).text(),
+        write_reference,
+        lambda: SERIALIZER.loads_typed(dumped),
     )
     reads = compare(
-        lambda _: SERDE.loads_typed(values.decode(orjson.loads(stored))),
-        read_alone,
+        lambda _: SERIALIZER.loads_typed(values.decode(orjson.loads(stored))),
+        read_reference,
         lambda: None,
     )
-    return _row(name, reference, len(stored) / len(dumped[1]), writes, reads)
+    return _row(label, reference, len(stored) / len(dumped[1]), writes, reads)
 
 
-def floor_row(name: str, value: Any) -> str:
-    """The same by bare calls of the libraries that do it, with no line of ours between: msgpack to
-    Python, to JSON, and to msgpack again for the proof; and JSON to Python, to msgpack."""
-    dumped = SERDE.dumps_typed(value)
+def floor_row(value: Any) -> list[str]:
+    """The same by bare calls of ormsgpack and orjson, without code of this project.
+
+    Writing is msgpack to Python, Python to JSON, and Python back to msgpack to check it. Reading is
+    JSON to Python, Python to msgpack, and the serializer's load.
+    """
+    dumped = SERIALIZER.dumps_typed(value)
     option = ormsgpack.OPT_NON_STR_KEYS
 
     def unpack(data: bytes) -> Any:
@@ -110,31 +115,30 @@ def floor_row(name: str, value: Any) -> str:
     text = orjson.dumps(unpack(dumped[1]))
 
     def write(value: Any) -> None:
-        tree = unpack(SERDE.dumps_typed(value)[1])
+        tree = unpack(SERIALIZER.dumps_typed(value)[1])
         orjson.dumps(tree)
         ormsgpack.packb(tree, option=option)
 
     def read(_: None) -> None:
         ormsgpack.packb(orjson.loads(text), option=option)
-        SERDE.loads_typed(dumped)
+        SERIALIZER.loads_typed(dumped)
 
-    writes = compare(write, SERDE.dumps_typed, lambda: SERDE.loads_typed(dumped))
-    reads = compare(read, lambda _: SERDE.loads_typed(dumped), lambda: None)
-    return _row(
-        f"… by bare calls of {name}", "the serializer", len(text) / len(dumped[1]), writes, reads
-    )
+    writes = compare(write, SERIALIZER.dumps_typed, lambda: SERIALIZER.loads_typed(dumped))
+    reads = compare(read, lambda _: SERIALIZER.loads_typed(dumped), lambda: None)
+    label = "… with ormsgpack and orjson alone"
+    return _row(label, "the serializer", len(text) / len(dumped[1]), writes, reads)
 
 
 def _row(
-    name: str, beside: str, size: float, write: tuple[float, float], read: tuple[float, float]
-) -> str:
+    label: str, reference: str, size: float, write: tuple[float, float], read: tuple[float, float]
+) -> list[str]:
     both = (write[0] + read[0]) / (write[1] + read[1])
     ratios = (size, write[0] / write[1], read[0] / read[1], both)
-    return "| " + " | ".join([name, beside, *(f"{ratio:.2f}" for ratio in ratios)]) + " |"
+    return [label, reference, *(f"{ratio:.2f}" for ratio in ratios)]
 
 
-def growing_row(count: int, new: int) -> str:
-    """The same for a list that has grown, as a put writes it: what it knows, it does not encode."""
+def growing_row(count: int, new: int) -> list[str]:
+    """The cost of a put of a list that has grown: the saver encodes only the new messages."""
     value = messages(count)
     name = CheckpointName("thread", "", "1")
 
@@ -142,36 +146,32 @@ def growing_row(count: int, new: int) -> str:
         checkpoint = empty_checkpoint()
         checkpoint["channel_values"] = {"messages": value}
         checkpoint["channel_versions"] = {"messages": "1"}
-        return store_channels(name, checkpoint, {"messages": "1"}, SERDE, known, ())
+        return store_channels(name, checkpoint, {"messages": "1"}, SERIALIZER, known, ())
 
     known = store(value[:-new], {}).known
     assert sum(len(items) for _, items in store(value, known).appended.values()) == new
-    write, alone = compare(lambda value: store(value, known), SERDE.dumps_typed, lambda: value)
-    return (
-        f"| {new} messages more than {count - new} | the serializer | | {write / alone:.2f} | | |"
+    write, reference = compare(
+        lambda value: store(value, known), SERIALIZER.dumps_typed, lambda: value
     )
+    label = f"a list of {count - new} stored messages and {new} new ones"
+    return [label, "the serializer", "", f"{write / reference:.2f}", "", ""]
 
 
 def main() -> None:
     gc.freeze()
     rows = [
-        "| value | beside | bytes | to write | to read | both |",
-        "| --- | --- | --- | --- | --- | --- |",
-        row("400 chat messages", messages(400)),
-        floor_row("ormsgpack and orjson", messages(400)),
+        json_row("400 chat messages", messages(400)),
+        floor_row(messages(400)),
         growing_row(400, 2),
-        row("a dict with 1 MB of ASCII", {"text": "x" * 1_000_000}),
-        floor_row("ormsgpack and orjson", {"text": "x" * 1_000_000}),
-        row("a dict with 1 MB of prose", {"text": prose(1_000_000)}),
-        floor_row("ormsgpack and orjson", {"text": prose(1_000_000)}),
-        row("1 MB of bytes", Random(7).randbytes(1_000_000), "pybase64"),
+        json_row("a dict with 1 MB of ASCII text", {"text": "x" * 1_000_000}),
+        floor_row({"text": "x" * 1_000_000}),
+        json_row("a dict with 1 MB of prose", {"text": prose(1_000_000)}),
+        floor_row({"text": prose(1_000_000)}),
+        json_row("1 MB of bytes", Random(7).randbytes(1_000_000), "pybase64"),
     ]
-    table = "\n".join(rows)
-    print(table)
-    page = PAGE.read_text(encoding="utf-8")
-    begin, end = "<!-- make bench: values -->\n", "<!-- end -->"
-    page = re.sub(f"{begin}.*?{end}", f"{begin}\n{table}\n\n{end}", page, flags=re.DOTALL)
-    PAGE.write_text(page, encoding="utf-8")
+    result = table(["value", "compared with", "bytes", "write", "read", "both"], rows)
+    print(result)
+    replace_block(DOCS / "performance.md", "make bench values", result)
 
 
 if __name__ == "__main__":

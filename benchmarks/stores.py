@@ -1,0 +1,30 @@
+"""The interface through which `bench.py` and `compare.py` use each checkpointer package."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any, Protocol
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+Saver = BaseCheckpointSaver[Any]
+
+
+class Store(Protocol):
+    """A checkpointer package with a store of its own. Both methods for savers empty the store."""
+
+    @property
+    def package(self) -> str:
+        """The name of the package."""
+
+    def saver(self) -> AbstractContextManager[Saver]:
+        """A saver for synchronous calls."""
+
+    def async_saver(self) -> AbstractAsyncContextManager[Saver]:
+        """A saver for asynchronous calls."""
+
+    def stored_bytes(self) -> int | None:
+        """The size of the store with its indexes; None if it is this process's memory."""
+
+    def server(self) -> str:
+        """The name and the version of the store."""
