@@ -1,8 +1,11 @@
-"""An agent on Redis: it waits for a person, goes on in another process, is searched and forked.
+"""A travel agent whose state is kept in Redis.
 
-make demo                                      on a Redis of its own, which then is gone again
-REDIS_URL=redis://localhost:6379 make demo     on yours, where it deletes what it has stored;
-                                               python examples/quickstart.py --keep leaves it there
+It waits for a person, continues in another process, is searched by metadata, and is forked.
+
+    make demo                                      starts a Redis for this run
+    REDIS_URL=redis://localhost:6379 make demo     uses your Redis, and deletes the data at the end
+
+To keep the data on your Redis, run `python examples/quickstart.py --keep`.
 """
 
 import os
@@ -10,7 +13,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from langchain.agents import create_agent
@@ -26,9 +29,16 @@ from rich.table import Table
 from langgraph_redis_json import RedisSaver, UnsuitableServerError
 from langgraph_redis_json.embedded import EmbeddedRedis
 
-# ---- an agent like any other
+# ---- the agent: nothing here is special to Redis
 
 PRICES = {"Lisbon": 120, "Porto": 95, "Rome": 80, "Milan": 70, "Oslo": 150, "Bergen": 140}
+
+TRIPS = {
+    "trip-1": ("ada", "Fly me to Lisbon or Porto, whichever is cheaper."),
+    "trip-2": ("bob", "Fly me to Rome or Milan, whichever is cheaper."),
+    "trip-3": ("ada", "Fly me to Oslo or Bergen, whichever is cheaper."),
+}
+"""The user and the question of each thread."""
 
 
 @tool
@@ -40,23 +50,28 @@ def flight_price(city: str) -> str:
 @tool
 def book_flight(city: str) -> str:
     """Book a flight to a city, if a person agrees."""
-    answer = interrupt(f"Book the flight to {city}?")  # pauses here, until somebody resumes
+    answer = interrupt(f"Book the flight to {city}?")  # the graph stops here until it is resumed
     return f"{city} is booked" if answer == "yes" else f"{city} is not booked"
 
 
 class ScriptedModel(BaseChatModel):
-    """Stands in for an LLM: asks for the prices, books the lowest, and reports."""
+    """Replaces an LLM: asks for the prices, books the cheapest flight, and reports the result."""
 
     def _generate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
-        last, calls = messages[-1], []
+        last = messages[-1]
+        calls: list[tuple[str, str]] = []
         if isinstance(last, HumanMessage):
             calls = [("flight_price", city) for city in PRICES if city in last.text]
         elif last.name == "flight_price":
             prices = re.findall(r"(\w+): (\d+) euros", "\n".join(m.text for m in messages))
-            calls = [("book_flight", min(prices, key=lambda price: int(price[1]))[0])]
+            cheapest, _price = min(prices, key=lambda price: int(price[1]))
+            calls = [("book_flight", cheapest)]
         answer = AIMessage(
             "" if calls else f"Done: {last.text}.",
-            tool_calls=[{"name": n, "args": {"city": c}, "id": f"{n}-{c}"} for n, c in calls],
+            tool_calls=[
+                {"name": name, "args": {"city": city}, "id": f"{name}-{city}"}
+                for name, city in calls
+            ],
         )
         return ChatResult(generations=[ChatGeneration(message=answer)])
 
@@ -70,101 +85,102 @@ def make_agent(saver: RedisSaver) -> Any:
     return create_agent(ScriptedModel(), [flight_price, book_flight], checkpointer=saver)
 
 
-# ---- what Redis adds
-
-TRIPS = {
-    "trip-1": ("ada", "Fly me to Lisbon or Porto, whichever is cheaper."),
-    "trip-2": ("bob", "Fly me to Rome or Milan, whichever is cheaper."),
-    "trip-3": ("ada", "Fly me to Oslo or Bergen, whichever is cheaper."),
-}
-
-
 def config_of(thread_id: str) -> Any:
-    user_id, _ = TRIPS[thread_id]
-    # Whatever stands in the metadata can be searched for.
+    user_id, _question = TRIPS[thread_id]
+    # Every key of the metadata can be searched.
     return {"configurable": {"thread_id": thread_id}, "metadata": {"user_id": user_id}}
 
 
-def main(url: str, key_prefix: str) -> None:
-    with RedisSaver.from_conn_string(url, key_prefix=key_prefix) as saver:
-        saver.setup()  # makes the search indexes; once per server
-        delete_trips(saver)  # those that an earlier run has kept
+# ---- the example
+
+
+def main(url: str) -> None:
+    with open_saver(url) as saver:
+        saver.setup()  # creates the search indexes; once per server
+        delete_trips(saver)  # of an earlier run with --keep
         agent = make_agent(saver)
 
-        title("1. An agent compares two prices, and waits for a person's yes")
-        for thread_id, (_, question) in TRIPS.items():
+        title("1. An agent compares two prices, then waits for a person to say yes")
+        for thread_id, (_user_id, question) in TRIPS.items():
             agent.invoke({"messages": [HumanMessage(question)]}, config_of(thread_id))
         trip = config_of("trip-1")
         show_messages(agent.get_state(trip).values["messages"])
 
         title("2. Another process says yes")
-        subprocess.run([sys.executable, __file__, "--answer", url, key_prefix], check=True)
+        subprocess.run([sys.executable, __file__, "--answer", url], check=True)
         booked = agent.get_state(trip)
         show_messages(booked.values["messages"][-2:])
 
-        title("3. What happened, newest first", "agent.get_state_history(trip)")
+        title("3. The history of the thread, newest step first")
+        show_code("agent.get_state_history(trip)")
         show_history(agent.get_state_history(trip))
-        code('agent.get_state_history(trip, filter={"source": "loop", "step": 2})')
+        show_code('agent.get_state_history(trip, filter={"source": "loop", "step": 2})')
         [priced] = agent.get_state_history(trip, filter={"source": "loop", "step": 2})
         show_history([priced])
 
-        title("4. What if Porto were dearer? A fork from step 2")
-        code('agent.update_state(priced.config, {"messages": [porto]}, as_node="tools")')
+        title("4. A fork from step 2: the same trip with a higher price for Porto")
+        show_code('agent.update_state(priced.config, {"messages": [porto]}, as_node="tools")')
         porto = priced.values["messages"][-1].model_copy(update={"content": "Porto: 210 euros"})
         agent.update_state(priced.config, {"messages": [porto]}, as_node="tools")
-        agent.invoke(None, trip)  # the fork is the newest checkpoint, so this goes on from there
+        agent.invoke(None, trip)  # continues from the newest checkpoint, which is the fork
         agent.invoke(Command(resume="yes"), trip)
         show_messages(agent.get_state(trip).values["messages"][2:])
-        console.print(f"What was before is still there: {last_said(booked)}")
+        console.print(f"What was before is still there: {last_message(booked)}")
 
-        title(
-            "5. Where do Ada's trips stand? One search, all threads",
-            'saver.list(None, filter={"user_id": "ada"})',
-        )
+        title("5. All threads of one user, found by one search")
+        show_code('saver.list(None, filter={"user_id": "ada"})')
         newest: dict[str, Any] = {}
         for found in saver.list(None, filter={"user_id": "ada"}):
             newest.setdefault(found.config["configurable"]["thread_id"], found.config)
         show_threads({thread_id: agent.get_state(config) for thread_id, config in newest.items()})
 
-        title("6. A checkpoint, as RedisInsight shows it")
+        title("6. A checkpoint in Redis: a JSON document")
         [first] = agent.get_state_history(trip, filter={"source": "loop", "step": 0})
-        prefix = f"{key_prefix}:" if key_prefix else ""
-        key = f"{prefix}checkpoint:{{trip-1}}::{first.config['configurable']['checkpoint_id']}"
-        code(f"JSON.GET {key}")
+        checkpoint_id = first.config["configurable"]["checkpoint_id"]
         with Redis.from_url(url, decode_responses=True) as client:
+            key = next(client.scan_iter(f"*checkpoint:*:{checkpoint_id}", count=1_000))
+            show_code(f"JSON.GET {key}")
             console.print_json(client.execute_command("JSON.GET", key))
 
 
-def answer(url: str, key_prefix: str) -> None:
-    """What the other process does: it finds the question in Redis, and answers."""
-    with RedisSaver.from_conn_string(url, key_prefix=key_prefix) as saver:
+def answer(url: str) -> None:
+    """The other process: reads the question from Redis, and answers it."""
+    with open_saver(url) as saver:
         agent = make_agent(saver)
         [question] = agent.get_state(config_of("trip-1")).interrupts
         console.print(f"  {question.value} [bold]yes")
         agent.invoke(Command(resume="yes"), config_of("trip-1"))
 
 
-# ---- where it runs
+# ---- the server
 
+KEY_PREFIX = "quickstart"
 
-KEEP = """To look at all this in RedisInsight, at http://localhost:5540:
+KEEP = """This Redis has been stopped. To look at the data in RedisInsight, at http://localhost:5540:
 docker compose up -d --wait
 REDIS_URL=redis://localhost:6379 .venv/bin/python examples/quickstart.py --keep
-Its keys are quickstart:checkpoint:*, and its indexes quickstart:langgraph_checkpoints and such."""
+All keys and indexes of the example begin with "quickstart:"."""
+
+
+def open_saver(url: str) -> AbstractContextManager[RedisSaver]:
+    """A saver. On your server it uses a key prefix, so that it cannot touch your data."""
+    if os.environ.get("REDIS_URL"):
+        return RedisSaver.from_conn_string(url, key_prefix=KEY_PREFIX)
+    return RedisSaver.from_conn_string(url)
 
 
 @contextmanager
-def server() -> Iterator[tuple[str, str]]:
-    """A Redis, and the prefix of our keys there."""
+def redis_server() -> Iterator[str]:
+    """The URL of your server or of a private one."""
     url = os.environ.get("REDIS_URL")
     if not url:
         with EmbeddedRedis() as embedded:
-            yield embedded.url, ""
-        console.print(f"\n[dim]That Redis is gone again.\n{KEEP}")
+            yield embedded.url
+        console.print(f"\n[dim]{KEEP}")
         return
-    yield url, "quickstart"
+    yield url
     if "--keep" not in sys.argv:
-        with RedisSaver.from_conn_string(url, key_prefix="quickstart") as saver:
+        with open_saver(url) as saver:
             delete_trips(saver)
         with Redis.from_url(url, decode_responses=True) as client:
             for index in client.execute_command("FT._LIST"):
@@ -177,58 +193,57 @@ def delete_trips(saver: RedisSaver) -> None:
         saver.delete_thread(thread_id)
 
 
-# ---- how it prints
+# ---- output
 
 console = Console(highlight=False)
 
 
-def title(text: str, call: str = "") -> None:
+def title(text: str) -> None:
     console.print()
     console.rule(f"[bold]{text}", align="left")
-    if call:
-        code(call)
 
 
-def code(text: str) -> None:
+def show_code(text: str) -> None:
     console.print(f"> {text}", style="cyan", markup=False, soft_wrap=True)
 
 
-def last_said(state: StateSnapshot) -> str:
-    return "".join(map(said, state.values["messages"][-1:]))
-
-
-def said(message: BaseMessage) -> str:
+def message_text(message: BaseMessage) -> str:
     calls = getattr(message, "tool_calls", [])
     return ", ".join(f"{c['name']}({c['args']['city']})" for c in calls) or message.text
 
 
+def last_message(state: StateSnapshot) -> str:
+    return "".join(map(message_text, state.values["messages"][-1:]))
+
+
 def show_messages(messages: Iterable[BaseMessage]) -> None:
     for message in messages:
-        console.print(f"[dim]{message.type:>7}[/]  {said(message)}")
+        console.print(f"[dim]{message.type:>7}[/]  {message_text(message)}")
 
 
 def show_history(states: Iterable[StateSnapshot]) -> None:
     table = Table("step", "source", "next", "last message", box=None, header_style="dim")
     for state in states:
-        step, source = str(state.metadata["step"]), state.metadata["source"]
-        table.add_row(step, source, ", ".join(dict.fromkeys(state.next)), last_said(state))
+        metadata = state.metadata or {}
+        next_nodes = ", ".join(dict.fromkeys(state.next))
+        table.add_row(f"{metadata['step']}", metadata["source"], next_nodes, last_message(state))
     console.print(table)
 
 
 def show_threads(states: dict[str, StateSnapshot]) -> None:
     table = Table("thread", "waits for an answer to", "last message", box=None, header_style="dim")
     for thread_id, state in states.items():
-        question = "".join(asked.value for asked in state.interrupts)
-        table.add_row(thread_id, question, last_said(state))
+        question = "".join(waiting.value for waiting in state.interrupts)
+        table.add_row(thread_id, question, last_message(state))
     console.print(table)
 
 
 if __name__ == "__main__":
     if "--answer" in sys.argv:
-        answer(*sys.argv[2:])
+        answer(sys.argv[-1])
     else:
         try:
-            with server() as (url, key_prefix):
-                main(url, key_prefix)
+            with redis_server() as url:
+                main(url)
         except (ConnectionError, UnsuitableServerError) as error:
             sys.exit(f"REDIS_URL: {error}")
