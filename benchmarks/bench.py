@@ -68,10 +68,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="do less, in two minutes")
     parser.add_argument("--docs", type=Path, help="write performance.md in this folder")
-    parser.add_argument(
-        "work", nargs="*", help=f"workloads: {', '.join(work.__name__ for work in WORKLOADS)}"
-    )
+    names = [work.__name__ for work in WORKLOADS]
+    parser.add_argument("work", nargs="*", help=f"run only these workloads: {', '.join(names)}")
     options = parser.parse_args()
+    if unknown := set(options.work) - set(names):
+        parser.error(f"no such workload: {', '.join(sorted(unknown))}; choose from {names}")
 
     import redis
     from bench_savers import all_stores

@@ -97,26 +97,26 @@ def _speed_sentences(bench: Bench) -> list[Callable[[], str]]:
     def short() -> str:
         text = f"`put` takes {_ms(time(SHORT_PUT))} ms and `get_tuple` {_ms(time(SHORT_GET))} ms"
         faster = _better(lambda saver: time(SHORT_PUT, 0, saver))
-        return f"In a short thread, {text}. Savers with a faster `put` there: {faster}."
+        return f"In a short thread, {text}. Savers with a faster `put`: {faster}."
 
     def long() -> str:
         ours, peer = (
             f"{_ms(time(LONG_PUT, length, saver))} ms and {_ms(time(LONG_GET, length, saver))} ms"
             for saver in (OURS, PEER)
         )
-        return f"In a thread of {length} messages they take {ours}; with {PEER}, {peer}."
+        return f"In a thread of {length} messages they take {ours}. With {PEER} it is {peer}."
 
     def remote() -> str:
         taken = _ms(time(REMOTE_GET, 1))
         return (
-            "Each call is one network round trip: with a network delay of 1 ms, `get_tuple` takes "
-            f"{taken} ms."
+            "Each of these calls is one network round trip. With a network delay of 1 ms, "
+            f"`get_tuple` takes {taken} ms."
         )
 
     def graph() -> str:
         ours, memory = (_ms(time(GRAPH, turns, saver)) for saver in (OURS, MEMORY))
         return (
-            f"A graph that calls a tool {turns} times runs for {ours} ms, and for {memory} ms with "
+            f"A whole graph run with {turns} tool calls takes {ours} ms, and {memory} ms with "
             f"{MEMORY}."
         )
 
@@ -276,7 +276,7 @@ def _size(count: float) -> str:
 
 
 class Target(NamedTuple):
-    """The limit of a figure. Its unit is ms, or the name of what the figure is divided by."""
+    """The limit of a figure. The unit is ms, or the quantity that the figure is divided by."""
 
     work: str
     limit: float

@@ -44,7 +44,7 @@ class MemoryStore:
 
 
 class PlainRedisStore(RedisStore):
-    """langgraph-checkpoint-plainredis, whose savers are opened and closed in their own way."""
+    """langgraph-checkpoint-plainredis. Its savers have other constructors, and no `setup`."""
 
     @contextmanager
     def saver(self) -> Iterator[Saver]:
@@ -63,7 +63,7 @@ class PlainRedisStore(RedisStore):
 
 @contextmanager
 def all_stores() -> Iterator[tuple[list[Store], list[Remote], str]]:
-    """The stores, those that have a server again behind proxies, and the URL of one Redis."""
+    """All stores, the same stores behind proxies if they have a server, and the URL of a Redis."""
     with ExitStack() as stack:
         stores: list[Store] = [MemoryStore(), stack.enter_context(sqlite_store())]
         remotes: list[Remote] = []

@@ -471,7 +471,7 @@ def graphs(bench: Bench) -> None:
             bench.timed(key, compiled[entrant].invoke, {"messages": messages[:1]}, config)
 
 
-def distances(bench: Bench) -> None:
+def network_delays(bench: Bench) -> None:
     """The basic operations over a network with a delay."""
     messages = conversation(20)
     stores = [remote.store for remote in bench.remotes]
@@ -531,6 +531,6 @@ WORKLOADS: Sequence[Callable[[Bench], None]] = (
     large_values,
     concurrent_threads,
     graphs,
-    distances,
+    network_delays,
     sent_bytes,
 )

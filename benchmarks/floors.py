@@ -61,7 +61,7 @@ READ = "return redis.call('JSON.GET', KEYS[1], ARGV[1])"
 READ_BOTH = "return redis.call('JSON.MGET', KEYS[1], KEYS[2], '.')"
 
 Rows = Iterator[tuple[str, str]]
-"""Table rows: what was measured, and its cost."""
+"""Table rows: a label and a cost."""
 
 
 def documents(client: redis.Redis, part: str = "") -> dict[str, bytes]:
@@ -167,7 +167,7 @@ def new_key_script(
 
 
 def bare_put(client: redis.Redis, stored: StoredThread) -> Callable[[], Any]:
-    """A function that writes what the last put of a thread wrote, by a bare script."""
+    """A function that repeats the last put of a thread by a bare script."""
     checkpoint, checkpoint_json = stored.last(CHECKPOINT)
     thread, thread_json = stored.last(THREAD)
     log, log_json = stored.last(LOG)

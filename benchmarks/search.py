@@ -91,7 +91,7 @@ CALLS: dict[str, Callable[[RedisSaver, int], list[Any]]] = {
 }
 
 
-"""The measured calls. Each gets a saver and a number that selects what it searches for."""
+"""The measured calls. Each gets a saver and the number of a user, a run or a thread."""
 
 
 def measure(saver: RedisSaver, threads: int, rounds: int) -> dict[str, float]:

@@ -1,6 +1,8 @@
-"""Measures the Redis memory of a message, a checkpoint and a thread, for docs/deployment.md.
+"""Measures the Redis memory of a message, a checkpoint and a thread.
 
-make sizing
+    make sizing
+
+Writes a table into docs/deployment.md.
 """
 
 from __future__ import annotations
