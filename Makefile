@@ -23,10 +23,10 @@ pytest: $(VENV)/dev.stamp  ## Run all tests
 # The examples and benchmarks need more rights, and use other keys.
 test-acl: $(VENV)/dev.stamp  ## Run the tests as the user of docs/acl.conf
 	REDIS_ACL=1 $(BIN)/pytest -q -n auto --ignore=tests/faults --ignore=tests/test_embedded.py \
-		--ignore=tests/test_examples.py --ignore=tests/test_benchmarks.py
+		--ignore=tests/project/test_examples.py --ignore=tests/project/test_benchmarks.py
 
 chaos: $(VENV)/dev.stamp  ## Let several processes work on the same threads for a minute
-	CHAOS_SECONDS=60 $(BIN)/pytest -q tests/test_chaos.py
+	CHAOS_SECONDS=60 $(BIN)/pytest -q tests/end_to_end/test_chaos.py
 
 test-faults: $(VENV)/dev.stamp  ## Cause each fault many times, and write docs/reliability.md
 	$(BIN)/python tests/faults/report.py

@@ -4,8 +4,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -14,43 +13,7 @@ import redis.asyncio
 
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
 from langgraph_redis_json.embedded import EmbeddedRedis
-
-Saver = RedisSaver | AsyncRedisSaver
-
-
-class Client(NamedTuple):
-    """One way to talk to Redis."""
-
-    saver: type[Saver]
-    protocol: int
-    decode_responses: bool
-
-    def options(self) -> dict[str, Any]:
-        return {"protocol": self.protocol, "decode_responses": self.decode_responses}
-
-
-CLIENTS = [
-    pytest.param(
-        Client(saver, protocol, decode),
-        id=f"{saver.__name__}-RESP{protocol}{'-decoded' if decode else ''}",
-    )
-    for saver in (RedisSaver, AsyncRedisSaver)
-    for protocol in (2, 3)
-    for decode in (False, True)
-]
-
-
-ACL_USER = "app:change-me@"
-"""How the user of docs/acl.conf logs in."""
-
-
-def acl_for(prefix: str, directory: Path) -> Path:
-    """A copy of docs/acl.conf for keys with this prefix."""
-    text = (Path(__file__).parent.parent / "docs" / "acl.conf").read_text(encoding="utf-8")
-    assert " ~app:* " in text
-    copy = directory / "acl.conf"
-    copy.write_text(text.replace(" ~app:* ", f" ~{prefix}* "), encoding="utf-8")
-    return copy
+from tests.support.clients import ACL_USER, CLIENTS, Client, MakeSaver, Saver, acl_for
 
 
 @pytest.fixture(scope="session")
@@ -108,9 +71,6 @@ def _batches(client: redis.Redis, pattern: str) -> Iterator[list[str]]:
             yield keys
         if cursor == 0:
             return
-
-
-MakeSaver = Callable[..., Saver]
 
 
 @pytest.fixture

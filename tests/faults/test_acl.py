@@ -8,19 +8,20 @@ from pathlib import Path
 
 import pytest
 import redis
-from checkpoints import BIG, config, each_saver, ids, put
-from conftest import ACL_USER, Client, Saver, acl_for
 from langgraph.checkpoint.conformance import checkpointer_test, validate
-from record import tried
 from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
 from redis.cluster import RedisCluster
-from servers import cluster
-from test_setup import COMMANDS
 
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
 from langgraph_redis_json.embedded import EmbeddedRedis
+from tests.operations.test_setup import COMMANDS
+from tests.support.checkpoints import BIG, config, each_saver, ids, put
+from tests.support.clients import ACL_USER, Client, Saver, acl_for
+from tests.support.project import ROOT
+from tests.support.record import tried
+from tests.support.servers import cluster
 
-FILE = Path(__file__).parents[2] / "docs" / "acl.conf"
+FILE = ROOT / "docs" / "acl.conf"
 CLIENTS = {"INFO", "CLUSTER|SLOTS", "COMMAND", "ASKING", "PING"}
 """What setup can do without, what clients of a cluster ask, and health checks."""
 

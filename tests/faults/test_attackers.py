@@ -13,11 +13,11 @@ from typing import Any
 import ormsgpack
 import pytest
 import redis
-from checkpoints import config, each_saver, found_keys, ids, put
-from conftest import Client, MakeSaver, Saver
-from record import times, tried
 
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
+from tests.support.checkpoints import config, each_saver, found_keys, ids, put
+from tests.support.clients import Client, MakeSaver, Saver
+from tests.support.record import times, tried
 
 EXT_CONSTRUCTOR = 0
 """LangGraph's msgpack type for "call this of that module with this argument"."""

@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkpoints import BIG, config, each_saver, ids, put
-from conftest import Client, MakeSaver, Saver
 from hypothesis.stateful import run_state_machine_as_test
 from langgraph.checkpoint.conformance import checkpointer_test, validate
-from record import times, tried
 from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
 from redis.cluster import RedisCluster
-from servers import Cluster, cluster
-from strategies import examples
-from test_model import Machine
-from work import Writer, check_contents
 
 from langgraph_redis_json import AsyncRedisSaver, CoordinatorMissingError, RedisSaver
+from tests.end_to_end.test_model import Machine
+from tests.support.checkpoints import BIG, config, each_saver, ids, put
+from tests.support.clients import Client, MakeSaver, Saver
+from tests.support.record import times, tried
+from tests.support.servers import Cluster, cluster
+from tests.support.strategies import examples
+from tests.support.work import Writer, check_contents
 
 
 @pytest.fixture(scope="module")

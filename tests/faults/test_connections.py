@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
-from checkpoints import config, each_saver
-from conftest import Client, Saver
-from proxy import FaultyProxy, faulty_proxy
-from record import times, tried
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from work import LOST, Writer, check_contents
 
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
 from langgraph_redis_json.embedded import EmbeddedRedis
+from tests.support.checkpoints import config, each_saver
+from tests.support.clients import Client, Saver
+from tests.support.proxy import FaultyProxy, faulty_proxy
+from tests.support.record import times, tried
+from tests.support.work import LOST, Writer, check_contents
 
 RETRIES = pytest.mark.parametrize("retries", [0, 3], ids=["no retries", "3 retries"])
 

@@ -17,14 +17,15 @@ from pathlib import Path
 import pytest
 import redis
 import redis.asyncio
-from conftest import Saver
-from record import times, tried
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from servers import Node, running
-from work import LOST, Writer, check_contents
 
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
+from tests.support.clients import Saver
+from tests.support.project import ROOT
+from tests.support.record import times, tried
+from tests.support.servers import Node, running
+from tests.support.work import LOST, Writer, check_contents
 
 WRITERS = 32
 
@@ -159,8 +160,7 @@ def test_a_log_of_commands_that_was_cut_anywhere(tmp_path: Path) -> None:
 
 CLIENT = """
 import sys
-sys.path[:0] = sys.argv[2:]
-from work import Writer
+from tests.support.work import Writer
 from langgraph_redis_json import RedisSaver
 
 writer = Writer("thread")
@@ -176,12 +176,12 @@ with RedisSaver.from_conn_string(sys.argv[1]) as saver:
 
 def test_a_killed_client(durable: Node) -> None:
     kills, last, checked = times(3, 30), -1, 0
-    here = Path(__file__).parent
     with RedisSaver.from_conn_string(durable.url) as saver:
         saver.setup()
         for _ in range(kills):
             process = subprocess.Popen(
-                [sys.executable, "-c", CLIENT, durable.url, str(here), str(here.parent)],
+                [sys.executable, "-c", CLIENT, durable.url],
+                cwd=ROOT,
                 stdout=subprocess.PIPE,
                 text=True,
             )

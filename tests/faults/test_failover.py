@@ -16,16 +16,16 @@ import pytest
 import redis
 import redis.asyncio.sentinel
 import redis.sentinel
-from checkpoints import config, each_saver, ids, put
-from conftest import Client, Saver
-from proxy import faulty_proxy
-from record import LONG, times, tried
 from redis.cluster import RedisCluster
 from redis.exceptions import RedisClusterException
-from servers import IN_MEMORY, Cluster, Node, cluster, running, sentinel, wait_until
-from work import Writer, check_contents
 
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
+from tests.support.checkpoints import config, each_saver, ids, put
+from tests.support.clients import Client, Saver
+from tests.support.proxy import faulty_proxy
+from tests.support.record import LONG, times, tried
+from tests.support.servers import IN_MEMORY, Cluster, Node, cluster, running, sentinel, wait_until
+from tests.support.work import Writer, check_contents
 
 AWAY = (redis.ConnectionError, redis.TimeoutError, redis.exceptions.ReadOnlyError)
 AWAY += (redis.exceptions.ClusterDownError, RedisClusterException)

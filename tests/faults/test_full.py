@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 import redis
-from accounting import account
-from checkpoints import BIG, checkpoint, config, each_saver, found_keys, ids, put
-from conftest import Client, MakeSaver, Saver
-from record import times, tried
-from work import Writer, check_contents
 
 from langgraph_redis_json import RedisSaver, keys
 from langgraph_redis_json.embedded import EmbeddedRedis
 from langgraph_redis_json.memory import LARGE
+from tests.support.accounting import account
+from tests.support.checkpoints import BIG, checkpoint, config, each_saver, found_keys, ids, put
+from tests.support.clients import Client, MakeSaver, Saver
+from tests.support.record import times, tried
+from tests.support.work import Writer, check_contents
 
 
 @pytest.fixture(scope="module")

@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
-from checkpoints import checkpoint, config, put
-from conftest import Client, MakeSaver, Saver
 from langchain_core.messages import AIMessage
-from record import LONG, times, tried
 
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver, bridges
 from langgraph_redis_json.memory import BYTES, Known, Memory, Remembered, Slice
 from langgraph_redis_json.values import Dumped
+from tests.support.checkpoints import checkpoint, config, put
+from tests.support.clients import Client, MakeSaver, Saver
+from tests.support.record import LONG, times, tried
 
 MEGABYTE = 2**20
 

@@ -10,18 +10,18 @@ import subprocess
 import sys
 import threading
 import warnings
-from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 import redis.asyncio
-from checkpoints import checkpoint, config, each_saver, ids, put
-from conftest import Saver
-from record import times, tried
-from work import Writer, check_contents
 
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
+from tests.support.checkpoints import checkpoint, config, each_saver, ids, put
+from tests.support.clients import Saver
+from tests.support.project import ROOT
+from tests.support.record import times, tried
+from tests.support.work import Writer, check_contents
 
 THREADS = 16
 
@@ -70,8 +70,7 @@ def test_sixteen_threads(saver: Saver, redis_client: redis.Redis, key_prefix: st
 
 FORK = """
 import asyncio, json, os, signal, sys, threading
-sys.path[:0] = sys.argv[3:]
-from work import Writer
+from tests.support.work import Writer
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
 
 url, kind = sys.argv[1:3]
@@ -117,13 +116,13 @@ os._exit(0)
 @pytest.mark.parametrize("kind", ["RedisSaver", "AsyncRedisSaver", "loop in a thread"])
 def test_a_saver_made_before_a_fork(kind: str, redis_url: str, redis_client: redis.Redis) -> None:
     """As a server that loads an application before it starts its workers does it."""
-    here = Path(__file__).parent
     done = subprocess.run(
         # (From 3.12 on Python warns of forks beside threads.)
         [
             *(sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORK),
-            *(redis_url, kind, str(here), str(here.parent)),
+            *(redis_url, kind),
         ],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=60,

@@ -18,12 +18,12 @@ import pytest
 import redis
 import redis.asyncio
 import trustme
-from checkpoints import BIG, config, each_saver, ids, put
-from conftest import Client
-from record import tried
 
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
 from langgraph_redis_json.embedded import EmbeddedRedis
+from tests.support.checkpoints import BIG, config, each_saver, ids, put
+from tests.support.clients import Client
+from tests.support.record import tried
 
 
 class Secured(NamedTuple):

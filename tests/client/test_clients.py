@@ -1,0 +1,230 @@
+"""Clients that others use too, and calls from many threads."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import ExitStack
+from copy import copy
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+import redis.asyncio
+from redis.cache import CacheConfig
+
+from langgraph_redis_json import AsyncRedisSaver, RedisSaver
+from langgraph_redis_json.memory import LARGE
+from langgraph_redis_json.threads import CHUNK
+from tests.support.checkpoints import BIG, config, ids, put
+from tests.support.clients import ACL_USER, Client, MakeSaver
+
+
+def test_a_client_that_parses_json_itself(redis_url: str, key_prefix: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.json().get(
+            f"{key_prefix}:not there"
+        )  # from now on the client parses replies to JSON.GET
+        with RedisSaver(client, key_prefix=key_prefix) as saver:
+            saver.setup()
+            values = {"large": "x" * 2 * LARGE, "blob": BIG}
+            put(saver, "1", values)
+            saver.get_tuple(config())
+            assert saver.get_tuple(config()).checkpoint["channel_values"] == values  # type: ignore[union-attr]
+            assert [found.thread_id for found in saver.threads()] == ["thread"]
+            saver.copy_thread("thread", "copy")
+            saver.prune(["thread"])
+            assert ids(saver.list(config("copy"))) == ["1"]
+        assert client.json().get(f"{key_prefix}:not there") is None
+
+
+@pytest.mark.parametrize("kind", [RedisSaver, AsyncRedisSaver])
+def test_many_threads_call_where_no_loop_runs(
+    redis_url: str, key_prefix: str, make_saver: MakeSaver, kind: Any
+) -> None:
+    make_saver(Client(RedisSaver, 3, False))  # makes the indexes
+    saver = kind(redis_url, key_prefix=key_prefix)
+
+    def work(number: int) -> int:
+        put(saver, f"{number:03}", {"channel": number})
+        saver.put_writes(config(checkpoint_id=f"{number:03}"), [("channel", number)], "task")
+        found = saver.get_tuple(config(checkpoint_id=f"{number:03}"))
+        assert found is not None
+        return int(found.checkpoint["channel_values"]["channel"])
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(work, range(40), timeout=60)) == list(range(40))
+
+
+@pytest.mark.parametrize("way", ["URL", "host and port"])
+def test_hundreds_of_calls_at_once(
+    redis_url: str, key_prefix: str, make_saver: MakeSaver, way: str
+) -> None:
+    make_saver(Client(RedisSaver, 3, False))  # makes the indexes
+    count = 300
+
+    async def main() -> None:
+        if way == "URL":
+            made = AsyncRedisSaver.from_conn_string(redis_url, key_prefix=key_prefix)
+        else:
+            where = urlsplit(redis_url)
+            login = {"username": where.username, "password": where.password}
+            made = AsyncRedisSaver.from_conn_info(
+                host=where.hostname or "", port=where.port or 0, key_prefix=key_prefix, **login
+            )
+        async with made as saver:
+            calls = [
+                saver.aput_writes(config(f"{number}", "", "1"), [("channel", number)], "task")
+                for number in range(count)
+            ]
+            await asyncio.gather(*calls)
+
+    asyncio.run(main())
+    saver = RedisSaver(redis_url, key_prefix=key_prefix)
+    saver.prune([f"{number}" for number in range(count)], strategy="delete")
+
+
+async def write_at_once(savers: Sequence[AsyncRedisSaver]) -> None:
+    calls = [
+        saver.aput_writes(config(f"{number}", "", "1"), [("channel", number)], "task")
+        for number in range(8)
+        for saver in savers
+    ]
+    await asyncio.gather(*calls)
+
+
+def make_client(redis_url: str, pool: str) -> Any:
+    if pool == "of a URL":
+        return redis_url
+    blocking = redis.asyncio.BlockingConnectionPool.from_url(redis_url, max_connections=3)
+    return redis.asyncio.Redis.from_pool(blocking)
+
+
+@pytest.mark.parametrize("pool", ["of a URL", "blocking"])
+def test_clones_on_one_loop_after_another(
+    redis_url: str, key_prefix: str, make_saver: MakeSaver, pool: str
+) -> None:
+    make_saver(Client(RedisSaver, 3, False))
+    for _ in range(5):
+        saver = AsyncRedisSaver(make_client(redis_url, pool), key_prefix=key_prefix)
+        asyncio.run(write_at_once([saver]))
+        clones = [copy(saver) for _ in range(8)]  # as with_allowlist makes them
+        asyncio.run(write_at_once(clones))
+
+
+def test_a_clone_is_called_from_a_thread(
+    redis_url: str, key_prefix: str, make_saver: MakeSaver
+) -> None:
+    make_saver(Client(RedisSaver, 3, False))
+    saver = AsyncRedisSaver(redis_url, key_prefix=key_prefix)
+    clone = copy(saver)
+    put(saver, "1")
+
+    def read() -> list[Any]:
+        return [clone.get_tuple(config()) for _ in range(50)]
+
+    async def main() -> list[Any]:
+        await write_at_once([saver])
+        reading = asyncio.gather(*[asyncio.to_thread(read) for _ in range(4)])
+        while not reading.done():
+            await write_at_once([saver])
+        return [found for part in await reading for found in part]
+
+    assert all(asyncio.run(asyncio.wait_for(main(), 30)))
+
+
+@pytest.mark.parametrize("pool", ["of a URL", "blocking"])
+def test_loops_that_take_turns(
+    redis_url: str, key_prefix: str, make_saver: MakeSaver, pool: str
+) -> None:
+    make_saver(Client(RedisSaver, 3, False))
+    saver = AsyncRedisSaver(make_client(redis_url, pool), key_prefix=key_prefix)
+    with ExitStack() as stack:
+        loops = [asyncio.new_event_loop() for _ in range(2)]
+        for loop in loops:
+            stack.callback(loop.close)
+        for number in range(3):
+            for loop in loops:
+                loop.run_until_complete(write_at_once([saver]))
+                put(saver, f"{number}")
+                assert ids(saver.list(config()))[0] == f"{number}"
+        for loop in loops:
+            loop.run_until_complete(saver.aget_tuple(config()))
+            loop.run_until_complete(saver._redis.connection_pool.disconnect())  # type: ignore[union-attr]
+
+
+def test_a_loop_begins_while_a_thread_calls(
+    redis_url: str, key_prefix: str, make_saver: MakeSaver
+) -> None:
+    other = make_saver(Client(RedisSaver, 3, False))
+    for number in range(100):
+        put(other, f"{number:03}", {"channel": BIG})
+    for _ in range(5):
+        saver = AsyncRedisSaver(redis_url, key_prefix=key_prefix)
+
+        async def main(saver: AsyncRedisSaver = saver) -> list[str]:
+            listing = asyncio.create_task(asyncio.to_thread(lambda: ids(saver.list(config()))))
+            await asyncio.sleep(0.01)
+            while not listing.done():
+                await write_at_once([saver])
+            return await listing
+
+        assert len(asyncio.run(asyncio.wait_for(main(), 30))) == 100
+
+
+def test_a_client_that_caches_replies(redis_url: str, key_prefix: str) -> None:
+    url = redis_url.replace(ACL_USER, "")  # docs/acl.conf does not let clients do this
+    with redis.Redis.from_url(url, protocol=3, cache_config=CacheConfig()) as client:
+        saver = RedisSaver(client, key_prefix=key_prefix)
+        saver.setup()
+        for number in range(3):
+            put(saver, f"{number}", {"blob": f"{number}{BIG}"})
+            assert ids(saver.list(config()))[0] == f"{number}"
+            assert saver.get_tuple(config()).checkpoint["id"] == f"{number}"  # type: ignore[union-attr]
+        assert [found.thread_id for found in saver.threads()] == ["thread"]
+        assert ids(saver.list(None, filter={"absent": None})) == ["2", "1", "0"]
+        saver.copy_thread("thread", "copy")
+        saver.prune(["thread"])
+        assert ids(saver.list(config())) == ["2"]
+        assert ids(saver.list(config("copy"))) == ["2", "1", "0"]
+
+
+def test_a_client_of_one_connection(redis_url: str, key_prefix: str, make_saver: MakeSaver) -> None:
+    make_saver(Client(RedisSaver, 3, False))
+    with redis.Redis.from_url(redis_url, single_connection_client=True) as client:
+        saver = RedisSaver(client, key_prefix=key_prefix)
+        put(saver, "1")
+        assert saver._redis.connection is client.connection  # so that WAIT is about its writes
+        assert client.connection is not None
+        del saver
+        gc.collect()
+        assert client.connection not in client.connection_pool._available_connections
+
+
+def test_a_call_that_waits_for_a_loop_that_ends(redis_url: str, key_prefix: str) -> None:
+    saver = AsyncRedisSaver(redis_url, key_prefix=key_prefix)
+    with ThreadPoolExecutor(1) as threads:
+
+        async def work() -> Any:
+            await saver.asetup()
+            call = threads.submit(saver.get_tuple, config())
+            # The call is on its way to this loop, which never gets to it.
+            time.sleep(0.2)  # noqa: ASYNC251
+            return call
+
+        assert isinstance(asyncio.run(work()).exception(timeout=30), (RuntimeError, CancelledError))
+
+
+@pytest.mark.parametrize("client", [Client(RedisSaver, 3, False)], indirect=True)
+def test_a_thread_half_deleted_is_not_listed(make_saver: MakeSaver, client: Client) -> None:
+    saver = make_saver(client)
+    for number in range(2 * CHUNK):
+        saver.put_writes(config(checkpoint_id=f"{number:04}"), [("channel", 1)], "task")
+    put(saver, "0001")
+    saver._execute(next(saver._plans.delete_thread("thread")))  # and then the process dies
+    assert list(saver.threads()) == []
+    assert list(saver.list(config())) == []

@@ -1,0 +1,146 @@
+"""Text made to break out of a query, a key or a path matches itself and nothing else."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from langgraph_redis_json import RedisSaver
+from tests.support.checkpoints import STRANGE, checkpoint, config, ids, put
+from tests.support.clients import Client, MakeSaver, Saver
+
+PIECES = [
+    *('"', "'", "`", "\\", "{", "}", "(", ")", "[", "]", "|", "*", "%", "@", "$", "~", "-", "=>"),
+    *(":", ";", ",", ".", "!", "^", "&", "#", "/", "?", "<", ">", " ", "\n", "\t", "\x1f", "\x7f"),
+    *("@thread_id:{*}", "@tokens:{*}", "@format:[-inf +inf]", "| *", ") | (", "(*)", "-@x:{y}"),
+    *("=>[KNN 2 @v $b]", "=>{$weight:2}", "ismissing(@run_id)", "w'*'", "%%%a%%%", "$.a", "@.b"),
+    *(
+        "DIALECT 2",
+        "LIMIT 0 9",
+        "\r\n*1\r\n$8\r\nFLUSHALL\r\n",
+        "redis.call('FLUSHALL')",
+        "%s",
+        "%n",
+    ),
+    *("victim", "{victim}", "thread", "é", "👩‍👩‍👧", "\u2028", "\ufeff", "\U0010ffff", "null", "1"),
+]
+SEEDS = [
+    *('"} | @thread_id:{*', "*", "%", "\\", "\\" * 10_000, "*" * 5_000, "{" * 3_000, "\0"),
+    *('"} | @tokens:{*} | {"', "')) | ((*", "@user:{victim}", "victim", "victim*", "*victim"),
+    *("$[?(@.a>=0)].a", "$..*", "]}", "[0 1]", "(-inf +inf", "-inf", "nan", "1e999", "\x01\x02"),
+]
+
+
+def corpus(count: int) -> list[str]:
+    """So many different hostile texts; always the same."""
+    made = dict.fromkeys([*SEEDS, *PIECES, *STRANGE.values()])
+    dice = random.Random(5)
+    while len(made) < count:
+        made["".join(dice.choices(PIECES, k=dice.randint(1, 6)))] = None
+    # The victim's own names are no attack.
+    return [text for text in made if text not in ("victim", "thread")]
+
+
+HOSTILE = corpus(1_100)
+
+
+def put_all(saver: Saver, plans: list[Any]) -> None:
+    """Run plans of the saver, each of them one trip, in few trips."""
+    commands = [next(plan) for plan in plans]
+    batch: Callable[..., Any] = saver._execute  # type: ignore[assignment]
+    replies = batch([command for [command] in commands])
+    for plan, reply in zip(plans, replies, strict=True):
+        with pytest.raises(StopIteration):
+            plan.send([reply])
+
+
+@pytest.fixture(scope="module")
+def lines() -> list[tuple[int, str]]:
+    assert len(HOSTILE) >= 1_000
+    return list(enumerate(HOSTILE))
+
+
+@pytest.fixture
+def saver(make_saver: MakeSaver) -> Saver:
+    made = make_saver(
+        Client(RedisSaver, 3, False),
+        metadata_fields={"note": "tag", "about": "text", "n": "numeric"},
+    )
+    put(made, "victim", thread_id="victim", metadata={"user": "victim", "note": "secret", "n": -1})
+    return made
+
+
+def plan(saver: Saver, thread: str, id_: str, ns: str, metadata: dict[str, Any]) -> Any:
+    return saver._plans.put(config(thread, ns), checkpoint(id_), metadata, {})  # type: ignore[arg-type]
+
+
+def test_values(saver: Saver, lines: list[tuple[int, str]]) -> None:
+    # LangGraph drops NULs from metadata: these are found by what is left of them.
+    lines = [(number, text) for number, text in lines if "\0" not in text]
+    put_all(
+        saver,
+        [
+            plan(saver, f"t{n}", f"{n:04}", "", {"note": text, "about": text, "n": n})
+            for n, text in lines
+        ],
+    )
+    for number, text in lines:
+        only = [f"{number:04}"]
+        assert ids(saver.list(None, filter={"note": text}, limit=3)) == only
+        assert [row.checkpoint_id for row in saver.threads({"note": text}, limit=3)] == only
+    for number, text in lines[::20]:
+        found = saver.list(None, filter={"note": {"$in": [text]}, "n": {"$gte": 0}})
+        assert ids(found) == [f"{number:04}"]
+        # These the index cannot narrow: they cost a look at all.
+        between = saver.list(None, filter={"note": {"$gte": text, "$lte": text}, "n": number})
+        assert ids(between) == [f"{number:04}"]
+
+
+def test_values_that_nobody_has(saver: Saver, lines: list[tuple[int, str]]) -> None:
+    put_all(saver, [plan(saver, f"t{n}", f"{n}", "", {"other": n}) for n in range(50)])
+    for _, text in lines:
+        for filter in ({"note": text}, {text: "victim"}, {"user": {"$eq": text}}):
+            assert ids(saver.list(None, filter=filter, limit=3)) == []
+        assert list(saver.threads({"user": text}, limit=3)) == []
+
+
+def test_keys(saver: Saver, lines: list[tuple[int, str]]) -> None:
+    put_all(saver, [plan(saver, f"t{n}", f"{n}", "", {text: "v"}) for n, text in lines])
+    for number, text in lines:
+        if "\0" not in text:
+            assert ids(saver.list(None, filter={text: "v"}, limit=3)) == [f"{number}"]
+
+
+def test_threads_and_namespaces(saver: Saver, lines: list[tuple[int, str]]) -> None:
+    plans = []
+    for number, text in lines:
+        plans.append(plan(saver, text, f"{number}", "", {"user": "u", "n": number}))
+        plans.append(plan(saver, text, f"{number}", text or "ns", {"user": "u", "n": number}))
+    put_all(saver, plans)
+    for number, text in lines:
+        mine = [f"{number}"]
+        assert ids(saver.list(config(text, ""), filter={"user": "u"}, limit=3)) == mine
+        assert ids(saver.list(config(text, text or "ns"), filter={"user": "u"})) == mine
+        assert ids(saver.list(config(text, None))) == mine * 2
+        assert ids(saver.list(config("victim", text), filter={"user": "victim"})) == (
+            [] if text else ["victim"]
+        )
+        assert [row.thread_id for row in saver.threads({"n": number}, limit=3)] == [text]
+
+
+def test_checkpoint_ids(saver: Saver, lines: list[tuple[int, str]]) -> None:
+    lines = [(number, text) for number, text in lines if text and "\0" not in text]
+    put_all(saver, [plan(saver, "ids", text, "", {"n": n}) for n, text in lines])
+    newest_first = sorted((text for _, text in lines), reverse=True)
+    assert ids(saver.list(config("ids"))) == newest_first
+    assert ids(saver.list(config("ids"), filter={"n": {"$gte": 0}})) == newest_first
+    for place in range(0, len(newest_first), 25):
+        before = config("victim", "", newest_first[place])
+        found = ids(saver.list(config("ids", None), before=before, limit=3))
+        assert found == newest_first[place + 1 : place + 4]
+    for _, text in lines[::25]:
+        assert ids(saver.list(config("ids", None, text))) == [text]
+        assert ids(saver.list(config("ids", "", text), filter={"n": {"$gte": 0}})) == [text]

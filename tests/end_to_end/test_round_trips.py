@@ -1,0 +1,380 @@
+"""How often each operation waits for the network."""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+from langgraph.checkpoint.serde.types import TASKS
+
+from langgraph_redis_json import RedisSaver, keys, memory, plans, threads
+from langgraph_redis_json.memory import LARGE, NOTHING
+from tests.operations.test_expiry import crowd
+from tests.support.checkpoints import BIG, checkpoint, config, each_saver, found_keys, ids, put
+from tests.support.clients import Client, MakeSaver, Saver
+
+
+class CountingProxy:
+    """Passes on what client and server say, and counts how often the client speaks anew."""
+
+    def __init__(self, *server: Any) -> None:
+        self.server = server
+        self.trips = 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:  # closed
+                return
+            threading.Thread(target=self._pass_on, args=(client,), daemon=True).start()
+
+    def _pass_on(self, client: socket.socket) -> None:
+        server = socket.create_connection(self.server)
+        # One large message may come in many parts: it is one trip until an answer comes.
+        answered = [True]
+
+        def answers() -> None:
+            while data := server.recv(1 << 20):
+                answered[0] = True
+                client.sendall(data)
+
+        answering = threading.Thread(target=answers, daemon=True)
+        answering.start()
+        with server, client:
+            while data := client.recv(1 << 20):
+                if answered[0]:
+                    answered[0] = False
+                    self.trips += 1
+                # The first part of what the client sends at once must not be answered before
+                # the last part is here; and a client that sends much may be held up.
+                while (
+                    select.select([client], [], [], 0.005 if len(data) < 50_000 else 0.2)[0]
+                ) and (more := client.recv(1 << 20)):
+                    data += more
+                server.sendall(data)
+            server.shutdown(socket.SHUT_WR)
+            answering.join()
+
+    def count(self, call: Callable[[], Any]) -> int:
+        before = self.trips
+        call()
+        return self.trips - before
+
+
+_proxies: dict[str, CountingProxy] = {}
+
+
+@pytest.fixture(scope="module")
+def redis_url(redis_url: str) -> Iterator[str]:
+    """The server through a proxy, for everything here."""
+    address = urlsplit(redis_url)
+    proxy = CountingProxy(address.hostname or "127.0.0.1", address.port or 6379)
+    login, at, _ = address.netloc.rpartition("@")
+    url = address._replace(netloc=f"{login}{at}127.0.0.1:{proxy.port}").geturl()
+    _proxies[url] = proxy
+    yield url
+    proxy.listener.close()
+
+
+@pytest.fixture
+def proxy(redis_url: str) -> CountingProxy:
+    return _proxies[redis_url]
+
+
+@pytest.fixture
+def saver(make_saver: MakeSaver, client: Client) -> Saver:
+    """A saver that has its connection, on a server that has its scripts."""
+    made = make_saver(client)
+    put(made, "1", {"big": BIG}, thread_id="warm")
+    made.put_writes(config("warm", "", "1"), [("channel", 1)], "task")
+    list(made.list(None))
+    made.get_delta_channel_history(config=config("warm"), channels=["channel"])
+    made.copy_thread("warm", "hot")
+    put(made, "2", thread_id="warm")
+    made.prune(["warm"])
+    made.delete_thread("warm")
+    made.delete_thread("hot")
+    return made
+
+
+def test_the_proxy_counts_trips(proxy: CountingProxy) -> None:
+    with redis.Redis(port=proxy.port) as client:
+        client.ping()
+        assert proxy.count(client.ping) == 1
+        assert proxy.count(lambda: [client.ping(), client.ping()]) == 2
+        assert proxy.count(lambda: client.execute_command("ECHO", "x" * 5_000_000)) == 1
+        pipeline = client.pipeline(transaction=False)
+        for _ in range(10):
+            pipeline.ping()
+        assert proxy.count(pipeline.execute) == 1
+
+
+@each_saver
+def test_put(saver: Saver, proxy: CountingProxy) -> None:
+    put(saver, "0", {"huge": "x" * 100_000})  # the server knows all scripts then
+    assert proxy.count(lambda: put(saver, "1", {"small": 1})) == 1
+    assert proxy.count(lambda: put(saver, "2", {"big": BIG, "huge": "x" * 3_000_000})) == 1
+
+
+@each_saver
+def test_put_of_large_values_that_are_there(
+    saver: Saver, proxy: CountingProxy, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    def put_with_new(checkpoint_id: str, *new: str) -> Callable[[], Any]:
+        made = checkpoint(checkpoint_id, {"big": BIG, "big 2": BIG, "small": 1})
+        return lambda: saver.put(config(), made, {}, dict.fromkeys(new, 1))
+
+    assert proxy.count(put_with_new("1", "big", "big 2", "small")) == 1
+    assert proxy.count(put_with_new("2", "small")) == 1
+    for blob in found_keys(redis_client, key_prefix, "checkpoint_blob"):
+        redis_client.delete(blob)
+    assert proxy.count(put_with_new("3", "small")) == 2
+    assert proxy.count(put_with_new("4", "small")) == 1
+
+
+@each_saver
+@pytest.mark.parametrize("room", [memory.BYTES, 10_000], ids=["room for values", "little room"])
+def test_large_values_cost_no_trip_more(
+    saver: Saver, proxy: CountingProxy, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    monkeypatch.setattr(memory, "BYTES", room)
+    values = {"text": BIG * 30, "bytes": b"\xff" * 2 * LARGE}
+    assert proxy.count(lambda: put(saver, "1", values)) == 1
+    assert proxy.count(lambda: saver.get_tuple(config())) == 1
+    assert saver.get_tuple(config()).checkpoint["channel_values"] == values
+    # A saver that remembers nothing.
+    saver._memory.learn(keys.thread_keys(saver.key_prefix, "thread").contents, "", NOTHING)
+    assert proxy.count(lambda: saver.get_tuple(config())) == 1
+    assert saver.get_tuple(config()).checkpoint["channel_values"] == values
+
+
+@each_saver
+def test_put_writes(saver: Saver, proxy: CountingProxy) -> None:
+    for _ in range(2):
+        written = config(checkpoint_id="1")
+        writes = [(f"channel {number}", BIG) for number in range(20)]
+        assert proxy.count(lambda: saver.put_writes(written, writes, "task")) == 1  # noqa: B023
+    assert proxy.count(lambda: saver.put_writes(written, [], "task")) == 0
+
+
+@each_saver
+def test_get_tuple(saver: Saver, proxy: CountingProxy) -> None:
+    assert proxy.count(lambda: saver.get_tuple(config())) == 1
+    values = {f"channel {number}": BIG for number in range(20)}
+    for number in range(30):
+        saver.put_writes(put(saver, "1", values), [("channel", BIG)], f"task {number}")
+    assert proxy.count(lambda: saver.get_tuple(config())) == 1
+    assert proxy.count(lambda: saver.get_tuple(config(checkpoint_id="1"))) == 1
+    assert proxy.count(lambda: saver.get_tuple(config(checkpoint_id="2"))) == 1
+
+
+@each_saver
+def test_get_tuple_of_an_old_version(saver: Saver, proxy: CountingProxy) -> None:
+    saver.put_writes(put(saver, "1"), [(TASKS, 1)], "task")
+    saver.put(config(checkpoint_id="1"), checkpoint("2", v=1), {}, {})
+    assert proxy.count(lambda: saver.get_tuple(config())) == 2
+
+
+@each_saver
+@pytest.mark.parametrize("count", [0, 1, plans.PAGE, plans.PAGE + 1, 3 * plans.PAGE])
+def test_list_within_a_thread(saver: Saver, proxy: CountingProxy, count: int) -> None:
+    for number in range(count):
+        put(saver, f"{number:04}", {"big": BIG})
+        saver.put_writes(config(checkpoint_id=f"{number:04}"), [("channel", BIG)], "task")
+    pages = -(-count // plans.PAGE)
+    # One trip for the names and one for each page; the filter's search is one for the names.
+    for given, more in [
+        (config(), {}),
+        (config(checkpoint_ns=None), {}),
+        (config(), {"filter": {"step": 1}}),
+        (None, {"filter": {"step": 1}}),
+        (None, {}),
+    ]:
+        found: list[Any] = []
+        trips = proxy.count(lambda: found.extend(saver.list(given, **more)))  # noqa: B023
+        assert len(found) == count
+        assert trips == 1 + pages, (given, more)
+    assert proxy.count(lambda: list(saver.list(config(), limit=0))) == 0
+
+
+@each_saver
+def test_a_listing_costs_what_is_taken_of_it(saver: Saver, proxy: CountingProxy) -> None:
+    for number in range(3 * plans.PAGE):
+        put(saver, f"{number:04}", {"big": BIG}, metadata={"step": number % 2})
+    for given, more in [
+        (config(), {}),
+        (None, {}),
+        (config(), {"filter": {"step": 1}}),
+        (None, {"filter": {"step": 1}}),
+        (config(), {"before": config(checkpoint_id="0060")}),
+        (config(checkpoint_ns=None), {}),
+    ]:
+        assert proxy.count(lambda: list(saver.list(given, limit=10, **more))) == 2  # noqa: B023
+        assert proxy.count(lambda: next(iter(saver.list(given, **more)))) == 2  # noqa: B023
+
+
+@pytest.mark.parametrize("kind", ["blob", "list", "pending write", "small value"])
+def test_a_page_of_large_checkpoints_is_read_in_parts(
+    saver: Saver, proxy: CountingProxy, kind: str
+) -> None:
+    # One call would keep other clients waiting for as long as 25 whole states take.
+    values: dict[str, Any] = {
+        "blob": "x" * 2_500_000,
+        "list": ["x" * 2_500_000],
+    }
+    for number in range(6):
+        value = values.get(kind, "x")
+        value = [f"{number}{value[0]}"] if kind == "list" else f"{number}{value}"
+        made = put(saver, f"{number}", {"state": value}, {"state": number})
+        if kind == "pending write":
+            saver.put_writes(made, [("channel", values["blob"])], "task")
+
+    def states() -> list[Any]:
+        found = [found.checkpoint["channel_values"]["state"] for found in saver.list(config())]
+        return [value[0][0] for value in found]
+
+    # The names, and two of 2.5 MB a trip.
+    assert proxy.count(lambda: states()) == (2 if kind == "small value" else 4)
+    assert states() == [*"543210"]
+
+
+@each_saver
+def test_list_over_threads(saver: Saver, proxy: CountingProxy) -> None:
+    for number in range(2 * plans.PAGE):
+        put(saver, f"{number:04}", {"big": BIG}, thread_id=f"{number % 17}")
+    found: list[Any] = []
+    assert proxy.count(lambda: found.extend(saver.list(None))) == 3
+    assert ids(found) == [f"{number:04}" for number in range(2 * plans.PAGE - 1, -1, -1)]
+
+
+@each_saver
+def test_get_delta_channel_history(saver: Saver, proxy: CountingProxy) -> None:
+    count = 3 * plans.PAGE  # pages of ancestors grow: one, then two, then four times as many
+    put(saver, "0000", {"seed": BIG})
+    for number in range(1, count + 1):
+        put(saver, f"{number:04}", parent=f"{number - 1:04}")
+        saver.put_writes(config(checkpoint_id=f"{number:04}"), [("seed", number)], "task")
+
+    def history(checkpoint_id: str | None, *channels: str) -> Callable[[], Any]:
+        return lambda: saver.get_delta_channel_history(
+            config=config(checkpoint_id=checkpoint_id), channels=channels
+        )
+
+    assert proxy.count(history(f"{plans.PAGE:04}", "seed")) == 1
+    assert proxy.count(history(f"{plans.PAGE + 1:04}", "seed")) == 2
+    assert proxy.count(history(None, "seed")) == 2
+    assert proxy.count(history("0001", "seed", "none")) == 1
+    assert proxy.count(history(None)) == 0
+
+
+@each_saver
+def test_lists_in_logs(
+    saver: Saver, proxy: CountingProxy, make_saver: MakeSaver, client: Client
+) -> None:
+    messages = [{"n": n, "text": BIG[:600]} for n in range(60)]
+    lengths = {"1": 10, "2": 20, "3": 5, "4": 60}  # new, appended to, cut, of which some are new
+    for id_, length in lengths.items():
+        values = {"messages": messages[:length], "others": messages[-length:]}
+        assert proxy.count(lambda: put(saver, id_, values, dict.fromkeys(values, id_))) == 1  # noqa: B023
+    other = make_saver(client, setup=False)
+    other.get_tuple(config("warms the connection up"))
+    for checkpoint_id in (None, "1", "3"):
+        assert proxy.count(lambda: other.get_tuple(config(checkpoint_id=checkpoint_id))) == 1  # noqa: B023
+    assert proxy.count(lambda: put(other, "5", {"messages": messages}, {"messages": 5})) == 1
+    # What another saver has done meanwhile, it has to be told first.
+    assert proxy.count(lambda: put(saver, "6", {"messages": [*messages, *messages]})) <= 2
+
+
+@each_saver
+def test_delete_thread(saver: Saver, proxy: CountingProxy) -> None:
+    assert proxy.count(lambda: saver.delete_thread("thread")) == 1
+    for number in range(10):
+        saver.put_writes(put(saver, f"{number}", {"big": BIG}), [("channel", 1)], "task")
+    assert proxy.count(lambda: saver.delete_thread("thread")) == 1
+    for number in range(threads.CHUNK + 1):
+        saver.put_writes(config(checkpoint_id=f"{number}"), [("channel", 1)], "task")
+    assert proxy.count(lambda: saver.delete_thread("thread")) == 2
+
+
+@each_saver
+def test_prune_and_delete_for_runs(saver: Saver, proxy: CountingProxy) -> None:
+    # Names, lineages, deletion, names and references of what is left; and for runs a search first,
+    # and a look at what it has found.
+    for number in range(20):
+        put(saver, f"{number:02}", {"big": BIG}, metadata={"run_id": f"{number // 10}"})
+    assert proxy.count(lambda: saver.delete_for_runs(["0"])) == 7
+    assert proxy.count(lambda: saver.prune(["thread"])) == 5
+    assert ids(saver.list(config())) == ["19"]
+    # What is freed is marked, looked for among the names and references once more, and deleted.
+    put(saver, "20", {"big": f"new{BIG}"}, {"big": 2})
+    assert proxy.count(lambda: saver.prune(["thread"])) == 9
+    assert ids(saver.list(config())) == ["20"]
+
+
+@each_saver
+def test_a_script_that_is_new_to_the_server_costs_one_trip_more(
+    saver: Saver, proxy: CountingProxy, redis_client: redis.Redis
+) -> None:
+    redis_client.script_flush()
+    assert proxy.count(lambda: put(saver, "1")) == 2
+    assert proxy.count(lambda: put(saver, "2")) == 1
+    redis_client.script_flush()
+    put(saver, "1", thread_id="another")
+    redis_client.script_flush()
+    assert proxy.count(lambda: list(saver.list(None))) == 3
+
+
+@each_saver
+def test_threads(saver: Saver, proxy: CountingProxy, make_saver: MakeSaver, client: Client) -> None:
+    for number in range(30):
+        put(saver, "1", thread_id=f"{number}", metadata={"step": number, "n": number})
+    typed = make_saver(client, metadata_fields={"n": "numeric"})
+    for options in (
+        {"limit": 20},
+        {"status": "idle", "limit": 20},
+        {"filter": {"step": {"$gte": 3}}, "limit": 20},
+        {"filter": {"n": {"$gte": 3}}, "limit": 20},  # and sees that the index has it
+    ):
+        assert proxy.count(lambda: list(typed.threads(**options))) == 1, options  # noqa: B023
+    assert proxy.count(lambda: list(saver.threads(limit=0))) == 0
+    assert proxy.count(lambda: list(saver.threads())) == 2
+    assert proxy.count(lambda: list(saver.threads({"n": {"$ne": 5}}, limit=20))) == 2
+
+
+@each_saver
+def test_lifetimes(proxy: CountingProxy, make_saver: MakeSaver, client: Client) -> None:
+    # A use is one trip, whether it moves the deadline or not; for many keys there are more trips,
+    # once in a quarter of the TTL.
+    saver = make_saver(client, ttl={"default_ttl": 10, "refresh_on_read": True}, keep_last=3)
+    put(saver, "warm")
+    saver.get_tuple(config())
+    saver.expire("thread", 100)
+    for number in range(6):
+        assert proxy.count(lambda: put(saver, f"{number}", {"big": BIG}, {"big": number})) == 1  # noqa: B023
+    for verb in (
+        lambda: saver.expire("thread", 1),
+        lambda: saver.get_tuple(config()),
+        lambda: saver.pin("thread"),
+        lambda: saver.get_tuple(config()),
+        lambda: put(saver, "7"),
+        lambda: saver.expire("thread", 1),
+        lambda: put(saver, "8"),
+    ):
+        assert proxy.count(verb) == 1
+    crowd(make_saver(Client(RedisSaver, 3, False), setup=False), 2_000)
+    # (Not with keep_last: it would delete these writes, whose checkpoints seem to be gone.)
+    saver = make_saver(client, setup=False, ttl={"default_ttl": 10})
+    put(saver, "81")
+    assert proxy.count(lambda: saver.expire("thread", 1)) == 2
+    assert proxy.count(lambda: put(saver, "9")) == 3
+    assert proxy.count(lambda: put(saver, "91")) == 1

@@ -1,0 +1,523 @@
+"""Threads live and die whole."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+from langgraph.checkpoint.serde.types import INTERRUPT
+
+from langgraph_redis_json import (
+    MissingDocumentError,
+    RedisSaver,
+    ThreadMissingError,
+    indexes,
+)
+from langgraph_redis_json.memory import LARGE
+from tests.end_to_end.test_concurrent_writers import fill, run_with_break
+from tests.support.accounting import account
+from tests.support.checkpoints import (
+    BIG,
+    checkpoint,
+    config,
+    each_saver,
+    found_keys,
+    ids,
+    indexed,
+    names,
+    put,
+)
+from tests.support.clients import Client, MakeSaver, Saver
+
+MINUTE = 60_000
+"""Milliseconds."""
+
+SAVER = Client(RedisSaver, 3, False)
+
+MANY = 2_000
+"""Keys that one call gives a deadline."""
+
+
+def now(client: redis.Redis) -> int:
+    seconds, microseconds = client.time()
+    return int(seconds) * 1000 + int(microseconds) // 1000
+
+
+def deadline(client: redis.Redis, key_prefix: str, thread_id: str = "thread") -> int:
+    """When a thread vanishes, all of whose keys do so at once: in milliseconds; -1 for never."""
+    found = {
+        client.pexpiretime(key) for key in found_keys(client, key_prefix) if tag(key) == thread_id
+    }
+    assert len(found) == 1, found
+    return int(found.pop())
+
+
+def deadlines(client: redis.Redis, key_prefix: str) -> list[int]:
+    """The deadline of each key."""
+    pipeline = client.pipeline(transaction=False)
+    for key in found_keys(client, key_prefix):
+        pipeline.pexpiretime(key)
+    return list(pipeline.execute())
+
+
+def tag(key: str) -> str:
+    return key[key.index("{") + 1 : key.index("}")]
+
+
+def wait_until_gone(client: redis.Redis, key_prefix: str, deadline: int) -> None:
+    """Until the server's clock has passed a deadline, and it has found what has expired."""
+    while now(client) <= deadline:
+        time.sleep(0.01)
+    for _ in range(500):
+        if not found_keys(client, key_prefix):
+            return
+        time.sleep(0.01)
+    raise AssertionError(found_keys(client, key_prefix))
+
+
+def begin(saver: Any, plan: Any) -> None:
+    """The first step of a plan; then who runs it dies."""
+    saver._execute(next(plan))
+
+
+def crowd(saver: Any, count: int, thread_id: str = "thread") -> None:
+    """Keys for a thread, of the cheapest kind: writes that wait for their checkpoints."""
+    saver.put_writes(config(thread_id, "", "00000"), [("channel", 1)], "task")
+    pipeline = saver._redis.pipeline(transaction=False)
+    for number in range(1, count):
+        given = config(thread_id, "", f"{number:05}")
+        [command] = next(saver._plans.put_writes(given, [("channel", 1)], "task", ""))
+        pipeline.execute_command(*command)
+    pipeline.execute()
+
+
+# ---- what is asked for
+
+
+@pytest.mark.parametrize(
+    ("ttl", "error", "message"),
+    [
+        ({}, ValueError, "default_ttl"),
+        ({"refresh_on_read": True}, ValueError, "default_ttl"),
+        ({"default_ttl": 0}, ValueError, "more than 0"),
+        ({"default_ttl": -1}, ValueError, "more than 0"),
+        ({"default_ttl": math.inf}, ValueError, "pin"),
+        ({"default_ttl": math.nan}, ValueError, "more than 0"),
+        ({"default_ttl": 1e15}, ValueError, "at most"),
+        ({"default_ttl": "60"}, TypeError, "minutes"),
+        ({"default_ttl": True}, TypeError, "minutes"),
+        ({"default_ttl": None}, TypeError, "minutes"),
+        ({"default_ttl": 60, "refresh_on_read": 1}, TypeError, "True or False"),
+        ({"default_ttl": 60, "refresh_on_reed": True}, ValueError, "refresh_on_reed"),
+        (60, TypeError, "default_ttl"),
+    ],
+)
+@each_saver
+def test_a_ttl_that_makes_no_sense(
+    make_saver: MakeSaver, client: Client, ttl: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        make_saver(client, setup=False, ttl=ttl)
+
+
+@each_saver
+@pytest.mark.parametrize("minutes", [0, -1, math.inf, math.nan, "1", True, None, 1e15])
+def test_minutes_that_make_no_sense(
+    saver: Saver, redis_client: redis.Redis, key_prefix: str, minutes: Any
+) -> None:
+    put(saver, "1")
+    with pytest.raises((ValueError, TypeError), match="minutes"):
+        saver.expire("thread", minutes)
+    assert deadline(redis_client, key_prefix) == -1
+
+
+@each_saver
+def test_a_thread_that_is_not_there(
+    saver: Saver, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    for verb in (lambda: saver.pin("none"), lambda: saver.expire("none", 1)):
+        with pytest.raises(ThreadMissingError, match='no thread "none"'):
+            verb()
+    assert found_keys(redis_client, key_prefix) == []
+
+
+# ---- one deadline for all keys
+
+
+def long_thread(saver: Saver) -> None:
+    """Forks, subgraphs, 300 checkpoints, blobs and logs that several of them share."""
+    said = [{"n": n, "text": BIG[:150]} for n in range(300)]
+    for number in range(150):
+        for checkpoint_ns in ("", "sub:1"):
+            values = {"big": f"{number // 7}{BIG}", "said": said[: number // 2 + 1], "n": number}
+            versions = {"big": number // 7, "said": number // 2, "n": number}
+            parent = f"{max(0, number - 1 - number % 3):03}" if number else None
+            made = put(
+                saver,
+                f"{number:03}",
+                values,
+                versions,
+                checkpoint_ns=checkpoint_ns,
+                parent=parent,
+            )
+            if number % 10 == 0:
+                saver.put_writes(made, [("channel", number), (INTERRUPT, BIG)], "task")
+
+
+@each_saver
+def test_a_thread_vanishes_whole(
+    make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    saver = make_saver(client, ttl={"default_ttl": 0.1})
+    start = now(redis_client)
+    long_thread(saver)
+    account(redis_client, key_prefix)
+    end = deadline(redis_client, key_prefix)
+    assert start + 0.1 * MINUTE <= end <= now(redis_client) + 0.125 * MINUTE
+    assert len(ids(saver.list(config("thread", None)))) == 300
+    saver.expire("thread", 0.01)
+    end = deadline(redis_client, key_prefix)
+    read = [
+        lambda: [] if saver.get_tuple(config()) is None else ["there"],
+        lambda: [] if saver.get_tuple(config(checkpoint_id="100")) is None else ["there"],
+        lambda: ids(saver.list(config("thread", None))),
+        lambda: ids(saver.list(None)),
+        lambda: ids(saver.list(None, limit=3)),
+        lambda: ids(saver.list(config(), filter={"step": 1})),
+    ]
+    while True:
+        before = now(redis_client)
+        found = [each() for each in read]
+        if now(redis_client) < end:
+            assert all(found)
+        if before > end:
+            assert not any(found)
+            break
+    wait_until_gone(redis_client, key_prefix, end)
+    for which in indexes.SCHEMAS:
+        assert indexed(redis_client, indexes.name(key_prefix, which)) == 0
+    account(redis_client, key_prefix)
+
+
+@each_saver
+def test_a_listing_skips_what_vanishes_meanwhile(
+    make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    saver = make_saver(client)
+    for number in range(60):
+        put(saver, f"{number:02}", thread_id=f"{number % 2}")
+    for given in (None, config("0", "")):
+        found = saver.list(given)
+        first = [next(found)]
+        assert len(first) == 1
+        saver.expire("0", 0.001)
+        end = deadline(redis_client, key_prefix, "0")
+        while now(redis_client) <= end:
+            time.sleep(0.01)
+        assert {name[0] for name in names(found)} <= ({"0", "1"} if given is None else {"0"})
+        assert {name[0] for name in names(saver.list(None))} == {"1"}
+        put(saver, "99", thread_id="0")
+        for number in range(60):
+            put(saver, f"{number:02}", thread_id="0")
+
+
+@each_saver
+def test_use_prolongs_life_at_most_once_a_quarter(
+    make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    saver = make_saver(client, ttl={"default_ttl": 1})
+    written = put(saver, "1", {"big": BIG})
+    first = deadline(redis_client, key_prefix)
+    uses: list[Callable[[], Any]] = [
+        lambda: put(saver, "2", {"big": BIG}),
+        lambda: saver.put_writes(written, [("channel", 1)], "task"),
+    ]
+    for use in uses:
+        use()
+        assert deadline(redis_client, key_prefix) == first  # there is more than a minute left
+    for use in uses:
+        soon = now(redis_client) + MINUTE - 1
+        for key in found_keys(redis_client, key_prefix):
+            redis_client.pexpireat(key, soon)
+        start = now(redis_client)
+        use()
+        assert start + 1.25 * MINUTE <= deadline(redis_client, key_prefix)
+        assert deadline(redis_client, key_prefix) <= now(redis_client) + 1.25 * MINUTE + 1
+
+
+@each_saver
+@pytest.mark.parametrize("refresh", [True, False])
+def test_reading_prolongs_life_if_asked_to(
+    make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str, refresh: bool
+) -> None:
+    saver = make_saver(client, ttl={"default_ttl": 1, "refresh_on_read": refresh})
+    put(saver, "1", {"big": BIG})
+    for given in (config(), config(checkpoint_id="1")):
+        soon = now(redis_client) + MINUTE // 2
+        for key in found_keys(redis_client, key_prefix):
+            redis_client.pexpireat(key, soon)
+        list(saver.list(config()))
+        assert deadline(redis_client, key_prefix) == soon
+        assert saver.get_tuple(given) is not None
+        assert (deadline(redis_client, key_prefix) > soon) == refresh
+    saver.get_tuple(config("none"))
+    assert {tag(key) for key in found_keys(redis_client, key_prefix)} == {"thread"}
+
+
+@each_saver
+def test_savers_with_other_lifetimes(
+    make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    without = make_saver(client)
+    short = make_saver(client, setup=False, ttl={"default_ttl": 1})
+    long = make_saver(client, setup=False, ttl={"default_ttl": 1_000})
+    written = put(without, "1", {"big": BIG})
+    assert deadline(redis_client, key_prefix) == -1
+    short.put_writes(written, [("channel", 1)], "task")
+    first = deadline(redis_client, key_prefix)
+    assert first > now(redis_client)
+    put(without, "2", {"other": f"new{BIG}"})  # keeps the thread's deadline
+    without.put_writes(config(checkpoint_id="1"), [("channel", 1)], "another")
+    without.put_writes(config(checkpoint_id="3"), [("channel", 1)], "task")
+    assert deadline(redis_client, key_prefix) == first
+    put(long, "3")
+    second = deadline(redis_client, key_prefix)
+    assert second > first
+    put(short, "4")  # never shortens
+    assert deadline(redis_client, key_prefix) == second
+
+
+@each_saver
+def test_pin_and_expire(
+    make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    saver = make_saver(client, ttl={"default_ttl": 1, "refresh_on_read": True})
+    fill(saver, "thread")
+    for _ in range(2):
+        assert saver.pin("thread") is None
+        assert deadline(redis_client, key_prefix) == -1
+        put(saver, "9", {"big": f"9{BIG}"})
+        saver.put_writes(config(checkpoint_id="9"), [("channel", 1)], "task")
+        saver.get_tuple(config())
+        saver.prune(["thread"])
+        account(redis_client, key_prefix)
+        assert deadline(redis_client, key_prefix) == -1
+    start = now(redis_client)
+    assert saver.expire("thread", 1.5) is None
+    first = deadline(redis_client, key_prefix)
+    assert start + 1.5 * MINUTE <= first <= now(redis_client) + 1.5 * MINUTE
+    put(saver, "91")
+    assert deadline(redis_client, key_prefix) == first  # is later than a minute from now
+    saver.expire("thread", 0.5)
+    assert deadline(redis_client, key_prefix) < first
+    put(saver, "92")
+    assert deadline(redis_client, key_prefix) > now(redis_client) + MINUTE
+    account(redis_client, key_prefix)
+
+
+@each_saver
+def test_a_pinned_thread_can_be_deleted_and_copied(
+    make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    saver = make_saver(client, ttl={"default_ttl": 1})
+    for delete in (
+        lambda: saver.delete_thread("thread"),
+        lambda: saver.delete_for_runs(["0", "1"]),
+        lambda: saver.prune(["thread"], strategy="delete"),
+    ):
+        fill(saver, "thread")
+        saver.pin("thread")
+        saver.copy_thread("thread", "copy")
+        assert deadline(redis_client, key_prefix) == -1
+        assert deadline(redis_client, key_prefix, "copy") > now(redis_client) + MINUTE
+        saver.delete_thread("copy")
+        delete()
+        assert found_keys(redis_client, key_prefix) == []
+        account(redis_client, key_prefix)
+
+
+# ---- threads of many keys, which take several calls
+
+
+@pytest.mark.parametrize("change", ["use", "expire", "pin", "shorten"])
+def test_a_thread_of_many_keys(
+    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str, change: str
+) -> None:
+    """Whatever is written, read or changed between the calls, all keys end with one deadline,
+    and at no time does anything vanish before the table of contents."""
+    saver = make_saver(SAVER, ttl={"default_ttl": 10})
+    other = make_saver(SAVER, setup=False)
+    crowd(saver, MANY + 10)
+    fill(other, "thread")
+    thread = saver._plans._thread("thread")
+
+    def plan() -> Any:
+        if change == "use":
+            ttl = make_saver(SAVER, setup=False, ttl={"default_ttl": 100})
+            return ttl._plans.put_writes(config(checkpoint_id="00000"), [("a", 1)], "t", "")
+        if change == "pin":
+            return saver._plans.pin("thread")
+        return saver._plans.expire("thread", 50 if change == "expire" else 1)
+
+    def check() -> None:
+        never = 1 << 60
+        ends = [never if end == -1 else end for end in deadlines(redis_client, key_prefix)]
+        end = redis_client.pexpiretime(thread.contents)
+        assert min(ends) == (never if end == -1 else end)
+
+    def write() -> None:
+        check()
+        versions = {"big": step}
+        made = checkpoint("0", {"big": f"new{BIG}"}, versions)  # sorts before the others
+        begin(other, other._plans.put(config(), made, {}, versions))
+        check()
+        if step % 2:
+            other.put_writes(config(checkpoint_id="."), [("channel", 1)], "task")
+            check()
+
+    for step in range(10):
+        saver.expire("thread", 10)
+        if not run_with_break(saver, plan(), step, write):
+            break
+        account(redis_client, key_prefix, garbage=True)
+        [end] = {*deadlines(redis_client, key_prefix)}
+        assert (end == -1) == (change == "pin")
+        if change != "pin":
+            minutes = {"use": 125, "expire": 50, "shorten": 1}[change]
+            assert abs(end - now(redis_client) - minutes * MINUTE) < MINUTE / 2
+    assert step == (3 if change == "use" else 2)
+
+
+@pytest.mark.parametrize("first", ["use", "shorten"])
+@pytest.mark.parametrize(
+    ("second", "dies"),
+    [("use", True), ("expire", True), ("pin", True), ("expire", False), ("delete", False)],
+)
+def test_two_change_a_deadline_at_once(
+    make_saver: MakeSaver,
+    redis_client: redis.Redis,
+    key_prefix: str,
+    first: str,
+    second: str,
+    dies: bool,
+) -> None:
+    saver = make_saver(SAVER, ttl={"default_ttl": 10})
+    long = make_saver(SAVER, setup=False, ttl={"default_ttl": 100})
+    crowd(saver, MANY + 10)
+    put(saver, "1", {"big": BIG})
+    changes: dict[str, Callable[[], Any]] = {
+        "use": lambda: long._plans.put_writes(config(checkpoint_id="1"), [("a", 1)], "t", ""),
+        "expire": lambda: saver._plans.expire("thread", 1_000),
+        "pin": lambda: saver._plans.pin("thread"),
+        "shorten": lambda: saver._plans.expire("thread", 1),
+        "delete": lambda: saver._plans.delete_thread("thread"),
+    }
+    for step in range(10):
+        saver.expire("thread", 10)
+        try:
+            run = begin if dies else RedisSaver._run
+            plan = changes[first]()
+            if not run_with_break(saver, plan, step, lambda: run(saver, changes[second]())):  # noqa: B023
+                break
+        except ThreadMissingError:
+            assert (second, step) == ("delete", 0)
+        account(redis_client, key_prefix, garbage=dies)
+        if second == "delete":
+            crowd(saver, MANY + 10)
+    assert step > 0
+
+
+def test_another_deadline_in_the_midst_begins_anew(
+    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    """Who goes on after another has begun, and died, gives all keys the other's deadline."""
+    saver: Any = make_saver(SAVER)
+    crowd(saver, 2 * MANY + 10)
+    first, second = saver._plans.expire("thread", 10), saver._plans.expire("thread", 1_000)
+    assert run_with_break(saver, first, 2, lambda: begin(saver, second))
+    account(redis_client, key_prefix)
+    assert deadline(redis_client, key_prefix) > now(redis_client) + 900 * MINUTE
+
+
+def test_large_values_that_are_sent_by_themselves(
+    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    saver: Any = make_saver(SAVER, ttl={"default_ttl": 10})
+    put(saver, "1", {"huge": "x" * 3_000_000})
+    account(redis_client, key_prefix)
+    # Who dies before the checkpoint is stored leaves nothing for ever.
+    made = checkpoint("2", {"huge": "y" * 3_000_000}, {"huge": 2})
+    commands = next(saver._plans.put(config(), made, {}, {"huge": 2}))
+    saver._execute(commands[:-1])
+    assert all(end > 0 for end in deadlines(redis_client, key_prefix))
+    put(saver, "2", {"huge": "y" * 3_000_000}, {"huge": 2})
+    account(redis_client, key_prefix)
+
+
+def test_a_change_that_was_cut_short(
+    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    """The next use brings it to its end."""
+
+    class Cut(Exception):
+        pass
+
+    def cut() -> None:
+        raise Cut
+
+    saver = make_saver(SAVER, ttl={"default_ttl": 10})
+    crowd(saver, MANY + 10)
+    put(saver, "1", {"big": BIG})
+    for plan in (
+        lambda: saver._plans.expire("thread", 100),
+        lambda: saver._plans.pin("thread"),
+        lambda: saver._plans.expire("thread", 1),
+        lambda: saver._plans.pin("thread"),
+    ):
+        with pytest.raises(Cut):
+            run_with_break(saver, plan(), 1, cut)
+        put(saver, "2")
+        account(redis_client, key_prefix)
+
+
+def test_what_outlives_its_thread_is_not_there(
+    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    """As after a refresh that was cut short: documents are there, the table of contents is not."""
+    saver = make_saver(SAVER, ttl={"default_ttl": 10})
+    other = make_saver(SAVER, setup=False)
+    fill(saver, "thread")
+    newest = other.get_tuple(config())
+    [contents] = found_keys(redis_client, key_prefix, "checkpoint_keys")
+    redis_client.delete(contents, *found_keys(redis_client, key_prefix, "checkpoint_thread"))
+    assert saver.get_tuple(config()) is None
+    assert saver.get_tuple(config(checkpoint_id="5")) is None
+    for given in (None, config(), config(checkpoint_id="5")):
+        assert ids(saver.list(given)) == []
+        assert ids(saver.list(given, filter={"step": 5})) == []
+        assert ids(saver.list(given, limit=2)) == []
+    with pytest.raises(MissingDocumentError):
+        saver.get_delta_channel_history(config=config(checkpoint_id="5"), channels=["blob"])
+    saver.delete_for_runs(["1"])
+    # Who goes on with it, with what another remembers, begins a thread that is whole.
+    values = newest.checkpoint["channel_values"]
+    put(other, "9", values, newest.checkpoint["channel_versions"], parent="8")
+    assert other.get(config())["channel_values"] == values
+    other.delete_thread("thread")
+
+
+@pytest.mark.parametrize("client", [SAVER], indirect=True)
+def test_a_large_value_lives_as_long_as_its_thread(
+    make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    saver = make_saver(client, ttl={"default_ttl": 60})
+    put(saver, "1")
+    put(saver, "2", {"large": "x" * 2 * LARGE})
+    assert deadline(redis_client, key_prefix) > now(redis_client)
+    saver.pin("thread")
+    put(saver, "3", {"large": "y" * 2 * LARGE}, {"large": 3})
+    assert deadline(redis_client, key_prefix) == -1

@@ -1,0 +1,254 @@
+"""prune: only what a thread still needs is left."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import redis
+from langgraph.checkpoint.serde.types import INTERRUPT
+
+from langgraph_redis_json import RedisSaver, indexes
+from tests.support.checkpoints import (
+    BIG,
+    config,
+    each_saver,
+    found_keys,
+    ids,
+    indexed,
+    names,
+    put,
+    stored,
+)
+from tests.support.clients import Client, MakeSaver, Saver
+
+
+def test_the_newest_checkpoint_of_each_namespace_is_kept(
+    saver: Saver, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    for thread_id in "abc":
+        for number in range(1, 6):
+            for checkpoint_ns in ("", "sub", "sub:1"):
+                if number == 5 and checkpoint_ns == "sub":
+                    continue
+                written = put(
+                    saver,
+                    f"{number}",
+                    {"own": f"{number}{BIG}", "shared": BIG},
+                    {"own": number, "shared": 1},
+                    thread_id=thread_id,
+                    checkpoint_ns=checkpoint_ns,
+                    parent=f"{number - 1}",
+                )
+                saver.put_writes(written, [("channel", number), (INTERRUPT, 1)], "task")
+    before = {name: saver.get_tuple(config(*name)) for name in names(saver.list(None))}
+
+    assert saver.prune(["a", "b", "not there"], strategy="keep_latest") is None
+
+    left = [
+        (thread_id, checkpoint_ns, "4" if checkpoint_ns == "sub" else "5")
+        for thread_id in "ab"
+        for checkpoint_ns in ("", "sub", "sub:1")
+    ]
+    for thread_id in "ab":
+        found = list(saver.list(config(thread_id, None)))
+        assert sorted(names(found)) == [name for name in left if name[0] == thread_id]
+        for item in found:
+            # Its parent is named though it is gone, as the other savers have it.
+            assert item == before[tuple(item.config["configurable"].values())]
+    assert len(ids(saver.list(config("c", None)))) == 14
+    for kind, count in {"checkpoint": 6, "checkpoint_write": 6, "checkpoint_blob": 12}.items():
+        keys = found_keys(redis_client, key_prefix, kind)
+        assert len([key for key in keys if ":{c}" not in key]) == count
+    for which in ("checkpoints", "writes"):
+        assert indexed(redis_client, indexes.name(key_prefix, which)) == 6 + 14
+
+
+@each_saver
+def test_the_default_is_to_keep_the_latest(saver: Saver) -> None:
+    put(saver, "1")
+    put(saver, "2")
+    saver.prune(["thread"])
+    assert ids(saver.list(config())) == ["2"]
+
+
+@each_saver
+def test_delete_leaves_nothing(saver: Saver, redis_client: redis.Redis, key_prefix: str) -> None:
+    for thread_id in "abc":
+        saver.put_writes(put(saver, "1", {"big": BIG}, thread_id=thread_id), [("a", 1)], "task")
+    saver.prune(["a", "c"], strategy="delete")
+    assert names(saver.list(None)) == [("b", "", "1")]
+    assert not [key for key in found_keys(redis_client, key_prefix) if ":{b}" not in key]
+
+
+@each_saver
+def test_another_strategy_is_refused(
+    saver: Saver, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    put(saver, "1")
+    put(saver, "2")
+    before = stored(redis_client, key_prefix)
+    with pytest.raises(ValueError, match="no pruning strategy 'keep_all'"):
+        saver.prune(["thread"], strategy="keep_all")
+    assert stored(redis_client, key_prefix) == before
+
+
+@each_saver
+def test_a_list_of_threads_is_no_text(saver: Saver) -> None:
+    for thread_id in "ab":
+        put(saver, "1", thread_id=thread_id)
+    with pytest.raises(TypeError, match="thread_ids"):
+        saver.prune("ab", strategy="delete")
+    assert len(names(saver.list(None))) == 2
+
+
+@each_saver
+def test_pruned_again_nothing_changes(
+    saver: Saver, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    for number in range(1, 4):
+        put(saver, f"{number}", {"big": f"{number}{BIG}"}, {"big": number})
+    saver.put_writes(config(checkpoint_id="4"), [("early", 1)], "task")
+    saver.prune(["thread"])
+    before = stored(redis_client, key_prefix)
+    saver.prune(["thread"])
+    assert stored(redis_client, key_prefix) == before
+    assert saver.get_tuple(put(saver, "4")).pending_writes == [("task", "early", 1)]
+
+
+@each_saver
+def test_the_thread_document_stays_that_of_the_latest(
+    saver: Saver, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    put(saver, "1")
+    saver.put_writes(put(saver, "2"), [(INTERRUPT, 1)], "task")
+    saver.prune(["thread"])
+    [key] = found_keys(redis_client, key_prefix, "checkpoint_thread")
+    found = json.loads(redis_client.execute_command("JSON.GET", key))
+    assert (found["checkpoint_id"], found["status"]) == ("2", "interrupted")
+
+
+# ---- delta channels: a checkpoint has their version but not their value
+
+
+def put_delta(
+    saver: Saver,
+    checkpoint_id: str,
+    parent: str | None,
+    snapshots: tuple[str, ...] = (),
+    deltas: tuple[str, ...] = (),
+    **more: Any,
+) -> None:
+    """A checkpoint that has the values of some channels, and of others only the writes."""
+    channels = (*snapshots, *deltas)
+    written = put(
+        saver,
+        checkpoint_id,
+        {channel: f"{channel} at {checkpoint_id} {BIG}" for channel in snapshots},
+        dict.fromkeys(channels, f"{checkpoint_id}.0"),
+        parent=parent,
+        metadata={"step": 1, "counters_since_delta_snapshot": dict.fromkeys(deltas, (1, 1))},
+        **more,
+    )
+    writes = [(channel, f"{channel} after {checkpoint_id}") for channel in channels]
+    saver.put_writes(written, writes, "task")
+
+
+@pytest.mark.parametrize(
+    ("steps", "left"),
+    [
+        # id, parent, channels with a value, channels without
+        ([("1", None, "a", ""), ("2", "1", "", "a"), ("3", "2", "", "a")], "321"),
+        ([("1", None, "a", ""), ("2", "1", "a", ""), ("3", "2", "", "a")], "32"),
+        ([("1", None, "a", ""), ("2", "1", "", "a"), ("3", "2", "a", "")], "3"),
+        ([("1", None, "", ""), ("2", "1", "", "a"), ("3", "2", "", "a")], "321"),
+        # two channels with snapshots of different age
+        (
+            [
+                ("1", None, "ab", ""),
+                ("2", "1", "b", "a"),
+                ("3", "2", "a", "b"),
+                ("4", "3", "", "ab"),
+            ],
+            "432",
+        ),
+        # a fork: what lies off the way of the newest one goes
+        (
+            [
+                ("1", None, "a", ""),
+                ("2", "1", "", "a"),
+                ("3", "2", "", "a"),
+                ("4", "1", "", "a"),
+                ("5", "4", "", "a"),
+            ],
+            "541",
+        ),
+        # an ancestor that is gone already
+        ([("2", "1", "", "a"), ("3", "2", "", "a")], "32"),
+    ],
+)
+@each_saver
+def test_ancestors_of_a_delta_channel_stay(
+    saver: Saver, steps: list[tuple[str, str, str, str]], left: str
+) -> None:
+    for checkpoint_id, parent, snapshots, deltas in steps:
+        for checkpoint_ns in ("", "sub"):
+            put_delta(
+                saver,
+                checkpoint_id,
+                parent,
+                tuple(snapshots),
+                tuple(deltas),
+                checkpoint_ns=checkpoint_ns,
+            )
+    channels = ["a", "b"]
+    before = {
+        checkpoint_ns: saver.get_delta_channel_history(
+            config=config("thread", checkpoint_ns), channels=steps[-1][3]
+        )
+        for checkpoint_ns in ("", "sub")
+    }
+    saver.prune(["thread"])
+    for checkpoint_ns in ("", "sub"):
+        given = config("thread", checkpoint_ns)
+        assert ids(saver.list(given)) == list(left)
+        assert (
+            saver.get_delta_channel_history(config=given, channels=steps[-1][3])
+            == (before[checkpoint_ns])
+        )
+        for found in saver.list(given):
+            for channel in set(channels) & found.checkpoint["channel_values"].keys():
+                checkpoint_id = found.checkpoint["id"]
+                assert found.checkpoint["channel_values"][channel] == (
+                    f"{channel} at {checkpoint_id} {BIG}"
+                )
+
+
+def test_many_checkpoints_go(
+    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    saver = make_saver(Client(RedisSaver, 3, False))
+    for number in range(1_200):
+        put(saver, f"{number:04}", {"big": BIG, "step": number})
+    saver.prune(["thread"])
+    assert ids(saver.list(config())) == ["1199"]
+    # The checkpoint, its blob, the thread and the table of contents.
+    assert len(found_keys(redis_client, key_prefix)) == 4
+
+
+@each_saver
+def test_writes_that_come_after_their_checkpoint_was_pruned(
+    saver: Saver, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    for number in range(1, 4):
+        put(saver, f"{number}", {"channel": number}, {"channel": number})
+    saver.prune(["thread"])
+    saver.put_writes(config(checkpoint_id="1"), [("channel", "late")], "task")
+    saver.put_writes(config(checkpoint_id="9"), [("channel", "early")], "task")
+    saver.put_writes(config("thread", "sub", "1"), [("channel", "early")], "task")
+    saver.prune(["thread"])
+    found = [
+        key.rpartition("}")[2] for key in found_keys(redis_client, key_prefix, "checkpoint_write")
+    ]
+    assert found == ["::9", ":sub:1"]

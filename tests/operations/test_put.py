@@ -1,0 +1,430 @@
+"""put: a checkpoint is stored whole or not at all, and comes back as it was."""
+
+from __future__ import annotations
+
+import json
+from uuid import UUID
+
+import pytest
+import redis
+from langchain_core.messages import AIMessage, HumanMessage
+from langgraph.checkpoint.base import (
+    ERROR,
+    INTERRUPT,
+    get_serializable_checkpoint_metadata,
+)
+from langgraph.checkpoint.base.id import uuid6
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+
+from langgraph_redis_json.commands import with_source
+from langgraph_redis_json.memory import Memory
+from langgraph_redis_json.plans import Plans
+from tests.support.checkpoints import (
+    BIG,
+    STRANGE,
+    checkpoint,
+    config,
+    each_saver,
+    found_keys,
+    ids,
+    names,
+    put,
+    stored,
+    strange,
+)
+from tests.support.clients import Client, MakeSaver, Saver
+
+
+def thread_document(client: redis.Redis, key_prefix: str) -> dict | None:
+    found = client.execute_command("JSON.GET", f"{key_prefix}:checkpoint_thread:{{thread}}")
+    return found and json.loads(found)
+
+
+def test_what_is_put_is_what_is_got(saver: Saver) -> None:
+    values = {
+        "messages": [HumanMessage(BIG, id="1"), AIMessage("é\0", id="2")],
+        "small": {"a": [1, 2.5, None, True, {1, 2}]},
+        "nothing": None,
+    }
+    made = checkpoint(
+        str(uuid6()),
+        values,
+        {"messages": "2.1", "small": 3, "nothing": 0.5},
+        updated_channels=["small"],
+    )
+    metadata = {"source": "loop", "step": -1, "parents": {"": "x"}, "ratio": 0.1 + 0.2}
+    parent = str(uuid6())
+    given = config(checkpoint_ns="sub:1|sub:2", checkpoint_id=parent)
+
+    returned = saver.put(given, made, metadata, made["channel_versions"])
+
+    assert returned == config(checkpoint_ns="sub:1|sub:2", checkpoint_id=made["id"])
+    found = saver.get_tuple(returned)
+    assert found.checkpoint == made
+    assert type(found.checkpoint["channel_values"]["messages"][0]) is HumanMessage
+    assert type(found.checkpoint["channel_values"]["small"]["a"][4]) is set
+    assert type(found.checkpoint["channel_versions"]["nothing"]) is float
+    assert found.metadata == metadata
+    assert found.config == returned
+    assert found.parent_config == given
+    assert found.pending_writes == []
+
+
+def test_a_first_checkpoint_has_no_parent(saver: Saver) -> None:
+    assert saver.get_tuple(put(saver, "1")).parent_config is None
+
+
+@each_saver
+def test_metadata_is_what_langgraph_makes_of_it(saver: Saver) -> None:
+    given = {
+        "configurable": {
+            **config()["configurable"],
+            "user_id": "ada",
+            "tries": 3,
+            "__pregel_secret": "no",
+            "an_object": object(),
+        },
+        "metadata": {"run_id": "run", "step": 99, "langgraph_node": "no", "nul": "a\0b"},
+    }
+    metadata = {"source": "input", "step": 1, "writes": {"no": 1}, "also": "\0"}
+    made = checkpoint("1")
+    found = saver.get_tuple(saver.put(given, made, metadata, {}))
+    assert found.metadata == get_serializable_checkpoint_metadata(given, metadata)
+    assert found.metadata == {
+        "source": "input",
+        "step": 1,
+        "also": "",
+        "run_id": "run",
+        "nul": "ab",
+        "user_id": "ada",
+        "tries": 3,
+    }
+
+
+@each_saver
+@pytest.mark.parametrize("new_versions", [{}, {"small": 1}, {"big": 1}])
+def test_values_of_channels_that_are_not_new_are_stored_too(
+    saver: Saver, new_versions: dict[str, int]
+) -> None:
+    values = {"small": 1, "big": BIG}
+    returned = saver.put(config(), checkpoint("1", values), {}, new_versions)
+    assert saver.get_tuple(returned).checkpoint["channel_values"] == values
+
+
+@each_saver
+@pytest.mark.parametrize("value", ["small", BIG])
+def test_a_value_without_a_version_is_stored_too(saver: Saver, value: str) -> None:
+    for checkpoint_id in ("1", "2"):
+        put(saver, checkpoint_id, {"channel": value + checkpoint_id}, {})
+    for checkpoint_id in ("1", "2"):
+        found = saver.get_tuple(config(checkpoint_id=checkpoint_id))
+        assert found.checkpoint["channel_values"] == {"channel": value + checkpoint_id}
+        assert found.checkpoint["channel_versions"] == {}
+
+
+@each_saver
+def test_a_large_value_is_stored_once_for_all_checkpoints(
+    saver: Saver, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    for step in range(5):
+        made = checkpoint(f"{step}", {"big": BIG, "step": step})
+        saver.put(config(), made, {}, {"step": step} if step else made["channel_versions"])
+    assert len(found_keys(redis_client, key_prefix, "checkpoint_blob")) == 1
+    for step, found in zip(range(4, -1, -1), saver.list(config()), strict=True):
+        assert found.checkpoint["channel_values"] == {"big": BIG, "step": step}
+
+
+@each_saver
+def test_versions_of_different_types_are_different(saver: Saver) -> None:
+    versions = [1, 1.0, "1", "1.0"]
+    for number, version in enumerate(versions):
+        put(saver, f"{number}", {"big": f"{number}{BIG}"}, {"big": version})
+    for number, version in enumerate(versions):
+        found = saver.get_tuple(config(checkpoint_id=f"{number}")).checkpoint
+        assert found["channel_values"] == {"big": f"{number}{BIG}"}
+        assert found["channel_versions"] == {"big": version}
+        assert type(found["channel_versions"]["big"]) is type(version)
+
+
+@each_saver
+def test_a_blob_that_was_lost_is_sent_again(
+    saver: Saver, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    put(saver, "1", {"big": BIG})
+    redis_client.delete(*found_keys(redis_client, key_prefix, "checkpoint_blob"))
+    saver.put(config(checkpoint_id="1"), checkpoint("2", {"big": BIG}), {}, {})
+    assert saver.get_tuple(config()).checkpoint["channel_values"] == {"big": BIG}
+
+
+def test_nothing_is_stored_while_a_blob_is_missing(
+    redis_client: redis.Redis, key_prefix: str
+) -> None:
+    made = checkpoint("1", {"big": BIG, "new": BIG})
+    plan = Plans(key_prefix, JsonPlusSerializer(), Memory()).put(config(), made, {}, {"new": 1})
+    [command] = next(plan)
+    missing, grown, *_ = redis_client.execute_command(*with_source(command))
+    assert (len(missing), grown) == (1, [])
+    assert found_keys(redis_client, key_prefix) == []
+    [command] = plan.send([[missing, grown, None, [], 0]])
+    assert redis_client.execute_command(*with_source(command)) == [[], [], None, [], 0]
+    assert len(found_keys(redis_client, key_prefix, "checkpoint_blob")) == 2
+    with pytest.raises(StopIteration):
+        plan.send([[[], [], None, [], 0]])
+
+
+@each_saver
+def test_put_again_replaces(saver: Saver) -> None:
+    put(saver, "1", {"a": 1, "b": BIG}, parent="0", metadata={"old": 1})
+    put(saver, "1", {"a": 2}, {"a": 2}, metadata={"new": 1})
+    [found] = saver.list(config())
+    assert found.checkpoint["channel_values"] == {"a": 2}
+    assert found.metadata == {"new": 1}
+    assert found.parent_config is None
+
+
+@each_saver
+@pytest.mark.parametrize(
+    ("values", "metadata"),
+    [({"big": BIG, "bad": object()}, {}), ({"big": BIG}, {"bad": object()})],
+    ids=["value", "metadata"],
+)
+def test_a_value_that_the_serializer_refuses_writes_nothing(
+    saver: Saver, redis_client: redis.Redis, key_prefix: str, values: dict, metadata: dict
+) -> None:
+    put(saver, "1", {"big": "y" + BIG})
+    before = stored(redis_client, key_prefix)
+    with pytest.raises(TypeError, match="serializable: object"):
+        put(saver, "2", values, dict.fromkeys(values, 2), metadata=metadata)
+    assert stored(redis_client, key_prefix) == before
+
+
+@each_saver
+def test_works_before_setup(make_saver: MakeSaver, client: Client) -> None:
+    saver = make_saver(client, setup=False)
+    returned = put(saver, "1", {"big": BIG})
+    saver.put_writes(returned, [("channel", 1)], "task")
+    found = saver.get_tuple(returned)
+    assert found.checkpoint["channel_values"] == {"big": BIG}
+    assert found.pending_writes == [("task", "channel", 1)]
+    assert ids(saver.list(config())) == ["1"]
+
+
+# ---- ids
+
+
+@each_saver
+@strange
+def test_any_thread_id(saver: Saver, text: str) -> None:
+    assert put(saver, "1", {"big": BIG}, thread_id=text) == config(text, "", "1")
+    assert saver.get_tuple(config(text)).checkpoint["channel_values"] == {"big": BIG}
+    assert names(saver.list(config(text))) == [(text, "", "1")]
+    assert names(saver.list(None)) == [(text, "", "1")]
+    assert names(saver.list(config(text), filter={"step": 1})) == [(text, "", "1")]
+    saver.delete_thread(text)
+    assert saver.get_tuple(config(text)) is None
+
+
+@each_saver
+@strange
+def test_any_namespace(saver: Saver, text: str) -> None:
+    put(saver, "1", {"big": BIG}, checkpoint_ns=text)
+    put(saver, "2", checkpoint_ns="other")
+    assert saver.get_tuple(config(checkpoint_ns=text)).checkpoint["id"] == "1"
+    assert names(saver.list(config(checkpoint_ns=text))) == [("thread", text, "1")]
+    assert ids(saver.list(config(checkpoint_ns=text), filter={"step": 1})) == ["1"]
+    assert names(saver.list(None))[1] == ("thread", text, "1")
+
+
+@each_saver
+@strange
+def test_any_checkpoint_id(saver: Saver, text: str) -> None:
+    if "\0" in text:
+        with pytest.raises(ValueError, match="checkpoint_id must not hold a NUL"):
+            put(saver, text)
+        with pytest.raises(ValueError, match="checkpoint_id must not hold a NUL"):
+            saver.get_tuple(config(checkpoint_id=text))
+    elif not text:
+        with pytest.raises(ValueError, match="checkpoint_id is missing"):
+            put(saver, text)
+    else:
+        returned = put(saver, text, {"big": BIG})
+        saver.put_writes(returned, [("channel", 1)], "task")
+        child = put(saver, text + "2", parent=text)
+        assert saver.get_tuple(returned).checkpoint["id"] == text
+        assert saver.get_tuple(returned).pending_writes == [("task", "channel", 1)]
+        assert saver.get_tuple(child).pending_writes == []
+        assert saver.get_tuple(config()).parent_config == returned
+        assert ids(saver.list(config())) == [text + "2", text]
+        assert ids(saver.list(config(), before=child)) == [text]
+        assert ids(saver.list(None, before=child)) == [text]
+
+
+@each_saver
+@strange
+def test_any_channel_and_metadata_key(saver: Saver, text: str) -> None:
+    values = {text: BIG, f"{text}2": text}
+    metadata = {f"key {text}": {text: [text]}}
+    returned = put(saver, "1", values, metadata=metadata)
+    found = saver.get_tuple(returned)
+    assert found.checkpoint["channel_values"] == values
+    assert found.metadata == metadata
+    saver.prune(["thread"])
+    assert saver.get_tuple(returned).checkpoint["channel_values"] == values
+
+
+@each_saver
+def test_names_that_join_alike_stay_apart(saver: Saver) -> None:
+    parts = ["a", "b", "a:b", "a:", ":a", "a;.b", "a%3Ab", "A", "{a}", "a|(", "~", ""]
+    put_there = []
+    for thread_id in parts:
+        for checkpoint_ns in parts:
+            put(saver, "1:2", {"big": f"{thread_id}/{checkpoint_ns}{BIG}"}, thread_id=thread_id,
+                checkpoint_ns=checkpoint_ns)  # fmt: skip
+            put_there.append((thread_id, checkpoint_ns, "1:2"))
+    for name in put_there:
+        found = saver.get_tuple(config(*name)).checkpoint
+        assert found["channel_values"]["big"] == f"{name[0]}/{name[1]}{BIG}"
+    assert sorted(names(saver.list(None))) == sorted(put_there)
+    saver.delete_thread("a")
+    left = [name for name in put_there if name[0] != "a"]
+    assert sorted(names(saver.list(None))) == sorted(left)
+
+
+@each_saver
+@pytest.mark.parametrize(
+    "thread_id",
+    [7, -7, 2**80, UUID("12345678-1234-5678-1234-567812345678")],
+    ids=["int", "negative", "long", "UUID"],
+)
+def test_a_thread_id_may_be_a_number_or_a_uuid(saver: Saver, thread_id: int | UUID) -> None:
+    returned = put(saver, "1", thread_id=thread_id)
+    assert returned == config(thread_id, "", "1")
+    saver.put_writes(returned, [("channel", 1)], "task")
+    found = saver.get_tuple(config(thread_id))
+    assert found.config == returned
+    assert found.pending_writes == [("task", "channel", 1)]
+    assert ids(saver.list(config(thread_id))) == ["1"]
+    assert names(saver.list(None)) == [(str(thread_id), "", "1")]
+    saver.copy_thread(thread_id, "copy")
+    saver.prune([thread_id])
+    saver.delete_thread(thread_id)
+    assert names(saver.list(None)) == [("copy", "", "1")]
+
+
+CALLS = [
+    lambda saver, given: saver.put(given, checkpoint("1"), {}, {}),
+    lambda saver, given: saver.put_writes(given, [("channel", 1)], "task"),
+    lambda saver, given: saver.get(given),
+    lambda saver, given: saver.get_tuple(given),
+    lambda saver, given: list(saver.list(given)),
+    lambda saver, given: saver.get_delta_channel_history(config=given, channels=["channel"]),
+]
+
+
+@each_saver
+@pytest.mark.parametrize(
+    ("configurable", "error", "message"),
+    [
+        ({"checkpoint_ns": ""}, ValueError, "names no thread"),
+        ({"thread_id": None}, ValueError, "names no thread"),
+        ({"thread_id": 1.5}, TypeError, "thread_id must be text, not float"),
+        ({"thread_id": True}, TypeError, "thread_id must be text, not bool"),
+        ({"thread_id": b"a"}, TypeError, "thread_id must be text, not bytes"),
+        ({"thread_id": "\ud800"}, ValueError, "thread_id holds half a surrogate"),
+        ({"thread_id": "a", "checkpoint_ns": 1}, TypeError, "checkpoint_ns must be text"),
+        ({"thread_id": "a", "checkpoint_id": 1}, TypeError, "checkpoint_id must be text"),
+    ],
+)
+def test_a_config_that_names_nothing_is_refused(
+    saver: Saver,
+    redis_client: redis.Redis,
+    key_prefix: str,
+    configurable: dict,
+    error: type[Exception],
+    message: str,
+) -> None:
+    for call in CALLS:
+        with pytest.raises(error, match=message):
+            call(saver, {"configurable": configurable})
+    assert found_keys(redis_client, key_prefix) == []
+
+
+@each_saver
+@pytest.mark.parametrize("thread_id", [None, 1.5, b"a"])
+def test_a_thread_that_is_no_thread_is_refused(saver: Saver, thread_id: object) -> None:
+    with pytest.raises(TypeError, match="thread_id must be text"):
+        saver.delete_thread(thread_id)
+    with pytest.raises(TypeError, match="thread_id must be text"):
+        saver.prune([thread_id])
+    with pytest.raises(TypeError, match="thread_id must be text"):
+        saver.copy_thread("a", thread_id)
+
+
+@each_saver
+def test_key_prefixes_keep_applications_apart(
+    make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    # The second one's keys begin as the first one's do.
+    prefixes = [key_prefix, f"{key_prefix}:checkpoint", f"{key_prefix}{STRANGE['query']}"]
+    savers = [make_saver(client, key_prefix=prefix) for prefix in prefixes]
+    for number, saver in enumerate(savers):
+        put(saver, f"{number}", {"big": BIG}, metadata={"who": number})
+    for number, saver in enumerate(savers):
+        assert ids(saver.list(None)) == [f"{number}"]
+        assert ids(saver.list(config())) == [f"{number}"]
+    for number, saver in enumerate(savers[1:], 1):
+        saver.delete_thread("thread")
+        assert saver.get_tuple(config()) is None
+        assert ids(savers[0].list(None)) == ["0"], number
+    for index in redis_client.execute_command("FT._LIST"):
+        if index.startswith(key_prefix) and not index.startswith(f"{key_prefix}:langgraph"):
+            redis_client.execute_command("FT.DROPINDEX", index)
+
+
+# ---- the thread at a glance
+
+
+@each_saver
+def test_the_thread_document_is_about_the_latest_root_checkpoint(
+    saver: Saver, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    put(saver, "2", metadata={"source": "loop", "step": 2, "user": "ada"})
+    put(saver, "1", metadata={"source": "input", "step": 1, "user": "bob"})
+    put(saver, "3", checkpoint_ns="sub", metadata={"step": 3})
+    found = thread_document(redis_client, key_prefix)
+    assert found["checkpoint_id"] == "2"
+    assert found["thread_id"] == "thread"
+    assert found["status"] == "idle"
+    assert found["step"] == 2
+    assert found["metadata"] == {"source": "loop", "step": 2, "user": "ada"}
+    assert abs(found["updated_at"] / 1000 - redis_client.time()[0]) < 60
+
+
+@each_saver
+@pytest.mark.parametrize(
+    ("channel", "status"), [(INTERRUPT, "interrupted"), (ERROR, "error"), ("channel", "idle")]
+)
+@pytest.mark.parametrize("writes_first", [True, False])
+def test_the_status_of_a_thread_does_not_depend_on_what_came_first(
+    saver: Saver,
+    redis_client: redis.Redis,
+    key_prefix: str,
+    channel: str,
+    status: str,
+    writes_first: bool,
+) -> None:
+    put(saver, "1")
+    steps = [
+        lambda: put(saver, "2", parent="1"),
+        lambda: saver.put_writes(config(checkpoint_id="2"), [(channel, "x")], "task"),
+    ]
+    for step in reversed(steps) if writes_first else steps:
+        step()
+    found = thread_document(redis_client, key_prefix)
+    assert (found["checkpoint_id"], found["status"]) == ("2", status)
+    # What an older checkpoint was, or a subgraph is, does not count.
+    put(saver, "3", parent="2")
+    saver.put_writes(config(checkpoint_id="2"), [(channel, "y")], "task 2")
+    saver.put_writes(config(checkpoint_ns="sub", checkpoint_id="3"), [(channel, "x")], "task")
+    found = thread_document(redis_client, key_prefix)
+    assert (found["checkpoint_id"], found["status"]) == ("3", "idle")

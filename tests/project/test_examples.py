@@ -1,0 +1,110 @@
+"""Every example runs, more than once on a server, and tells what it should."""
+
+import os
+import re
+import subprocess
+import sys
+
+import orjson
+import pytest
+import redis
+
+from tests.support.project import ROOT
+
+EXAMPLES = ROOT / "examples"
+
+# Text that each example prints, in this order; blanks may be more than one.
+LINES = {
+    "quickstart.py": [
+        # two tool calls, a question, and the answer from another process
+        "ai flight_price(Lisbon), flight_price(Porto)",
+        "tool Lisbon: 120 euros",
+        "tool Porto: 95 euros",
+        "ai book_flight(Porto)",
+        "Book the flight to Porto? yes",
+        "tool Porto is booked",
+        "ai Done: Porto is booked.",
+        # the history, and what the filter leaves of it
+        "5 loop Done: Porto is booked.",
+        "-1 input __start__",
+        '{"source": "loop", "step": 2}',
+        "last message",
+        "2 loop model Porto: 95 euros",
+        # the fork
+        "tool Porto: 210 euros",
+        "ai book_flight(Lisbon)",
+        "ai Done: Lisbon is booked.",
+        "What was before is still there: Done: Porto is booked.",
+        # the threads of one user
+        "trip-1 Done: Lisbon is booked.",
+        "trip-3 Book the flight to Bergen? book_flight(Bergen)",
+        "> JSON.GET",
+    ],
+}
+
+
+def run(example: str, *arguments: str, **environment: str) -> str:
+    """What an example prints, every run of blanks as one."""
+    environment = {**os.environ, "COLUMNS": "80", **environment}
+    command = [sys.executable, EXAMPLES / example, *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        assert done.stderr == ""
+    return re.sub("[ ─]+", " ", done.stdout + done.stderr)
+
+
+def assert_complete(example: str, output: str) -> None:
+    at = 0
+    for line in LINES[example]:
+        found = output.find(line, at)
+        assert found >= 0, f"{line!r} is not in\n{output[at:]}"
+        at = found + len(line)
+
+
+def ours(client: redis.Redis) -> set[str]:
+    indexes = client.execute_command("FT._LIST")
+    return {name for name in [*client.scan_iter(), *indexes] if name.startswith("quickstart:")}
+
+
+def test_every_example_is_tested() -> None:
+    assert sorted(path.name for path in EXAMPLES.glob("*.py")) == sorted(LINES)
+
+
+@pytest.mark.parametrize("example", LINES)
+def test_an_example_on_a_server_of_the_users(
+    example: str, redis_url: str, redis_client: redis.Redis
+) -> None:
+    kept = run(example, "--keep", REDIS_URL=redis_url)
+    assert_complete(example, kept)
+    assert len(ours(redis_client)) > 10
+    again = run(example, REDIS_URL=redis_url)
+    assert again.split("> JSON.GET")[0] == kept.split("> JSON.GET")[0]
+    assert ours(redis_client) == set()
+
+
+def test_the_quickstart_on_a_server_of_its_own() -> None:
+    output = run("quickstart.py", REDIS_URL="")
+    assert_complete("quickstart.py", output)
+    threads = output[output.index("5. ") : output.index("6. ")]
+    assert "trip-2" not in threads
+    start, end = output.index("> JSON.GET checkpoint:{trip-1}::"), output.index("\n}\n") + 3
+    key, document = output[start:end].split("\n", 1)
+    shown = orjson.loads(document)
+    assert key.endswith(f"::{shown['checkpoint_id']}")
+    assert shown["metadata"]["user_id"] == "ada"
+    [message] = shown["channel_values"]["messages"]["tagged"]
+    assert message["fields"]["content"].startswith("Fly me to Lisbon or Porto")
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [("{}/1", "database 0"), ("redis://127.0.0.1:1", "Connection refused")],
+    ids=["database", "port"],
+)
+def test_the_quickstart_says_what_is_wrong_with_a_server(
+    redis_url: str, url: str, why: str
+) -> None:
+    url = url.format(redis_url.removesuffix("/0"))
+    [line] = run("quickstart.py", REDIS_URL=url).splitlines()
+    assert line.startswith("REDIS_URL: ")
+    assert why in line

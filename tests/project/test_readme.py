@@ -1,0 +1,81 @@
+"""The README's code runs, and the README stays short."""
+
+import asyncio
+import re
+import runpy
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from langgraph_redis_json import RedisSaver
+from langgraph_redis_json.embedded import EmbeddedRedis, EmbeddedRedisError
+from tests.support.project import ROOT
+
+README = ROOT / "README.md"
+BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.fixture
+def server() -> Iterator[EmbeddedRedis]:
+    """A server of the test's own: the examples use thread ids that others may have too."""
+    with EmbeddedRedis() as server:
+        yield server
+
+
+@pytest.fixture
+def run(
+    server: EmbeddedRedis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., dict[str, Any]]:
+    """Runs code in an empty directory, and gives its names."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(code: str, **names: Any) -> dict[str, Any]:
+        script = tmp_path / "block.py"
+        script.write_text(code.replace("redis://localhost:6379", server.url), encoding="utf-8")
+        return runpy.run_path(str(script), init_globals=names)
+
+    return run
+
+
+def test_the_first_example_prints_the_steps(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    run(BLOCKS[0])
+    out = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in out] == ["1", "0"]
+    assert "HumanMessage(content='Hello'" in out[0]
+    assert "AIMessage(content=\"You said 'Hello'\"" in out[0]
+
+
+def test_the_example_for_graphs_that_are_awaited(run: Any) -> None:
+    names = run(BLOCKS[1], builder=run(BLOCKS[0])["builder"])
+    asyncio.run(names["main"]())
+
+
+def test_the_embedded_server(run: Any) -> None:
+    names = run(BLOCKS[2], RedisSaver=RedisSaver)
+    assert Path("redis-data").is_dir()
+    with pytest.raises(EmbeddedRedisError, match="not running"):
+        _ = names["server"].url
+
+
+def test_the_search(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    run(BLOCKS[0])
+    capsys.readouterr()
+    names = run(BLOCKS[3], RedisSaver=RedisSaver)
+    assert capsys.readouterr().out == ""
+    assert list(names["poor"]) == []
+    put = {"user_id": "ada", "score": 0.25}
+    config = {"configurable": {"thread_id": "2", "checkpoint_ns": ""}}
+    checkpoint = names["saver"].get_tuple({"configurable": {"thread_id": "1"}}).checkpoint
+    written = names["saver"].put(config, checkpoint, put, {})
+    names["saver"].put_writes(written, [("__interrupt__", 1)], "task")
+    names = run(BLOCKS[3], RedisSaver=RedisSaver)
+    assert "'score': 0.25" in capsys.readouterr().out
+    assert [found.metadata for found in names["poor"]] == [put]
+
+
+def test_it_fits_on_a_few_screens() -> None:
+    lines = README.read_text(encoding="utf-8").splitlines()
+    assert len(lines) < 150
+    assert "```python" in lines[:10]

@@ -1,0 +1,286 @@
+"""Documents damaged by hand: reading says which, and never gives a state that was not put."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any
+
+import orjson
+import ormsgpack
+import pytest
+import redis
+from langgraph.checkpoint.base import empty_checkpoint
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.serde.types import INTERRUPT, _DeltaSnapshot
+from langgraph.types import Interrupt, Send
+
+from langgraph_redis_json import AsyncRedisSaver, RedisSaver
+from langgraph_redis_json.errors import CheckpointError, DamagedDocumentError
+from tests.support.clients import Client, MakeSaver, Saver
+from tests.support.strategies import Order, Plain
+
+KINDS = ["checkpoint", "checkpoint_blob", "checkpoint_log", "checkpoint_write"]
+PICKLE = JsonPlusSerializer(pickle_fallback=True)
+SAVERS = [Client(saver, 3, False) for saver in (RedisSaver, AsyncRedisSaver)]
+each_saver = pytest.mark.parametrize("kind", SAVERS, ids=lambda kind: kind.saver.__name__)
+THREAD: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
+VALUES: dict[str, Any] = {"number": 1, "text": "a", "list": [1, {"a": "b"}], "none": None}
+VALUES |= {"bytes": b"\x01\xff", "set": {1}, "float": 0.1 + 0.2, "impostor": {"$class": "x"}}
+VALUES |= {"order": Order(1, {2: b"x"}), "large": "x" * 600, "large set": {"y" * 600}}
+VALUES |= {"delta": _DeltaSnapshot([1]), "items": [{1: n, "text": "x" * 150} for n in range(5)]}
+METADATA: Any = {"source": "loop", "step": 1, "run_id": "r", "odd": {1, 2}, "nested": {"a": [1]}}
+
+
+def fill(saver: Saver) -> None:
+    """One thread with a document of every kind."""
+    config = THREAD
+    for id_ in ("1", "2"):
+        versions = {**dict.fromkeys(VALUES, f"{id_}.5"), "other": 1}
+        checkpoint: Any = {**empty_checkpoint(), "v": 4, "id": id_}
+        checkpoint |= {"channel_values": VALUES, "channel_versions": versions}
+        checkpoint |= {"versions_seen": {"node": {"set": 1.5}}, "pending_sends": [Send("n", {1})]}
+        metadata = {**METADATA, "counters_since_delta_snapshot": {"other": [1, 1]}}
+        config = saver.put(config, checkpoint, metadata, versions)  # type: ignore[arg-type]
+        for task in ("a", "b"):
+            interrupt = [Interrupt(value={1: 2}, id="1")]
+            writes = [("number", 1), ("set", {1}), ("bytes", b"\xff"), (INTERRUPT, interrupt)]
+            saver.put_writes(config, writes, task, f"path {task}")
+
+
+def documents(client: redis.Redis, prefix: str, kind: str) -> list[tuple[str, Any]]:
+    """The documents of a kind, key and content."""
+    found = sorted(client.scan_iter(f"{prefix}:{kind}:*"))
+    return [(key, orjson.loads(client.execute_command("JSON.GET", key, "."))) for key in found]
+
+
+# ---- every field
+
+JUNK = [None, True, 7, -1.5, "x", "AA==", [], [1], [[]], {}, {"x": 1}]
+Path = tuple[Any, ...]
+
+
+def places(node: Any, path: Path = ()) -> Iterator[Path]:
+    """The path of every value in a JSON document."""
+    yield path
+    members = {**node} if isinstance(node, dict) else {}
+    if isinstance(node, list):
+        members = dict(enumerate(node))
+    for key, member in members.items():
+        yield from places(member, (*path, key))
+
+
+def damages(document: Any) -> Iterator[tuple[str, Path, Any]]:
+    """The document without each of its fields, and with other types in the place of each."""
+    for path in places(document):
+        *way, last = ("", *path)
+        for junk in ("gone", *JUNK):
+            root = {"": deepcopy(document)}
+            parent: Any = root
+            for key in way:
+                parent = parent[key]
+            if junk != "gone" and type(junk) is not type(parent[last]):
+                parent[last] = junk
+                yield f"{junk!r} for {path}", path, root[""]
+            elif junk == "gone" and path and isinstance(parent, dict):
+                del parent[last]
+                yield f"no {path}", path, root[""]
+
+
+def is_the_users(path: Path, description: str) -> bool:
+    """Whether any JSON is right there: content, and what is optional."""
+    if path[:1] == ("metadata",) or {"json", "tagged", "base64"} & {*path}:
+        return len(path) > 1
+    optional = [
+        ("parent_checkpoint_id",),
+        ("pending_sends",),
+        ("channel_values", ...),
+        ("writes", ...),
+    ]
+    one_of_many = (*path[:1], ...) if len(path) == 2 else path
+    if description.startswith("None ") and one_of_many == ("channel_values", ...):
+        return True
+    return description.startswith("no ") and one_of_many in optional
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_field(
+    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str, kind: str
+) -> None:
+    """An error names the document, or nothing has changed for the reader."""
+    saver = make_saver(SAVERS[0], setup=False)
+    fill(saver)
+
+    def read() -> Any:
+        return saver.get_tuple(THREAD), list(saver.list({"configurable": {"thread_id": "t"}}))
+
+    put = read()
+    wrong = []
+    key, document = documents(redis_client, key_prefix, kind)[-1]
+    for description, path, damaged in damages(document):
+        redis_client.execute_command("JSON.SET", key, "$", orjson.dumps(damaged))
+        try:
+            found = read()
+        except CheckpointError as error:
+            if key not in str(error):
+                wrong.append(f"{description}: does not name {key}: {error}")
+        except Exception as error:  # noqa: BLE001
+            wrong.append(f"{description}: {error!r:.150}")
+        else:
+            if found != put and not is_the_users(path, description):
+                wrong.append(f"{description}: another state")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_operation(
+    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str, kind: str
+) -> None:
+    """Whatever else is done with a damaged document, nobody meets a bare TypeError."""
+    saver = make_saver(SAVERS[0])
+    operations = {
+        "history": lambda: saver.get_delta_channel_history(config=THREAD, channels=["other"]),
+        "filter": lambda: list(saver.list(None, filter={"odd": {1, 2}, "step": 1})),
+        "copy": lambda: saver.copy_thread("t", "copy"),
+        "runs": lambda: saver.delete_for_runs(["r"]),
+        "prune": lambda: saver.prune(["t", "copy"]),
+        "delete": lambda: saver.prune(["t", "copy"], strategy="delete"),
+    }
+    wrong = []
+    fill(saver)
+    [*_, (key, document)] = documents(redis_client, key_prefix, kind)
+    for description, path, damaged in damages(document):
+        if len(path) > 1 and path[-1] != "blob":
+            continue
+        fill(saver)
+        redis_client.execute_command("JSON.SET", key, "$", orjson.dumps(damaged))
+        for name, operation in operations.items():
+            try:
+                operation()
+            except CheckpointError:
+                pass
+            except Exception as error:  # noqa: BLE001
+                wrong.append(f"{name} with {description}: {error!r:.150}")
+    assert not wrong, "\n".join(wrong)
+
+
+# ---- references
+
+
+@each_saver
+@pytest.mark.parametrize("entry", ["", "x", "b", "b:", "b::large:other", "c::1", "t", "large"])
+def test_a_reference_to_no_blob(
+    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str, kind: Client, entry: str
+) -> None:
+    saver = make_saver(kind, setup=False)
+    fill(saver)
+    [*_, (key, _)] = documents(redis_client, key_prefix, "checkpoint")
+    path = '$.channel_values["large"].blob'
+    redis_client.execute_command("JSON.SET", key, path, orjson.dumps(entry))
+    for read in (lambda: saver.get_tuple(THREAD), lambda: list(saver.list(THREAD))):
+        with pytest.raises(CheckpointError) as raised:
+            read()
+        assert key in str(raised.value)
+
+
+@each_saver
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("how", ["SET", "HSET", "DEL"])
+def test_a_key_that_is_no_document(
+    make_saver: MakeSaver,
+    redis_client: redis.Redis,
+    key_prefix: str,
+    kind: Client,
+    name: str,
+    how: str,
+) -> None:
+    saver = make_saver(kind, setup=False)
+    fill(saver)
+    [*_, (key, _)] = documents(redis_client, key_prefix, name)
+    redis_client.delete(key)
+    if how != "DEL":
+        redis_client.execute_command(how, key, *["x"] * (1 if how == "SET" else 2))
+    with pytest.raises(CheckpointError) as raised:
+        list(saver.list(THREAD))
+    assert key in str(raised.value)
+
+
+# ---- pending writes are texts in a text
+
+
+@pytest.mark.parametrize("text", ["", " ", "1", "[]", "{}", "{},{}", "W,W", "[{", "\\", "null"])
+def test_a_write_that_is_no_json_text(
+    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str, text: str
+) -> None:
+    saver = make_saver(SAVERS[0], setup=False)
+    fill(saver)
+    [*_, (key, document)] = documents(redis_client, key_prefix, "checkpoint_write")
+    *_, (name, write) = (item for item in document["writes"].items() if isinstance(item[1], str))
+    damaged = orjson.dumps(text.replace("W", write))
+    redis_client.execute_command("JSON.SET", key, f'$.writes["{name}"]', damaged)
+    with pytest.raises(DamagedDocumentError) as raised:
+        list(saver.list(THREAD))
+    assert key in str(raised.value)
+
+
+# ---- the serializer's own errors come through
+
+
+class NotMsgpack:
+    """Calls its own format by the name of LangGraph's."""
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        return "msgpack", b"\xc1" + pickle.dumps(obj)
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        return pickle.loads(data[1][1:])
+
+
+@each_saver
+@pytest.mark.parametrize("large", ["", "x" * 600], ids=["small", "large"])
+@pytest.mark.parametrize("as_write", [False, True], ids=["channel", "write"])
+@pytest.mark.parametrize(
+    ("writing", "reading", "error", "message"),
+    [
+        pytest.param(
+            lambda: EncryptedSerializer.from_pycryptodome_aes(PICKLE, key=b"1" * 16),
+            lambda: EncryptedSerializer.from_pycryptodome_aes(PICKLE, key=b"2" * 16),
+            *(ValueError, "MAC check failed"),
+            id="another key",
+        ),
+        pytest.param(
+            lambda: PICKLE,
+            JsonPlusSerializer,
+            *(NotImplementedError, "Unknown serialization type: pickle"),
+            id="no pickle",
+        ),
+        pytest.param(
+            NotMsgpack, JsonPlusSerializer, ormsgpack.MsgpackDecodeError, None, id="no msgpack"
+        ),
+    ],
+)
+def test_the_serializers_errors(
+    make_saver: MakeSaver,
+    kind: Client,
+    writing: Any,
+    reading: Any,
+    error: type[Exception],
+    message: str | None,
+    large: str,
+    as_write: bool,
+) -> None:
+    values = {"c": [Plain(1), large]}
+    checkpoint: Any = {**empty_checkpoint(), "v": 4, "id": "1"}
+    if not as_write:
+        checkpoint |= {"channel_values": values, "channel_versions": {"c": 1}}
+    writer = make_saver(kind, setup=False, serde=writing())
+    stored = writer.put(THREAD, checkpoint, {}, checkpoint["channel_versions"])
+    if as_write:
+        writer.put_writes(stored, list(values.items()), "task")
+    saver = make_saver(kind, setup=False, serde=reading())
+    for read in (lambda: saver.get_tuple(THREAD), lambda: list(saver.list(THREAD))):
+        with pytest.raises(error, match=message) as raised:
+            read()
+        assert type(raised.value) is error

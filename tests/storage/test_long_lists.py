@@ -1,0 +1,161 @@
+"""Long lists: whole, in order, in few trips, and in memory that does not grow with them."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from langgraph_redis_json import RedisSaver, finding, plans
+from tests.support.checkpoints import checkpoint, config, ids, put
+from tests.support.clients import Client, MakeSaver, Saver
+
+
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """50,000 and 5,000 otherwise: so these lists are long."""
+    monkeypatch.setattr(finding, "NAMES_KEPT", 300)
+    monkeypatch.setattr(finding, "NAMES", 100)
+
+
+class Counting(RedisSaver):
+    trips = 0
+
+    def _execute(self, commands: Any) -> Any:
+        self.trips += 1
+        return super()._execute(commands)
+
+
+def fill(saver: Saver, count: int, of: str) -> list[str]:
+    """So many checkpoints of a thread, in turn over the root and 40 subgraphs; their ids, newest
+    first."""
+    made = [f"{number:06}" for number in range(count)]
+    batch: Any = saver._execute
+    for first in range(0, count, 500):
+        begun = []
+        for number in range(first, min(first + 500, count)):
+            ns = f"sub:{number % 40}" if number % 2 else ""
+            given: Any = {"of": of, "n": number, "even": number % 2 == 0}
+            begun.append(saver._plans.put(config(of, ns), checkpoint(made[number]), given, {}))
+        batch([command for plan in begun for command in next(plan)])
+    return made[::-1]
+
+
+@pytest.fixture
+def saver(redis_url: str, key_prefix: str) -> Iterator[Counting]:
+    with Counting(redis_url, key_prefix=key_prefix, metadata_fields={"n": "numeric"}) as made:
+        made.setup()
+        yield made
+
+
+ASKED: dict[str, tuple[Any, dict[str, Any], int]] = {
+    "a thread": (config("long", None), {}, 1),
+    "a namespace": (config("long", ""), {}, 2),
+    "a filter": (None, {"filter": {"of": "long"}}, 1),
+    "a filter in a thread": (config("long", None), {"filter": {"of": {"$in": ["long"]}}}, 1),
+    "a range": (None, {"filter": {"n": {"$gte": 0}, "of": "long"}}, 1),
+    "everything": (None, {}, 1),
+    "what only Python can tell": (None, {"filter": {"even": {"$ne": False}}}, 2),
+}
+
+
+def test_whole_in_order_and_in_few_trips(saver: Counting) -> None:
+    count = 1_000
+    newest_first = fill(saver, count, "long")
+    for what, (target, options, every) in ASKED.items():
+        expected = newest_first[1::2] if every == 2 else newest_first
+        saver.trips = 0
+        assert ids(saver.list(target, **options)) == expected, what
+        # Each round looks through all names, and then there are the pages of checkpoints.
+        rounds = count // finding.NAMES_KEPT + 1
+        names = rounds * (count // finding.NAMES + 1)
+        assert saver.trips <= names + count / plans.PAGE + rounds, what
+        for limit in (299, 300, 301, 999):
+            assert ids(saver.list(target, **options, limit=limit)) == expected[:limit], what
+        middle = config(checkpoint_id=newest_first[500])
+        assert ids(saver.list(target, **options, before=middle)) == [
+            found for found in expected if found < newest_first[500]
+        ], what
+
+
+def test_checkpoints_of_one_id_are_all_listed(saver: Counting) -> None:
+    for thread in range(400):
+        put(saver, "same", thread_id=f"{thread}")
+    for limit in (None, 50, 299, 301, 400):
+        found = [row.config["configurable"]["thread_id"] for row in saver.list(None, limit=limit)]
+        assert len(found) == len(set(found)) == (limit or 400)
+    # A search that is cut, finds too few among these, and has to go on among the same ids.
+    for thread in range(400):
+        metadata = {"key": "red" if thread % 2 else b"may be red"}
+        put(saver, "same", thread_id=f"{thread}", metadata={**metadata, "step": 1})
+    assert len(ids(saver.list(None, filter={"key": "red"}, limit=200))) == 200
+    # One that is longer than what is sorted.
+    found = ids(saver.list(None, filter={"step": {"$gte": 1}}, limit=399))
+    assert len(found) == 399
+
+
+def test_memory_does_not_grow_with_the_list(saver: Counting) -> None:
+    some = ("a thread", "a filter", "what only Python can tell")
+    peaks: dict[str, list[int]] = {what: [] for what in some}
+    for count in (700, 2_800):
+        fill(saver, count, "long")
+        for what in some:
+            target, options, _ = ASKED[what]
+            tracemalloc.start()
+            for _ in saver.list(target, **options):
+                pass
+            peaks[what].append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+    for what, (short, long) in peaks.items():
+        assert long < 1.5 * short, what
+
+
+def test_what_comes_while_a_list_is_read(make_saver: MakeSaver, saver: Counting) -> None:
+    """All that was there is listed once, whatever is written meanwhile."""
+    other = make_saver(Client(RedisSaver, 3, False), setup=False)
+    newest_first = fill(saver, 1_000, "long")
+    for target, options, _ in ASKED.values():
+        if target is not None and target["configurable"].get("checkpoint_ns") == "":
+            continue
+        if "even" in options.get("filter", {}):
+            continue
+        found = []
+        for number, row in enumerate(saver.list(target, **options)):
+            found.append(row.checkpoint["id"])
+            if number % 100 == 0 and number < 1_000:
+                # Again as it was, and one that is new.
+                old = int(newest_first[-1 - number])
+                ns = f"sub:{old % 40}" if old % 2 else ""
+                given = {"of": "long", "n": old, "even": old % 2 == 0}
+                put(other, f"{old:06}", thread_id="long", checkpoint_ns=ns, metadata=given)
+                put(other, f"{number:06}-new", thread_id="new", metadata={"n": 1})
+        assert len(found) == len(set(found))
+        assert [one for one in found if not one.endswith("new")] == newest_first
+        other.delete_thread("new")
+
+
+def test_a_document_written_again_while_a_cursor_reads(saver: Counting) -> None:
+    """A search for * would miss it: it gets another number, beyond those that were there."""
+    newest_first = fill(saver, 1_000, "long")
+    plan = saver._plans._search(finding.filters.ANY.expression())
+    commands = next(plan)
+    try:
+        for first in range(0, 1_000, 100):
+            replies = saver._execute(commands)
+            for number in range(first + 100, 1_000, 97):
+                ns = f"sub:{number % 40}" if number % 2 else ""
+                put(
+                    saver,
+                    f"{number:06}",
+                    thread_id="long",
+                    checkpoint_ns=ns,
+                    metadata={"n": number},
+                )
+            commands = plan.send(replies)
+        while True:
+            commands = plan.send(saver._execute(commands))
+    except StopIteration as done:
+        found = [finding.keys.checkpoint_at(one).checkpoint_id for one in done.value]
+    assert found == newest_first

@@ -1,0 +1,94 @@
+"""Where everything on the server belongs: nothing missing, nothing left over."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from typing import Any
+
+import redis
+
+from langgraph_redis_json import indexes
+from langgraph_redis_json.commands import mapping
+from langgraph_redis_json.keys import KINDS, ThreadKeys
+from tests.support.checkpoints import found_keys
+
+PINNED = "d:never"
+"""An entry of a table of contents that names no key."""
+
+
+def account(client: redis.Redis, key_prefix: str, *, garbage: bool = False) -> None:
+    """See that each key and each index entry under a prefix has its place.
+
+    Every table of contents names exactly the keys of its thread, all of which vanish at the same
+    millisecond or never; every blob, log and slice that a checkpoint refers to is there; no blob
+    or log is there that none refers to, and at most half of a log's items are dead; the indexes
+    hold the documents, each once, and no other.
+
+    Args:
+        client: one that decodes responses.
+        garbage: blobs, logs and items that no checkpoint refers to may be there: what a
+            checkpoint has left that was replaced, or deleted with keys and not by a verb.
+    """
+    threads: dict[str, list[str]] = defaultdict(list)
+    for key in found_keys(client, key_prefix):
+        threads[key[key.index("{") : key.index("}") + 1]].append(key)
+    for tag, there in threads.items():
+        thread = ThreadKeys(f"{key_prefix}:", tag)
+        named = client.zrange(thread.contents, 0, -1)
+        assert sorted(there) == sorted(
+            {thread.contents, *(thread.key(entry) for entry in named if entry != PINNED)}
+        )
+        pipeline = client.pipeline(transaction=False)
+        for key in there:
+            pipeline.pexpiretime(key)
+        deadlines = {*pipeline.execute()}
+        assert len(deadlines) == 1, f"the keys of {tag} vanish at different times: {deadlines}"
+        assert PINNED not in named or deadlines == {-1}
+        _references(client, thread, named, garbage)
+    for which, kind in {"checkpoints": "c", "writes": "w", "threads": "t"}.items():
+        expected = found_keys(client, key_prefix, KINDS[kind])
+        if which == "writes":  # of those that are trees: interrupts, errors …
+            expected = [key for key in expected if _json(client, key, "$.writes.*.channel")]
+        index = indexes.name(key_prefix, which)
+        assert sorted(indexed_keys(client, index)) == expected, which
+        assert int(mapping(client.execute_command("FT.INFO", index))["num_docs"]) == len(expected)
+
+
+def indexed_keys(client: redis.Redis, index: str) -> list[str]:
+    """The key of each document that an index holds, however many they are."""
+    found: list[str] = []
+    reply, cursor = client.execute_command(
+        *("FT.AGGREGATE", index, "*", "LOAD", 1, "@__key", "WITHCURSOR", "COUNT", 1_000)
+    )
+    while True:
+        rows = reply["results"] if isinstance(reply, dict) else reply[1:]
+        for row in rows:
+            fields = row["extra_attributes"] if isinstance(row, dict) else row
+            found.append(mapping(fields)["__key"])
+        if not cursor:
+            return found
+        reply, cursor = client.execute_command("FT.CURSOR", "READ", index, cursor)
+
+
+def _references(client: redis.Redis, thread: ThreadKeys, named: list[str], garbage: bool) -> None:
+    blobs: set[str] = set()
+    living: dict[str, set[int]] = defaultdict(set)
+    for entry in named:
+        if entry.startswith("c:"):
+            for value in _json(client, thread.key(entry), "$.channel_values.*"):
+                value = value or {}  # None is stored as null
+                blobs |= {value["blob"]} if "blob" in value else set()
+                for log, start, stop in value.get("log", ()):
+                    living[log].update(range(start, stop))
+    stored = {entry for entry in named if entry[0] in "bl"}
+    assert blobs | living.keys() <= stored
+    assert garbage or blobs | living.keys() == stored
+    for log, items in living.items():
+        [length] = client.execute_command("JSON.ARRLEN", thread.key(log), "$.items")
+        assert max(items) < length
+        assert garbage or length <= 2 * len(items)
+
+
+def _json(client: redis.Redis, key: str, path: str) -> Any:
+    return json.loads(client.execute_command("JSON.GET", key, path))

@@ -1,0 +1,155 @@
+"""What the tests of the verbs have in common: short spellings of LangGraph's types."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+import redis
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import Checkpoint, CheckpointTuple
+
+from langgraph_redis_json import AsyncRedisSaver, RedisSaver
+from tests.support.clients import Client, Saver
+
+BIG = "x" * 5_000
+"""A channel value that is a document of its own."""
+
+each_saver = pytest.mark.parametrize(
+    "client",
+    [
+        pytest.param(Client(RedisSaver, 3, False), id="RedisSaver"),
+        pytest.param(Client(AsyncRedisSaver, 2, True), id="AsyncRedisSaver"),
+    ],
+    indirect=True,
+)
+"""For a test that no form of reply can break: each saver once."""
+
+STRANGE = {
+    "empty": "",
+    "colons": "a:b::c:",
+    "braces": "{a}}{",
+    "query": '"} | @thread_id:{*',
+    "pattern": "*?[a-z]\\",
+    "quotes": "'\"`",
+    "blanks": " a\t\n b ",
+    "NUL": "a\0b\0",
+    "emoji": "👩‍👩‍👧 é",
+    "last code point": "\U0010ffff",
+    "our own spelling": ";.|(~)~",
+    "our own zeros": "~0~~0",
+    "comma": "a,b\x1f",
+    "hyphen": "-",
+    "plus": "+",
+    "long": "x" * 2_000,
+}
+"""Ids that some key, pattern, query or separator could trip over."""
+
+strange = pytest.mark.parametrize("text", STRANGE.values(), ids=STRANGE.keys())
+
+
+def spelled(value: Any) -> str:
+    """A value in the name of a test: the same in every process that names it."""
+    return re.sub(" at 0x[0-9a-f]+", "", repr(value))
+
+
+def config(
+    thread_id: Any = "thread", checkpoint_ns: str | None = "", checkpoint_id: str | None = None
+) -> RunnableConfig:
+    """A config; None leaves the member out."""
+    configurable = {
+        "thread_id": thread_id,
+        "checkpoint_ns": checkpoint_ns,
+        "checkpoint_id": checkpoint_id,
+    }
+    return {
+        "configurable": {key: value for key, value in configurable.items() if value is not None}
+    }
+
+
+def checkpoint(
+    checkpoint_id: str,
+    values: dict[str, Any] | None = None,
+    versions: dict[str, Any] | None = None,
+    **more: Any,
+) -> Checkpoint:
+    """A checkpoint whose channels have version 1, unless `versions` says otherwise."""
+    values = values or {}
+    made: Any = {
+        "v": 4,
+        "id": checkpoint_id,
+        "ts": "2025-01-02T03:04:05.678901+00:00",
+        "channel_values": values,
+        "channel_versions": versions if versions is not None else dict.fromkeys(values, 1),
+        "versions_seen": {"node": {"channel": 1}},
+        "updated_channels": None,
+        **more,
+    }
+    return made
+
+
+def put(
+    saver: Saver,
+    checkpoint_id: str,
+    values: dict[str, Any] | None = None,
+    versions: dict[str, Any] | None = None,
+    *,
+    thread_id: Any = "thread",
+    checkpoint_ns: str = "",
+    parent: str | None = None,
+    metadata: dict[str, Any] | None = None,
+) -> RunnableConfig:
+    """Put a checkpoint all of whose channels are new."""
+    made = checkpoint(checkpoint_id, values, versions)
+    return saver.put(
+        config(thread_id, checkpoint_ns, parent),
+        made,
+        {"source": "loop", "step": 1} if metadata is None else metadata,  # type: ignore[typeddict-item]
+        made["channel_versions"],
+    )
+
+
+def ids(found: Iterable[CheckpointTuple]) -> list[str]:
+    return [item.config["configurable"]["checkpoint_id"] for item in found]
+
+
+def names(found: Iterable[CheckpointTuple]) -> list[tuple[str, str, str]]:
+    return [
+        tuple(
+            item.config["configurable"][part]
+            for part in ("thread_id", "checkpoint_ns", "checkpoint_id")
+        )
+        for item in found
+    ]
+
+
+def found_keys(client: redis.Redis, key_prefix: str, kind: str = "") -> list[str]:
+    """The keys that a saver made; those of one kind, "checkpoint_blob" say."""
+    pattern = f"{key_prefix}:{kind}:*" if kind else f"{key_prefix}:*"
+    return sorted(client.scan_iter(pattern, count=1_000))
+
+
+def stored(client: redis.Redis, key_prefix: str) -> dict[str, Any]:
+    """All that a saver stored, key -> content."""
+    return {
+        key: (
+            client.zrange(key, 0, -1)
+            if client.type(key) == "zset"
+            else client.execute_command("JSON.GET", key, "$")
+        )
+        for key in found_keys(client, key_prefix)
+    }
+
+
+def indexed(client: redis.Redis, index: str, query: str = "*") -> int:
+    """How many documents a search finds."""
+    reply = client.execute_command("FT.SEARCH", index, query, "LIMIT", 0, 0, "DIALECT", 2)
+    return int(reply["total_results"] if isinstance(reply, dict) else reply[0])
+
+
+def own_indexes(client: redis.Redis, key_prefix: str) -> list[str]:
+    """The names of the indexes of savers with this key prefix."""
+    there = client.execute_command("FT._LIST")
+    return sorted(name for name in there if name.startswith(f"{key_prefix}:"))
