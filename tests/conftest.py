@@ -63,7 +63,7 @@ def key_prefix(redis_client: redis.Redis) -> Iterator[str]:
         redis_client.unlink(*keys)
 
 
-def _batches(client: redis.Redis, pattern: str) -> Iterator[list[str]]:
+def _batches(client: redis.Redis, pattern: str) -> Iterator[list[Any]]:
     cursor = 0
     while True:
         cursor, keys = client.scan(cursor, match=pattern, count=1000)

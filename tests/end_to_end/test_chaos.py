@@ -20,7 +20,7 @@ from langgraph.checkpoint.base.id import uuid6
 
 from langgraph_redis_json import RedisSaver
 from tests.support.accounting import account
-from tests.support.checkpoints import checkpoint, config
+from tests.support.checkpoints import checkpoint, config, get_tuple
 from tests.support.project import ROOT
 
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "5"))
@@ -152,7 +152,7 @@ def test_chaos(redis_url: str, redis_client: redis.Redis, key_prefix: str, tmp_p
         saver.prune(THREADS)
         account(redis_client, key_prefix)
         for thread_id in THREADS:
-            newest = saver.get_tuple(config(thread_id))
+            newest = get_tuple(saver, config(thread_id))
             if there[thread_id]:
                 assert newest.checkpoint["id"] == max(there[thread_id])
                 assert newest.checkpoint["channel_values"] == state(newest.checkpoint["id"])

@@ -18,14 +18,14 @@ import pytest
 import redis
 from hypothesis import given
 from hypothesis import strategies as st
-from langgraph.checkpoint.base import CheckpointTuple, empty_checkpoint
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple, empty_checkpoint
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME, TASKS
 from langgraph.types import Interrupt, Send
 
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
-from tests.support.checkpoints import spelled
+from tests.support.checkpoints import get_tuple, spelled
 from tests.support.clients import ACL_USER, Client, MakeSaver, Saver
 from tests.support.strategies import Order, Person, Plain, examples, is_text, same, texts, values
 
@@ -46,13 +46,13 @@ def kind(request: pytest.FixtureRequest) -> Client:
 
 
 def put(
-    saver: Saver,
+    saver: BaseCheckpointSaver[str],
     channel_values: dict[str, Any],
-    metadata: dict[str, Any] | None = None,
+    metadata: Any = None,
     **fields: Any,
 ) -> CheckpointTuple:
     """Put a checkpoint, and its values once more as writes; get it back."""
-    config = {"configurable": {"thread_id": uuid4().hex, "checkpoint_ns": ""}}
+    config: Any = {"configurable": {"thread_id": uuid4().hex, "checkpoint_ns": ""}}
     checkpoint: Any = {
         **empty_checkpoint(),
         "channel_values": channel_values,
@@ -60,7 +60,8 @@ def put(
         "v": 4,
         **fields,
     }
-    stored = saver.put(config, checkpoint, metadata or {}, checkpoint["channel_versions"])  # type: ignore[arg-type]
+    given: Any = metadata or {}
+    stored = saver.put(config, checkpoint, given, checkpoint["channel_versions"])
     saver.put_writes(stored, list(channel_values.items()), "task")
     found = saver.get_tuple(stored)
     assert found is not None
@@ -102,6 +103,7 @@ def test_any_value(both: list[Saver], which: int, drawn: list[Any]) -> None:
     dumped = {name: ANY.dumps_typed(value) for name, value in by_name.items()}
     expected = {name: ANY.loads_typed(dump) for name, dump in dumped.items()}
     written = Counter((type_, bytes(data)) for type_, data in dumped.values())
+    assert isinstance(saver.serde, Recorder)
     saver.serde.read.clear()
     found = put(saver, by_name, by_name)
     assert same(found.checkpoint["channel_values"], expected)
@@ -124,7 +126,7 @@ def test_any_item_of_a_growing_list(both: list[Saver], which: int, drawn: list[A
         config = saver.put(config, checkpoint, {}, {"c": version})
     newest, *_ = found = [t.checkpoint["channel_values"]["c"] for t in saver.list(_thread(config))]
     assert same(found[::-1], [alone(ANY, channel_value) for channel_value in lists])
-    assert same(both[1 - which].get_tuple(config).checkpoint["channel_values"]["c"], newest)
+    assert same(get_tuple(both[1 - which], config).checkpoint["channel_values"]["c"], newest)
 
 
 def _thread(config: Any) -> Any:
@@ -189,7 +191,7 @@ def test_versions(both: list[Saver], channels: Any, seen: Any, bulk: str) -> Non
     fields = {"channel_versions": channels, "versions_seen": seen, "updated_channels": [*channels]}
     channel_values = {channel: [channel, bulk] for channel in channels}
     for saver in both:
-        found = put(saver, channel_values, **fields).checkpoint
+        found: Any = put(saver, channel_values, **fields).checkpoint
         assert same({name: found[name] for name in fields}, fields)
         assert same(found["channel_values"], channel_values)
 
@@ -198,7 +200,7 @@ def test_versions_that_are_equal_but_not_the_same(both: list[Saver]) -> None:
     """A large value is stored once for each version: 1, 1.0 and "1" are three."""
     for saver in both:
         config: Any = {"configurable": {"thread_id": uuid4().hex, "checkpoint_ns": ""}}
-        some = {"1": 1, "2": 1.0, "3": "1", "4": "1.0", "5": 10**18, "6": 1e18}
+        some: dict[str, Any] = {"1": 1, "2": 1.0, "3": "1", "4": "1.0", "5": 10**18, "6": 1e18}
         for id_, version in some.items():
             checkpoint: Any = {**empty_checkpoint(), "v": 4, "id": id_}
             checkpoint |= {"channel_values": {"c": id_ + BULK}, "channel_versions": {"c": version}}
@@ -403,7 +405,8 @@ def test_reading_builds_what_the_serializer_would(
     checkpoint: Any = {**empty_checkpoint(), "v": 4}
     checkpoint |= {"channel_values": {"small": canary, "large": [canary, BULK]}}
     checkpoint |= {"channel_versions": {"small": 1, "large": 1}}
-    stored = saver.put(config, checkpoint, {"m": canary}, checkpoint["channel_versions"])
+    metadata: Any = {"m": canary}
+    stored = saver.put(config, checkpoint, metadata, checkpoint["channel_versions"])
     saver.put_writes(stored, [("c", canary), (INTERRUPT, [canary])], "task")
 
     data = saver.serde.dumps_typed(canary)[1].hex()
@@ -433,10 +436,12 @@ def test_with_allowlist(make_saver: MakeSaver, kind: Client) -> None:
     as_dicts = {"order": vars(order), "person": person.model_dump()}
     assert found.checkpoint["channel_values"] == as_dicts
     assert found.metadata == {"order": vars(order)}
-    clone = strict.with_allowlist([Order])
+    allowed: Any = [Order]
+    clone = strict.with_allowlist(allowed)
     found = put(clone, {"order": order, "person": person}, {"order": order})
     assert found.checkpoint["channel_values"] == {**as_dicts, "order": order}
-    assert found.metadata == {"order": order}
+    metadata: Any = found.metadata
+    assert metadata == {"order": order}
     again = strict.get_tuple(found.config)
     assert again is not None
     assert again.checkpoint["channel_values"] == as_dicts
@@ -455,9 +460,10 @@ def _everything(client: redis.Redis, prefix: str) -> bytes:
     """All that the server has: names, raw and readable contents."""
     parts: list[bytes] = []
     for key in client.scan_iter(f"{prefix}:*"):
-        parts += [key, client.dump(key)]
+        parts += [key, client.dump(key) or b""]
         if client.type(key) == b"zset":
-            parts += client.zrange(key, 0, -1)
+            entries: Any = client.zrange(key, 0, -1)
+            parts += entries
         else:
             parts.append(client.execute_command("JSON.GET", key, "."))
     return b"\n".join(parts)
@@ -498,7 +504,8 @@ def test_encrypted_values_are_nowhere_in_clear(
     found = saver.get_tuple(stored)
     assert found is not None
     assert found.checkpoint["channel_values"] == checkpoint["channel_values"]
-    assert found.checkpoint["pending_sends"] == checkpoint["pending_sends"]  # type: ignore[typeddict-item]
+    members: Any = found.checkpoint
+    assert members["pending_sends"] == checkpoint["pending_sends"]
     assert len(found.pending_writes or ()) == len(writes)
 
     with redis.Redis.from_url(redis_url.replace(ACL_USER, "")) as client:

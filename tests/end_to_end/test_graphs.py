@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, RemoveMessage
+from langchain_core.runnables import RunnableConfig
 from langgraph.channels.delta import DeltaChannel
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.checkpoint.memory import InMemorySaver
@@ -34,7 +35,7 @@ from typing_extensions import TypedDict
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
 from tests.support.clients import Client, MakeSaver
 
-CONFIG = {"configurable": {"thread_id": "thread"}, "metadata": {"user_id": "ada"}}
+CONFIG: RunnableConfig = {"configurable": {"thread_id": "thread"}, "metadata": {"user_id": "ada"}}
 
 
 # ---- playing the same scene on two savers
@@ -58,7 +59,9 @@ WAYS = {
 class Stage:
     """Where graphs are played: on one saver, called in one way. Keeps a picture of each step."""
 
-    def __init__(self, saver: BaseCheckpointSaver, loop: asyncio.AbstractEventLoop | None) -> None:
+    def __init__(
+        self, saver: BaseCheckpointSaver[Any], loop: asyncio.AbstractEventLoop | None
+    ) -> None:
         self.saver = saver
         self.awaited = loop is not None
         self._loop = loop
@@ -188,7 +191,8 @@ def scene(*variants: Any) -> Callable[[Callable[..., None]], Callable[..., None]
     """A scene, or one for each variant of it."""
 
     def add(play: Callable[..., None]) -> Callable[..., None]:
-        for given in [(variant,) for variant in variants] or [()]:
+        each_given: list[tuple[Any, ...]] = [(variant,) for variant in variants] or [()]
+        for given in each_given:
             name = "-".join([play.__name__, *map(str, given)])
             SCENES.append(pytest.param(lambda stage, given=given: play(stage, *given), id=name))
         return play
@@ -244,7 +248,7 @@ class Lap(Trail):
     lap: int
 
 
-def add_to_trail(stage: Stage, name: str) -> Callable[[Any], Any]:
+def add_to_trail(stage: Stage, name: str) -> Any:
     def node(state: Any) -> Any:
         stage.call(name)
         return {"trail": [name]}
@@ -285,7 +289,9 @@ def subgraph(stage: Stage, checkpointer: str) -> None:
         if checkpointer != "none":
             assert "__interrupt__" in result
             [paused] = stage.state(graph).tasks
+            assert isinstance(paused.state, StateSnapshot)
             [deeper] = paused.state.tasks
+            assert isinstance(deeper.state, StateSnapshot)
             assert deeper.state.next == ("ask",)
             innermost_space = deeper.state.config["configurable"]["checkpoint_ns"]
             space = {"thread_id": "thread", "checkpoint_ns": innermost_space}

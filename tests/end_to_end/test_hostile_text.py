@@ -50,7 +50,7 @@ HOSTILE = corpus(1_100)
 def put_all(saver: Saver, plans: list[Any]) -> None:
     """Run plans of the saver, each of them one trip, in few trips."""
     commands = [next(plan) for plan in plans]
-    batch: Callable[..., Any] = saver._execute  # type: ignore[assignment]
+    batch: Callable[..., Any] = saver._execute
     replies = batch([command for [command] in commands])
     for plan, reply in zip(plans, replies, strict=True):
         with pytest.raises(StopIteration):
@@ -73,8 +73,8 @@ def saver(make_saver: MakeSaver) -> Saver:
     return made
 
 
-def plan(saver: Saver, thread: str, id_: str, ns: str, metadata: dict[str, Any]) -> Any:
-    return saver._plans.put(config(thread, ns), checkpoint(id_), metadata, {})  # type: ignore[arg-type]
+def plan(saver: Saver, thread: str, id_: str, ns: str, metadata: Any) -> Any:
+    return saver._plans.put(config(thread, ns), checkpoint(id_), metadata, {})
 
 
 def test_values(saver: Saver, lines: list[tuple[int, str]]) -> None:

@@ -7,6 +7,7 @@ everything listed, where InMemorySaver's goes thread by thread and namespace by 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from itertools import count
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 import redis
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -23,9 +25,10 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from langgraph.checkpoint.base import CheckpointTuple
+from langgraph.checkpoint.base import ChannelVersions, CheckpointTuple
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME, SCHEDULED, _DeltaSnapshot
+from redis import Redis, RedisCluster
 
 from langgraph_redis_json import (
     AsyncRedisSaver,
@@ -96,7 +99,7 @@ class Model(InMemorySaver):
             if thread == source:
                 self.blobs[(target, *rest)] = blob  # type: ignore[index]
 
-    def prune(self, thread: str) -> None:
+    def keep_latest(self, thread: str) -> None:
         newest = {(ns, max(ids)) for ns, ids in self.storage.get(thread, {}).items() if ids}
         for ns, newest_id in newest:
             for key in [*self.writes]:
@@ -179,7 +182,7 @@ class Machine(RuleBasedStateMachine):
     across = True
     """Whether the server can search all threads."""
 
-    def __init__(self, savers: list[Saver], client: redis.Redis, prefix: str) -> None:
+    def __init__(self, savers: list[Saver], client: Redis | RedisCluster, prefix: str) -> None:
         super().__init__()
         self.savers, self.client, self.prefix = savers, client, prefix
         self.model = Model()
@@ -188,7 +191,7 @@ class Machine(RuleBasedStateMachine):
     @initialize(
         names=st.tuples(
             *(
-                st.permutations(all_of).map(lambda some, few=few: some[:few])
+                st.permutations(all_of).map(operator.itemgetter(slice(few)))
                 for all_of, few in ((THREADS, 2), (NAMESPACES, 2), (IDS, 4))
             )
         )
@@ -235,7 +238,7 @@ class Machine(RuleBasedStateMachine):
             versions |= parent.checkpoint["channel_versions"]
             values |= parent.checkpoint["channel_values"]
             values.pop(DELTA, None)
-        new_versions = {}
+        new_versions: ChannelVersions = {}
         for channel, change in changes.items():
             if change != "same":
                 new_versions[channel] = version = f"{next(self.next):08}.5"
@@ -256,12 +259,13 @@ class Machine(RuleBasedStateMachine):
             "versions_seen": {"node": {**new_versions}},
             "updated_channels": [*new_versions],
         }
-        stored = saver.put(config, {**checkpoint}, metadata, new_versions)
+        given: Any = metadata
+        stored = saver.put(config, checkpoint.copy(), given, new_versions)
         # What a deletion took from InMemorySaver, LangGraph still has, and Redis is given again.
         lost = {
             c: versions[c] for c in values if not self.model.has_value(thread, ns, c, versions[c])
         }
-        assert stored == self.model.put(config, checkpoint, metadata, {**lost, **new_versions})
+        assert stored == self.model.put(config, checkpoint, given, {**lost, **new_versions})
 
     @staticmethod
     def changed(change: str, version: str, before: list[Any]) -> list[Any]:
@@ -321,7 +325,7 @@ class Machine(RuleBasedStateMachine):
         if how == "prune":
             saver.prune(some)
             for thread in some:
-                model.prune(thread)
+                model.keep_latest(thread)
         elif how == "runs" and not self.across:
             with pytest.raises(CoordinatorMissingError) if runs else nullcontext():
                 saver.delete_for_runs(runs)
@@ -427,12 +431,17 @@ class Machine(RuleBasedStateMachine):
         assert list(self.client.scan_iter(f"{self.prefix}:*", count=10_000)) == []
 
 
+def run_machine(make: Callable[[], RuleBasedStateMachine], settings: settings) -> None:
+    run: Any = run_state_machine_as_test  # takes a function, though it is annotated with a class
+    run(make, settings=settings)
+
+
 def test_any_sequence_of_operations(
     make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     """Both savers on the same documents: what one does, the other sees."""
     savers = [make_saver(Client(kind, 3, False)) for kind in (RedisSaver, AsyncRedisSaver)]
-    run_state_machine_as_test(
+    run_machine(
         lambda: Machine(savers, redis_client, key_prefix),
         settings=examples(60, stateful_step_count=40),
     )

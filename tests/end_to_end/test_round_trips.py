@@ -16,7 +16,16 @@ from langgraph.checkpoint.serde.types import TASKS
 from langgraph_redis_json import RedisSaver, keys, memory, plans, threads
 from langgraph_redis_json.memory import LARGE, NOTHING
 from tests.operations.test_expiry import crowd
-from tests.support.checkpoints import BIG, checkpoint, config, each_saver, found_keys, ids, put
+from tests.support.checkpoints import (
+    BIG,
+    checkpoint,
+    config,
+    each_saver,
+    found_keys,
+    get_tuple,
+    ids,
+    put,
+)
 from tests.support.clients import Client, MakeSaver, Saver
 
 
@@ -151,11 +160,11 @@ def test_large_values_cost_no_trip_more(
     values = {"text": BIG * 30, "bytes": b"\xff" * 2 * LARGE}
     assert proxy.count(lambda: put(saver, "1", values)) == 1
     assert proxy.count(lambda: saver.get_tuple(config())) == 1
-    assert saver.get_tuple(config()).checkpoint["channel_values"] == values
+    assert get_tuple(saver, config()).checkpoint["channel_values"] == values
     # A saver that remembers nothing.
     saver._memory.learn(keys.thread_keys(saver.key_prefix, "thread").contents, "", NOTHING)
     assert proxy.count(lambda: saver.get_tuple(config())) == 1
-    assert saver.get_tuple(config()).checkpoint["channel_values"] == values
+    assert get_tuple(saver, config()).checkpoint["channel_values"] == values
 
 
 @each_saver
@@ -193,13 +202,14 @@ def test_list_within_a_thread(saver: Saver, proxy: CountingProxy, count: int) ->
         saver.put_writes(config(checkpoint_id=f"{number:04}"), [("channel", BIG)], "task")
     pages = -(-count // plans.PAGE)
     # One trip for the names and one for each page; the filter's search is one for the names.
-    for given, more in [
+    searches: list[tuple[Any, dict[str, Any]]] = [
         (config(), {}),
         (config(checkpoint_ns=None), {}),
         (config(), {"filter": {"step": 1}}),
         (None, {"filter": {"step": 1}}),
         (None, {}),
-    ]:
+    ]
+    for given, more in searches:
         found: list[Any] = []
         trips = proxy.count(lambda: found.extend(saver.list(given, **more)))  # noqa: B023
         assert len(found) == count
@@ -211,14 +221,15 @@ def test_list_within_a_thread(saver: Saver, proxy: CountingProxy, count: int) ->
 def test_a_listing_costs_what_is_taken_of_it(saver: Saver, proxy: CountingProxy) -> None:
     for number in range(3 * plans.PAGE):
         put(saver, f"{number:04}", {"big": BIG}, metadata={"step": number % 2})
-    for given, more in [
+    searches: list[tuple[Any, dict[str, Any]]] = [
         (config(), {}),
         (None, {}),
         (config(), {"filter": {"step": 1}}),
         (None, {"filter": {"step": 1}}),
         (config(), {"before": config(checkpoint_id="0060")}),
         (config(checkpoint_ns=None), {}),
-    ]:
+    ]
+    for given, more in searches:
         assert proxy.count(lambda: list(saver.list(given, limit=10, **more))) == 2  # noqa: B023
         assert proxy.count(lambda: next(iter(saver.list(given, **more)))) == 2  # noqa: B023
 

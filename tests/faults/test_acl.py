@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -15,7 +16,7 @@ from redis.cluster import RedisCluster
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
 from langgraph_redis_json.embedded import EmbeddedRedis
 from tests.operations.test_setup import COMMANDS
-from tests.support.checkpoints import BIG, config, each_saver, ids, put
+from tests.support.checkpoints import BIG, config, each_saver, get_tuple, ids, put
 from tests.support.clients import ACL_USER, Client, Saver, acl_for
 from tests.support.project import ROOT
 from tests.support.record import tried
@@ -54,7 +55,7 @@ def test_every_verb(saver: Saver, redis_url: str) -> None:
             metadata={"run_id": "run"},
         )
         saver.put_writes(made, [("channel", 1), ("__interrupt__", 1)], "task")
-    assert saver.get_tuple(config()).checkpoint["id"] == "2"
+    assert get_tuple(saver, config()).checkpoint["id"] == "2"
     assert ids(saver.list(None, filter={"run_id": "run"})) == ["2", "1", "0"]
     assert ids(saver.list(None, limit=1)) == ["2"]
     saver.get_delta_channel_history(config=config(), channels=["channel"])
@@ -104,13 +105,13 @@ async def test_conformance(kind: type[Saver], redis_url: str, key_prefix: str) -
 @pytest.mark.filterwarnings("ignore:The Search of this Redis Cluster")
 async def test_a_cluster(tmp_path: Path) -> None:
     options = ("--include", str(acl_for("app:", tmp_path)))
-    login = {"host": "127.0.0.1", "username": "app", "password": "change-me"}
+    login: dict[str, Any] = {"host": "127.0.0.1", "username": "app", "password": "change-me"}
     with cluster(tmp_path, *options) as nodes:
         port = nodes.primaries[0].port
         with RedisCluster(port=port, **login) as client:
             made = RedisSaver(client, key_prefix="app")
             made.setup()
-            assert ids([made.get_tuple(put(made, "1", {"big": BIG}))]) == ["1"]
+            assert ids([get_tuple(made, put(made, "1", {"big": BIG}))]) == ["1"]
             slot = client.keyslot("{thread}")
             source = nodes.owner(slot)
             nodes.move(slot, next(node for node in nodes.primaries if node is not source))

@@ -147,7 +147,8 @@ def test_a_hundred_megabytes_of_metadata(
     put(saver, "2", {"n": 2}, metadata={"step": 2})
     assert ids(saver.list(config(), filter={"step": 2})) == ["2"]
     [found] = saver.list(config(), filter={"step": 1})
-    assert found.metadata["user"] == huge
+    metadata: Any = found.metadata
+    assert metadata["user"] == huge
     assert ids(saver.list(config(), filter={"user": huge[1:]})) == []
     saver.delete_thread("thread")
     tried(f"A metadata value of 100 MB (`{type(saver).__name__}`)", 1, checked=2, lost=0, torn=0)

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis.stateful import run_state_machine_as_test
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
 from redis.cluster import RedisCluster
 
 from langgraph_redis_json import AsyncRedisSaver, CoordinatorMissingError, RedisSaver
-from tests.end_to_end.test_model import Machine
+from tests.end_to_end.test_model import Machine, run_machine
 from tests.support.checkpoints import BIG, config, each_saver, ids, put
 from tests.support.clients import Client, MakeSaver, Saver
 from tests.support.record import times, tried
@@ -57,7 +56,9 @@ def make_saver(
         def on_loop(coroutine: Any) -> Any:
             return asyncio.run_coroutine_threadsafe(coroutine, event_loop_thread).result()
 
-        def make(client: Client) -> Saver:
+        def make(client: Client, *, setup: bool = False, **more: Any) -> Saver:
+            assert not setup
+            assert not more
             options = {"host": "127.0.0.1", "port": nodes.primaries[0].port, **client.options()}
             if client.saver is RedisSaver:
                 return RedisSaver(stack.enter_context(RedisCluster(**options)))
@@ -148,9 +149,9 @@ async def test_conformance(kind: type[Saver], nodes: Cluster, cluster_client: Re
                 yield made
         else:
             async with AsyncRedisCluster(host="127.0.0.1", port=port) as client:
-                made = AsyncRedisSaver(client)
-                await made.setup()
-                yield made
+                other = AsyncRedisSaver(client)
+                await other.setup()
+                yield other
 
     report = await validate(checkpointer)
     # This one looks for runs in all threads.
@@ -169,7 +170,7 @@ class ClusterMachine(Machine):
 def test_any_sequence_of_operations(make_saver: MakeSaver, cluster_client: RedisCluster) -> None:
     savers = [make_saver(Client(kind, 3, False)) for kind in (RedisSaver, AsyncRedisSaver)]
     count = times(6, 40)
-    run_state_machine_as_test(
+    run_machine(
         lambda: ClusterMachine(savers, cluster_client, "checkpoint*"),
         settings=examples(count, stateful_step_count=40),
     )

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -40,7 +41,7 @@ def durable(tmp_path: Path) -> Iterator[Node]:
 @pytest.fixture
 def savers(durable: Node, event_loop_thread: asyncio.AbstractEventLoop) -> Iterator[list[Saver]]:
     """One of each kind, for a server that comes and goes."""
-    options = {"protocol": 3, "retry": Retry(NoBackoff(), 0), "socket_timeout": 60}
+    options: dict[str, Any] = {"protocol": 3, "retry": Retry(NoBackoff(), 0), "socket_timeout": 60}
     client = redis.Redis(port=durable.port, **options)
 
     async def asynchronous() -> AsyncRedisSaver:

@@ -27,8 +27,13 @@ from tests.support.record import LONG, times, tried
 from tests.support.servers import IN_MEMORY, Cluster, Node, cluster, running, sentinel, wait_until
 from tests.support.work import Writer, check_contents
 
-AWAY = (redis.ConnectionError, redis.TimeoutError, redis.exceptions.ReadOnlyError)
-AWAY += (redis.exceptions.ClusterDownError, RedisClusterException)
+AWAY = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.ClusterDownError,
+    RedisClusterException,
+)
 """What clients raise while there is no primary."""
 
 
@@ -56,8 +61,8 @@ def replicated(directory: Path, *options: str) -> Iterator[Pair]:
             with redis.Redis(port=port, decode_responses=True) as client:
 
                 def knows_all(client: redis.Redis = client) -> bool:
-                    told = client.sentinel_master("primary")
-                    return told["num-slaves"] == 1 and told["num-other-sentinels"] == 2
+                    told: Any = client.sentinel_master("primary")
+                    return bool(told["num-slaves"] == 1 and told["num-other-sentinels"] == 2)
 
                 wait_until(knows_all)
         yield Pair(primary, replica, [("127.0.0.1", port) for port in ports])
@@ -193,7 +198,7 @@ def test_writes_go_on_when_the_primary_is_killed(saver: Saver, pair: Pair, run: 
 @pytest.mark.parametrize("guard", ["none", "`min-replicas-to-write 1`", "`WAIT 1` after each step"])
 def test_a_primary_that_dies_while_its_replica_hears_nothing(guard: str, tmp_path: Path) -> None:
     """What was acknowledged in the last three seconds of a primary that had lost its replica."""
-    options = (*IN_MEMORY, "--repl-diskless-sync-delay", "0")
+    options: tuple[str, ...] = (*IN_MEMORY, "--repl-diskless-sync-delay", "0")
     if "min" in guard:
         options += ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "1")
     writer = Writer("thread")

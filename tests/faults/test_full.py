@@ -15,7 +15,16 @@ from langgraph_redis_json import RedisSaver, keys
 from langgraph_redis_json.embedded import EmbeddedRedis
 from langgraph_redis_json.memory import LARGE
 from tests.support.accounting import account
-from tests.support.checkpoints import BIG, checkpoint, config, each_saver, found_keys, ids, put
+from tests.support.checkpoints import (
+    BIG,
+    checkpoint,
+    config,
+    each_saver,
+    found_keys,
+    get_tuple,
+    ids,
+    put,
+)
 from tests.support.clients import Client, MakeSaver, Saver
 from tests.support.record import times, tried
 from tests.support.work import Writer, check_contents
@@ -247,7 +256,7 @@ def test_what_a_full_server_still_does(
     set_up()
     saver.prune(["thread"])
     assert len(found_keys(redis_client, key_prefix, "checkpoint_blob")) == 1 + 8
-    assert saver.get_tuple(config()).checkpoint["channel_values"] == values
+    assert get_tuple(saver, config()).checkpoint["channel_values"] == values
     saver.expire("thread", 10)
     saver.pin("thread")
     saver.expire("thread", 10)

@@ -10,7 +10,7 @@ import threading
 import time
 import tracemalloc
 from array import array
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ import redis
 import redis.asyncio
 from langchain_core.messages import AIMessage
 
-from langgraph_redis_json import AsyncRedisSaver, RedisSaver, bridges
+from langgraph_redis_json import AsyncRedisSaver, RedisSaver
 from langgraph_redis_json.memory import BYTES, Known, Memory, Remembered, Slice
 from langgraph_redis_json.values import Dumped
 from tests.support.checkpoints import checkpoint, config, put
@@ -109,7 +109,7 @@ STATES: dict[str, Any] = {
 
 
 @pytest.fixture
-def offloaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def offloaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the threads in which steps of plans were done."""
     seen: list[str] = []
     to_thread = asyncio.to_thread
@@ -121,7 +121,7 @@ def offloaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
         return await to_thread(recorded)
 
-    monkeypatch.setattr(bridges.asyncio, "to_thread", record)
+    monkeypatch.setattr(asyncio, "to_thread", record)
     return seen
 
 

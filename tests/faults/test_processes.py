@@ -174,7 +174,7 @@ def test_an_event_loop_closed_and_a_new_one(redis_url: str, key_prefix: str) -> 
         # Several connections stay in the pool when the loop is closed.
         await asyncio.gather(*(saver.aget_tuple(config(f"{number}")) for number in range(5)))
         made = checkpoint(writer.id_of(writer.put + 1), {"n": 1})
-        await saver.aput(config(), made, {"step": 1}, {"n": 1})  # type: ignore[arg-type]
+        await saver.aput(config(), made, {"step": 1}, {"n": 1})
         writer.put += 1
 
     for _ in range(3):
@@ -216,7 +216,7 @@ def test_made_outside_an_event_loop(make: Any, redis_url: str, key_prefix: str) 
 
     async def use() -> list[str]:
         await saver.setup()
-        await saver.aput(config(), checkpoint("1", {"n": 1}), {"step": 1}, {"n": 1})  # type: ignore[arg-type]
+        await saver.aput(config(), checkpoint("1", {"n": 1}), {"step": 1}, {"n": 1})
         return [found.checkpoint["id"] async for found in saver.alist(None)]
 
     assert asyncio.run(use()) == ["1"]

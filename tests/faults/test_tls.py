@@ -94,6 +94,7 @@ def test_a_url(secured: Secured, client: Client) -> None:
 
 async def setup(saver: AsyncRedisSaver) -> None:
     await saver.setup()
+    assert isinstance(saver._redis, redis.asyncio.Redis)
     await saver._redis.connection_pool.disconnect()
 
 

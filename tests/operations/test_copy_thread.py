@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import redis
 from langchain_core.messages import HumanMessage
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.serde.types import INTERRUPT
 
@@ -15,6 +18,7 @@ from tests.support.checkpoints import (
     config,
     each_saver,
     found_keys,
+    get_tuple,
     ids,
     indexed,
     names,
@@ -27,10 +31,11 @@ from tests.support.clients import Client, MakeSaver, Saver
 def renamed(found: CheckpointTuple, thread_id: str) -> CheckpointTuple:
     """The same checkpoint as another thread has it."""
 
-    def rename(given: dict | None) -> dict | None:
-        return given and {"configurable": {**given["configurable"], "thread_id": thread_id}}
+    def rename(given: RunnableConfig) -> RunnableConfig:
+        return {"configurable": {**given["configurable"], "thread_id": thread_id}}
 
-    return found._replace(config=rename(found.config), parent_config=rename(found.parent_config))
+    parent = found.parent_config
+    return found._replace(config=rename(found.config), parent_config=parent and rename(parent))
 
 
 @pytest.fixture
@@ -60,8 +65,8 @@ def test_the_copy_is_the_same_but_for_its_name(
     assert len(original) == 10
     assert list(copied.list(config("copy", None))) == [renamed(o, "copy") for o in original]
     for checkpoint_ns in ("", "sub"):
-        newest = copied.get_tuple(config("thread", checkpoint_ns))
-        assert copied.get_tuple(config("copy", checkpoint_ns)) == renamed(newest, "copy")
+        newest = get_tuple(copied, config("thread", checkpoint_ns))
+        assert get_tuple(copied, config("copy", checkpoint_ns)) == renamed(newest, "copy")
     assert ids(copied.list(config("copy"), filter={"step": 2})) == ["2"]
     assert sorted(names(copied.list(None, filter={"step": 2}))) == [
         (thread_id, checkpoint_ns, "2")
@@ -69,7 +74,7 @@ def test_the_copy_is_the_same_but_for_its_name(
         for checkpoint_ns in ("", "sub")
     ]
     put(copied, "6", thread_id="copy")
-    assert copied.get_tuple(config("copy")).pending_writes == [("task", "early", 1)]
+    assert get_tuple(copied, config("copy")).pending_writes == [("task", "early", 1)]
     for which, count in {"checkpoints": 10, "writes": 10}.items():
         index = indexes.name(key_prefix, which)
         assert indexed(redis_client, index, "@thread_id:{thread}") == count
@@ -82,7 +87,7 @@ def test_the_copy_is_the_same_but_for_its_name(
 def test_each_is_on_its_own(
     copied: Saver, redis_client: redis.Redis, key_prefix: str, changed: str, other: str
 ) -> None:
-    def documents() -> dict:
+    def documents() -> dict[str, Any]:
         return {
             key: document
             for key, document in stored(redis_client, key_prefix).items()
@@ -139,7 +144,7 @@ def test_a_thread_that_is_not_there(
 @each_saver
 @pytest.mark.parametrize(("source", "target"), [("thread", "thread"), (7, "7")])
 def test_a_copy_onto_itself_is_refused(
-    saver: Saver, redis_client: redis.Redis, key_prefix: str, source: object, target: object
+    saver: Saver, redis_client: redis.Redis, key_prefix: str, source: Any, target: Any
 ) -> None:
     put(saver, "1", {"big": BIG}, thread_id=source)
     before = stored(redis_client, key_prefix)
@@ -194,5 +199,5 @@ def test_the_copy_of_a_checkpoint_without_writes_has_none(saver: Saver) -> None:
     saver.copy_thread("thread", "copy")
     saver.put_writes(config("copy", "", "1"), [(INTERRUPT, 1)], "task")
     saver.copy_thread("thread", "copy")
-    assert saver.get_tuple(config("copy")).pending_writes == []
+    assert get_tuple(saver, config("copy")).pending_writes == []
     assert {found.status for found in saver.threads()} == {"idle"}

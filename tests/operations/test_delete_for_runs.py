@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -15,6 +16,7 @@ from tests.support.checkpoints import (
     config,
     each_saver,
     found_keys,
+    get,
     ids,
     indexed,
     names,
@@ -25,7 +27,7 @@ from tests.support.checkpoints import (
 from tests.support.clients import Client, MakeSaver, Saver
 
 
-def put_run(saver: Saver, checkpoint_id: str, run_id: object, **more: object) -> None:
+def put_run(saver: Saver, checkpoint_id: str, run_id: object, **more: Any) -> None:
     metadata = {"run_id": run_id, **more.pop("metadata", {})}
     saver.put_writes(put(saver, checkpoint_id, metadata=metadata, **more), [(ERROR, 1)], "task")
 
@@ -84,13 +86,14 @@ def test_a_run_id_given_as_uuid(saver: Saver) -> None:
     run_id = UUID("12345678-1234-5678-1234-567812345678")
     put_run(saver, "1", str(run_id))
     put_run(saver, "2", "another")
-    saver.delete_for_runs([run_id])
+    run_ids: list[Any] = [run_id]
+    saver.delete_for_runs(run_ids)
     assert ids(saver.list(None)) == ["2"]
 
 
 @each_saver
 @pytest.mark.parametrize("run_ids", ["run", [None], [object()]])
-def test_run_ids_that_are_none_are_refused(saver: Saver, run_ids: object) -> None:
+def test_run_ids_that_are_none_are_refused(saver: Saver, run_ids: Any) -> None:
     for checkpoint_id in "runs":
         put_run(saver, checkpoint_id, checkpoint_id)
     with pytest.raises(TypeError, match=r"run.id"):
@@ -105,7 +108,7 @@ def test_a_blob_that_another_checkpoint_has_too_stays(
     put_run(saver, "1", "one", values={"shared": BIG, "own": BIG})
     put_run(saver, "2", "two", values={"shared": BIG})
     saver.delete_for_runs(["one"])
-    assert saver.get(config())["channel_values"] == {"shared": BIG}
+    assert get(saver, config())["channel_values"] == {"shared": BIG}
     assert len(found_keys(redis_client, key_prefix, "checkpoint_blob")) == 1
     saver.delete_for_runs(["two"])
     assert found_keys(redis_client, key_prefix) == []

@@ -7,11 +7,13 @@ import redis
 from langgraph.checkpoint.serde.types import INTERRUPT
 
 from langgraph_redis_json import indexes
+from langgraph_redis_json.fields import SCHEMAS
 from tests.support.checkpoints import (
     BIG,
     config,
     each_saver,
     found_keys,
+    get_tuple,
     ids,
     indexed,
     names,
@@ -29,13 +31,13 @@ def test_nothing_is_left(saver: Saver, redis_client: redis.Redis, key_prefix: st
             )
             saver.put_writes(written, [("channel", BIG), (INTERRUPT, 1)], "task")
     saver.put_writes(config(checkpoint_id="not there yet"), [("channel", 1)], "task")
-    for which in indexes.SCHEMAS:
+    for which in SCHEMAS:
         assert indexed(redis_client, indexes.name(key_prefix, which)) > 0
 
     assert saver.delete_thread("thread") is None
 
     assert found_keys(redis_client, key_prefix) == []
-    for which in indexes.SCHEMAS:
+    for which in SCHEMAS:
         assert indexed(redis_client, indexes.name(key_prefix, which)) == 0
     assert saver.get_tuple(config()) is None
     assert list(saver.list(config(checkpoint_ns=None))) == []
@@ -71,7 +73,7 @@ def test_a_thread_that_is_not_there(
 def test_a_deleted_thread_begins_anew(saver: Saver) -> None:
     saver.put_writes(put(saver, "2", {"big": BIG}), [("channel", 1)], "task")
     saver.delete_thread("thread")
-    found = saver.get_tuple(put(saver, "1", {"big": f"{BIG}new"}))
+    found = get_tuple(saver, put(saver, "1", {"big": f"{BIG}new"}))
     assert ids(saver.list(config())) == ["1"]
     assert found.checkpoint["channel_values"] == {"big": f"{BIG}new"}
     assert found.pending_writes == []

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import redis
+from langgraph.checkpoint.base import ChannelVersions
 from langgraph.checkpoint.serde.types import INTERRUPT
 
 from langgraph_redis_json import (
@@ -17,6 +18,7 @@ from langgraph_redis_json import (
     ThreadMissingError,
     indexes,
 )
+from langgraph_redis_json.fields import SCHEMAS
 from langgraph_redis_json.memory import LARGE
 from tests.end_to_end.test_concurrent_writers import fill, run_with_break
 from tests.support.accounting import account
@@ -26,6 +28,8 @@ from tests.support.checkpoints import (
     config,
     each_saver,
     found_keys,
+    get,
+    get_tuple,
     ids,
     indexed,
     names,
@@ -198,7 +202,7 @@ def test_a_thread_vanishes_whole(
             assert not any(found)
             break
     wait_until_gone(redis_client, key_prefix, end)
-    for which in indexes.SCHEMAS:
+    for which in SCHEMAS:
         assert indexed(redis_client, indexes.name(key_prefix, which)) == 0
     account(redis_client, key_prefix)
 
@@ -371,7 +375,7 @@ def test_a_thread_of_many_keys(
 
     def write() -> None:
         check()
-        versions = {"big": step}
+        versions: ChannelVersions = {"big": step}
         made = checkpoint("0", {"big": f"new{BIG}"}, versions)  # sorts before the others
         begin(other, other._plans.put(config(), made, {}, versions))
         check()
@@ -405,7 +409,7 @@ def test_two_change_a_deadline_at_once(
     second: str,
     dies: bool,
 ) -> None:
-    saver = make_saver(SAVER, ttl={"default_ttl": 10})
+    saver: Any = make_saver(SAVER, ttl={"default_ttl": 10})
     long = make_saver(SAVER, setup=False, ttl={"default_ttl": 100})
     crowd(saver, MANY + 10)
     put(saver, "1", {"big": BIG})
@@ -491,7 +495,7 @@ def test_what_outlives_its_thread_is_not_there(
     saver = make_saver(SAVER, ttl={"default_ttl": 10})
     other = make_saver(SAVER, setup=False)
     fill(saver, "thread")
-    newest = other.get_tuple(config())
+    newest = get_tuple(other, config())
     [contents] = found_keys(redis_client, key_prefix, "checkpoint_keys")
     redis_client.delete(contents, *found_keys(redis_client, key_prefix, "checkpoint_thread"))
     assert saver.get_tuple(config()) is None
@@ -506,7 +510,7 @@ def test_what_outlives_its_thread_is_not_there(
     # Who goes on with it, with what another remembers, begins a thread that is whole.
     values = newest.checkpoint["channel_values"]
     put(other, "9", values, newest.checkpoint["channel_versions"], parent="8")
-    assert other.get(config())["channel_values"] == values
+    assert get(other, config())["channel_values"] == values
     other.delete_thread("thread")
 
 

@@ -61,7 +61,7 @@ ALL = [["a"], ["b"], ["a", "b"], ["b", "a", "none"], ["none"], [], ["a", "a"]]
 
 def test_chains_and_forks(both: Both) -> None:
     for checkpoint_ns in ("", "sub:1"):
-        for checkpoint_id, parent, values in [
+        steps: list[tuple[str, str | None, dict[str, Any]]] = [
             ("1", None, {"a": [f"small{checkpoint_ns}"], "b": BIG}),
             ("2", "1", {}),
             ("3", "2", {"a": BIG, "b": None}),
@@ -71,7 +71,8 @@ def test_chains_and_forks(both: Both) -> None:
             ("7", "6", {"b": 0}),
             ("8", "7", {}),
             ("9", None, {}),
-        ]:
+        ]
+        for checkpoint_id, parent, values in steps:
             writes = [
                 (channel, Send(f"{channel}{checkpoint_ns}", [checkpoint_id, number]))
                 for number in range(3)
@@ -93,7 +94,7 @@ def test_pages_of_ancestors(both: Both) -> None:
     count = 4 * plans.PAGE + 2
     both.step("0000", None, {"c": BIG})
     for number in range(1, count):
-        values = {}
+        values: dict[str, Any] = {}
         if number == count - plans.PAGE:
             values["a"] = BIG
         if number == count - plans.PAGE - 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
@@ -28,7 +29,7 @@ def test_two_forks_never_share_a_version(saver: Saver) -> None:
 
 @each_saver
 @pytest.mark.parametrize("current", [None, 5, "5", "5.25", f"{5:032}.{0.5:016}"])
-def test_it_goes_on_from_what_other_savers_count(saver: Saver, current: str | int | None) -> None:
+def test_it_goes_on_from_what_other_savers_count(saver: Saver, current: Any) -> None:
     found = saver.get_next_version(current, None)
     expected = InMemorySaver().get_next_version(current, None)
     assert type(found) is str

@@ -14,7 +14,17 @@ from tests.end_to_end.test_concurrent_writers import items
 from tests.operations.test_prune import put_delta
 from tests.operations.test_prune_graphs import GRAPHS, converse
 from tests.support.accounting import account
-from tests.support.checkpoints import BIG, config, each_saver, found_keys, ids, names, put
+from tests.support.checkpoints import (
+    BIG,
+    config,
+    each_saver,
+    found_keys,
+    get,
+    get_tuple,
+    ids,
+    names,
+    put,
+)
 from tests.support.clients import Client, MakeSaver
 
 SAVER = Client(RedisSaver, 3, False)
@@ -56,7 +66,7 @@ def test_the_newest_of_each_namespace_stay(
                 versions = {name: number // 2 if name == "blob" else number for name in values}
                 parent = f"{number - 1:02}" if number > 1 else None
                 written = put(
-                    each,  # type: ignore[arg-type]
+                    each,
                     f"{number:02}",
                     values,
                     versions,
@@ -68,7 +78,7 @@ def test_the_newest_of_each_namespace_stay(
             assert left == [f"{n:02}" for n in range(number, max(0, number - keep_last), -1)]
             for checkpoint_id in left:
                 given = config("thread", checkpoint_ns, checkpoint_id)
-                found, expected = saver.get_tuple(given), all_of_it.get_tuple(given)
+                found, expected = get_tuple(saver, given), get_tuple(all_of_it, given)
                 assert found.checkpoint == expected.checkpoint
                 assert found.pending_writes == expected.pending_writes
         account(redis_client, key_prefix, garbage=True)
@@ -89,7 +99,9 @@ def test_windows_of_a_list_take_no_more_than_they_need(
             for key in found_keys(redis_client, key_prefix, "checkpoint_log")
         ]
         assert sum(lengths) <= 2 * (10 + 1) + 1 + 11
-    assert [item["n"] for item in saver.get(config())["channel_values"]["list"]] == [*range(69, 79)]
+    assert [item["n"] for item in get(saver, config())["channel_values"]["list"]] == [
+        *range(69, 79)
+    ]
 
 
 @each_saver
@@ -98,7 +110,7 @@ def test_a_checkpoint_is_there_when_put_returns(make_saver: MakeSaver, client: C
     saver = make_saver(client, keep_last=2)
     for checkpoint_id in "567":
         put(saver, checkpoint_id)
-    assert saver.get_tuple(put(saver, "3", {"big": BIG})).checkpoint["id"] == "3"
+    assert get_tuple(saver, put(saver, "3", {"big": BIG})).checkpoint["id"] == "3"
     assert ids(saver.list(config())) == ["7", "6", "3"]
     put(saver, "8")
     assert ids(saver.list(config())) == ["8", "7"]

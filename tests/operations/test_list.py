@@ -181,6 +181,14 @@ class Colour(enum.Enum):
     RED = "red"
 
 
+class Text(str, enum.Enum):
+    RED = "red"
+
+
+class Number(enum.IntEnum):
+    ONE = 1
+
+
 DIFFERENT: list[Any] = [
     *(True, False, 0, 1, 2, -1, 0.5, 1e300, 2**63, -(2**63), 2**64 - 1, 0.1 + 0.2, 0.3),
     *("", "1", "true", "null", "None", "red", "RED", "Red", "r*", "red blue", BIG, BIG + "y"),
@@ -213,8 +221,8 @@ def test_a_filter_finds_exactly_its_value(saver: Saver) -> None:
         ([1, {"a": 2.0}], (1.0, {"a": 2})),
         ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
         (None, None),
-        ("red", enum.Enum("Str", {"RED": "red"}, type=str).RED),
-        (1, enum.IntEnum("Int", {"ONE": 1}).ONE),
+        ("red", Text.RED),
+        (1, Number.ONE),
         (Decimal(1), 1),
         (1, Decimal(1)),
         (b"\xff", b"\xff"),
@@ -296,7 +304,12 @@ def test_python_decides_what_matches(
 def test_filters_need_setup_and_say_so(make_saver: MakeSaver, client: Client) -> None:
     saver = make_saver(client, setup=False)
     put(saver, "1")
-    for given, more in [(None, {}), (config(), {"filter": {"step": 1}}), (None, {"limit": 1})]:
+    searches: list[tuple[Any, dict[str, Any]]] = [
+        (None, {}),
+        (config(), {"filter": {"step": 1}}),
+        (None, {"limit": 1}),
+    ]
+    for given, more in searches:
         with pytest.raises(IndexMissingError, match=r"call setup\(\) once"):
             list(saver.list(given, **more))
     assert list(saver.list(None, limit=0)) == []

@@ -15,6 +15,7 @@ from tests.support.checkpoints import (
     config,
     each_saver,
     found_keys,
+    get_tuple,
     ids,
     indexed,
     names,
@@ -114,7 +115,7 @@ def test_pruned_again_nothing_changes(
     before = stored(redis_client, key_prefix)
     saver.prune(["thread"])
     assert stored(redis_client, key_prefix) == before
-    assert saver.get_tuple(put(saver, "4")).pending_writes == [("task", "early", 1)]
+    assert get_tuple(saver, put(saver, "4")).pending_writes == [("task", "early", 1)]
 
 
 @each_saver

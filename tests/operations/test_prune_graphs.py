@@ -26,7 +26,7 @@ class State(TypedDict, total=False):
     ask: Annotated[bool, lambda old, new: new]
 
 
-def leaf(name: str) -> Callable[[State], State]:
+def leaf(name: str) -> tuple[Any, Any]:
     """Two steps and a question to a person between them, if the state asks for it."""
 
     def first(state: State) -> State:
@@ -36,11 +36,11 @@ def leaf(name: str) -> Callable[[State], State]:
         answer = interrupt(f"{name}?") if state.get("ask") else "nobody"
         return {"said": [f"{name} hears {answer}"]}
 
-    return first, second  # type: ignore[return-value]
+    return first, second
 
 
 def leaf_graph(name: str, **options: Any) -> Any:
-    first, second = leaf(name)  # type: ignore[misc]
+    first, second = leaf(name)
     builder = StateGraph(State)
     builder.add_node("first", first).add_node("second", second)
     builder.add_edge(START, "first").add_edge("first", "second")

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 from uuid import UUID
 
 import pytest
 import redis
 from langchain_core.messages import AIMessage, HumanMessage
-from langgraph.checkpoint.base import (
-    ERROR,
-    INTERRUPT,
-    get_serializable_checkpoint_metadata,
-)
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import ChannelVersions, get_serializable_checkpoint_metadata
 from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.serde.types import ERROR, INTERRUPT
 
 from langgraph_redis_json.commands import with_source
 from langgraph_redis_json.memory import Memory
@@ -26,6 +25,7 @@ from tests.support.checkpoints import (
     config,
     each_saver,
     found_keys,
+    get_tuple,
     ids,
     names,
     put,
@@ -35,7 +35,8 @@ from tests.support.checkpoints import (
 from tests.support.clients import Client, MakeSaver, Saver
 
 
-def thread_document(client: redis.Redis, key_prefix: str) -> dict | None:
+def thread_document(client: redis.Redis, key_prefix: str) -> Any:
+    """The thread document, None if there is none."""
     found = client.execute_command("JSON.GET", f"{key_prefix}:checkpoint_thread:{{thread}}")
     return found and json.loads(found)
 
@@ -52,14 +53,14 @@ def test_what_is_put_is_what_is_got(saver: Saver) -> None:
         {"messages": "2.1", "small": 3, "nothing": 0.5},
         updated_channels=["small"],
     )
-    metadata = {"source": "loop", "step": -1, "parents": {"": "x"}, "ratio": 0.1 + 0.2}
+    metadata: Any = {"source": "loop", "step": -1, "parents": {"": "x"}, "ratio": 0.1 + 0.2}
     parent = str(uuid6())
     given = config(checkpoint_ns="sub:1|sub:2", checkpoint_id=parent)
 
     returned = saver.put(given, made, metadata, made["channel_versions"])
 
     assert returned == config(checkpoint_ns="sub:1|sub:2", checkpoint_id=made["id"])
-    found = saver.get_tuple(returned)
+    found = get_tuple(saver, returned)
     assert found.checkpoint == made
     assert type(found.checkpoint["channel_values"]["messages"][0]) is HumanMessage
     assert type(found.checkpoint["channel_values"]["small"]["a"][4]) is set
@@ -71,12 +72,12 @@ def test_what_is_put_is_what_is_got(saver: Saver) -> None:
 
 
 def test_a_first_checkpoint_has_no_parent(saver: Saver) -> None:
-    assert saver.get_tuple(put(saver, "1")).parent_config is None
+    assert get_tuple(saver, put(saver, "1")).parent_config is None
 
 
 @each_saver
 def test_metadata_is_what_langgraph_makes_of_it(saver: Saver) -> None:
-    given = {
+    given: RunnableConfig = {
         "configurable": {
             **config()["configurable"],
             "user_id": "ada",
@@ -86,9 +87,9 @@ def test_metadata_is_what_langgraph_makes_of_it(saver: Saver) -> None:
         },
         "metadata": {"run_id": "run", "step": 99, "langgraph_node": "no", "nul": "a\0b"},
     }
-    metadata = {"source": "input", "step": 1, "writes": {"no": 1}, "also": "\0"}
+    metadata: Any = {"source": "input", "step": 1, "writes": {"no": 1}, "also": "\0"}
     made = checkpoint("1")
-    found = saver.get_tuple(saver.put(given, made, metadata, {}))
+    found = get_tuple(saver, saver.put(given, made, metadata, {}))
     assert found.metadata == get_serializable_checkpoint_metadata(given, metadata)
     assert found.metadata == {
         "source": "input",
@@ -104,11 +105,11 @@ def test_metadata_is_what_langgraph_makes_of_it(saver: Saver) -> None:
 @each_saver
 @pytest.mark.parametrize("new_versions", [{}, {"small": 1}, {"big": 1}])
 def test_values_of_channels_that_are_not_new_are_stored_too(
-    saver: Saver, new_versions: dict[str, int]
+    saver: Saver, new_versions: ChannelVersions
 ) -> None:
     values = {"small": 1, "big": BIG}
     returned = saver.put(config(), checkpoint("1", values), {}, new_versions)
-    assert saver.get_tuple(returned).checkpoint["channel_values"] == values
+    assert get_tuple(saver, returned).checkpoint["channel_values"] == values
 
 
 @each_saver
@@ -117,7 +118,7 @@ def test_a_value_without_a_version_is_stored_too(saver: Saver, value: str) -> No
     for checkpoint_id in ("1", "2"):
         put(saver, checkpoint_id, {"channel": value + checkpoint_id}, {})
     for checkpoint_id in ("1", "2"):
-        found = saver.get_tuple(config(checkpoint_id=checkpoint_id))
+        found = get_tuple(saver, config(checkpoint_id=checkpoint_id))
         assert found.checkpoint["channel_values"] == {"channel": value + checkpoint_id}
         assert found.checkpoint["channel_versions"] == {}
 
@@ -140,7 +141,7 @@ def test_versions_of_different_types_are_different(saver: Saver) -> None:
     for number, version in enumerate(versions):
         put(saver, f"{number}", {"big": f"{number}{BIG}"}, {"big": version})
     for number, version in enumerate(versions):
-        found = saver.get_tuple(config(checkpoint_id=f"{number}")).checkpoint
+        found = get_tuple(saver, config(checkpoint_id=f"{number}")).checkpoint
         assert found["channel_values"] == {"big": f"{number}{BIG}"}
         assert found["channel_versions"] == {"big": version}
         assert type(found["channel_versions"]["big"]) is type(version)
@@ -153,7 +154,7 @@ def test_a_blob_that_was_lost_is_sent_again(
     put(saver, "1", {"big": BIG})
     redis_client.delete(*found_keys(redis_client, key_prefix, "checkpoint_blob"))
     saver.put(config(checkpoint_id="1"), checkpoint("2", {"big": BIG}), {}, {})
-    assert saver.get_tuple(config()).checkpoint["channel_values"] == {"big": BIG}
+    assert get_tuple(saver, config()).checkpoint["channel_values"] == {"big": BIG}
 
 
 def test_nothing_is_stored_while_a_blob_is_missing(
@@ -189,7 +190,11 @@ def test_put_again_replaces(saver: Saver) -> None:
     ids=["value", "metadata"],
 )
 def test_a_value_that_the_serializer_refuses_writes_nothing(
-    saver: Saver, redis_client: redis.Redis, key_prefix: str, values: dict, metadata: dict
+    saver: Saver,
+    redis_client: redis.Redis,
+    key_prefix: str,
+    values: dict[str, Any],
+    metadata: dict[str, Any],
 ) -> None:
     put(saver, "1", {"big": "y" + BIG})
     before = stored(redis_client, key_prefix)
@@ -203,7 +208,7 @@ def test_works_before_setup(make_saver: MakeSaver, client: Client) -> None:
     saver = make_saver(client, setup=False)
     returned = put(saver, "1", {"big": BIG})
     saver.put_writes(returned, [("channel", 1)], "task")
-    found = saver.get_tuple(returned)
+    found = get_tuple(saver, returned)
     assert found.checkpoint["channel_values"] == {"big": BIG}
     assert found.pending_writes == [("task", "channel", 1)]
     assert ids(saver.list(config())) == ["1"]
@@ -216,7 +221,7 @@ def test_works_before_setup(make_saver: MakeSaver, client: Client) -> None:
 @strange
 def test_any_thread_id(saver: Saver, text: str) -> None:
     assert put(saver, "1", {"big": BIG}, thread_id=text) == config(text, "", "1")
-    assert saver.get_tuple(config(text)).checkpoint["channel_values"] == {"big": BIG}
+    assert get_tuple(saver, config(text)).checkpoint["channel_values"] == {"big": BIG}
     assert names(saver.list(config(text))) == [(text, "", "1")]
     assert names(saver.list(None)) == [(text, "", "1")]
     assert names(saver.list(config(text), filter={"step": 1})) == [(text, "", "1")]
@@ -229,7 +234,7 @@ def test_any_thread_id(saver: Saver, text: str) -> None:
 def test_any_namespace(saver: Saver, text: str) -> None:
     put(saver, "1", {"big": BIG}, checkpoint_ns=text)
     put(saver, "2", checkpoint_ns="other")
-    assert saver.get_tuple(config(checkpoint_ns=text)).checkpoint["id"] == "1"
+    assert get_tuple(saver, config(checkpoint_ns=text)).checkpoint["id"] == "1"
     assert names(saver.list(config(checkpoint_ns=text))) == [("thread", text, "1")]
     assert ids(saver.list(config(checkpoint_ns=text), filter={"step": 1})) == ["1"]
     assert names(saver.list(None))[1] == ("thread", text, "1")
@@ -250,10 +255,10 @@ def test_any_checkpoint_id(saver: Saver, text: str) -> None:
         returned = put(saver, text, {"big": BIG})
         saver.put_writes(returned, [("channel", 1)], "task")
         child = put(saver, text + "2", parent=text)
-        assert saver.get_tuple(returned).checkpoint["id"] == text
-        assert saver.get_tuple(returned).pending_writes == [("task", "channel", 1)]
-        assert saver.get_tuple(child).pending_writes == []
-        assert saver.get_tuple(config()).parent_config == returned
+        assert get_tuple(saver, returned).checkpoint["id"] == text
+        assert get_tuple(saver, returned).pending_writes == [("task", "channel", 1)]
+        assert get_tuple(saver, child).pending_writes == []
+        assert get_tuple(saver, config()).parent_config == returned
         assert ids(saver.list(config())) == [text + "2", text]
         assert ids(saver.list(config(), before=child)) == [text]
         assert ids(saver.list(None, before=child)) == [text]
@@ -263,13 +268,13 @@ def test_any_checkpoint_id(saver: Saver, text: str) -> None:
 @strange
 def test_any_channel_and_metadata_key(saver: Saver, text: str) -> None:
     values = {text: BIG, f"{text}2": text}
-    metadata = {f"key {text}": {text: [text]}}
+    metadata: Any = {f"key {text}": {text: [text]}}
     returned = put(saver, "1", values, metadata=metadata)
-    found = saver.get_tuple(returned)
+    found = get_tuple(saver, returned)
     assert found.checkpoint["channel_values"] == values
     assert found.metadata == metadata
     saver.prune(["thread"])
-    assert saver.get_tuple(returned).checkpoint["channel_values"] == values
+    assert get_tuple(saver, returned).checkpoint["channel_values"] == values
 
 
 @each_saver
@@ -282,7 +287,7 @@ def test_names_that_join_alike_stay_apart(saver: Saver) -> None:
                 checkpoint_ns=checkpoint_ns)  # fmt: skip
             put_there.append((thread_id, checkpoint_ns, "1:2"))
     for name in put_there:
-        found = saver.get_tuple(config(*name)).checkpoint
+        found = get_tuple(saver, config(*name)).checkpoint
         assert found["channel_values"]["big"] == f"{name[0]}/{name[1]}{BIG}"
     assert sorted(names(saver.list(None))) == sorted(put_there)
     saver.delete_thread("a")
@@ -296,11 +301,11 @@ def test_names_that_join_alike_stay_apart(saver: Saver) -> None:
     [7, -7, 2**80, UUID("12345678-1234-5678-1234-567812345678")],
     ids=["int", "negative", "long", "UUID"],
 )
-def test_a_thread_id_may_be_a_number_or_a_uuid(saver: Saver, thread_id: int | UUID) -> None:
+def test_a_thread_id_may_be_a_number_or_a_uuid(saver: Saver, thread_id: Any) -> None:
     returned = put(saver, "1", thread_id=thread_id)
     assert returned == config(thread_id, "", "1")
     saver.put_writes(returned, [("channel", 1)], "task")
-    found = saver.get_tuple(config(thread_id))
+    found = get_tuple(saver, config(thread_id))
     assert found.config == returned
     assert found.pending_writes == [("task", "channel", 1)]
     assert ids(saver.list(config(thread_id))) == ["1"]
@@ -339,7 +344,7 @@ def test_a_config_that_names_nothing_is_refused(
     saver: Saver,
     redis_client: redis.Redis,
     key_prefix: str,
-    configurable: dict,
+    configurable: dict[str, Any],
     error: type[Exception],
     message: str,
 ) -> None:
@@ -351,7 +356,7 @@ def test_a_config_that_names_nothing_is_refused(
 
 @each_saver
 @pytest.mark.parametrize("thread_id", [None, 1.5, b"a"])
-def test_a_thread_that_is_no_thread_is_refused(saver: Saver, thread_id: object) -> None:
+def test_a_thread_that_is_no_thread_is_refused(saver: Saver, thread_id: Any) -> None:
     with pytest.raises(TypeError, match="thread_id must be text"):
         saver.delete_thread(thread_id)
     with pytest.raises(TypeError, match="thread_id must be text"):

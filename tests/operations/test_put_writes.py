@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from typing import Any
 
 import pytest
 import redis
@@ -19,6 +20,7 @@ from tests.support.checkpoints import (
     config,
     each_saver,
     found_keys,
+    get_tuple,
     indexed,
     put,
     stored,
@@ -29,8 +31,10 @@ from tests.support.clients import Saver
 SPECIAL = [ERROR, INTERRUPT, RESUME, SCHEDULED]
 
 
-def pending(saver: Saver, checkpoint_id: str = "1", checkpoint_ns: str = "") -> list:
-    return saver.get_tuple(config("thread", checkpoint_ns, checkpoint_id)).pending_writes
+def pending(saver: Saver, checkpoint_id: str = "1", checkpoint_ns: str = "") -> list[Any]:
+    found = get_tuple(saver, config("thread", checkpoint_ns, checkpoint_id)).pending_writes
+    assert found is not None
+    return found
 
 
 def test_writes_come_back_as_they_were(saver: Saver) -> None:

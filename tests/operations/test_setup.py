@@ -24,10 +24,12 @@ from langgraph_redis_json import (
     indexes,
 )
 from langgraph_redis_json.embedded import EmbeddedRedis
+from langgraph_redis_json.fields import SCHEMAS
 from tests.support.checkpoints import (
     BIG,
     config,
     each_saver,
+    get_tuple,
     ids,
     indexed,
     own_indexes,
@@ -69,15 +71,15 @@ def setup_error(saver: type[Saver], url: str, **options: Any) -> str:
     return str(raised.value)
 
 
-SAVERS = [RedisSaver, AsyncRedisSaver]
+SAVERS: list[type[Saver]] = [RedisSaver, AsyncRedisSaver]
 
 
 # ---- once, twice, eight times at once
 
 
 def test_setup_makes_the_indexes(saver: Saver, redis_client: redis.Redis, key_prefix: str) -> None:
-    assert len(own_indexes(redis_client, key_prefix)) == len(indexes.SCHEMAS)
-    for which in indexes.SCHEMAS:
+    assert len(own_indexes(redis_client, key_prefix)) == len(SCHEMAS)
+    for which in SCHEMAS:
         assert indexed(redis_client, indexes.name(key_prefix, which)) == 0
     # The check of the server's commands leaves nothing behind.
     assert list(redis_client.scan_iter(f"{key_prefix}:*")) == []
@@ -144,7 +146,7 @@ def test_eight_processes_at_once(server: EmbeddedRedis, admin: redis.Redis) -> N
     )
     assert done.stdout.splitlines() == [str([0] * 8)] * len(prefixes), done.stderr
     for prefix in prefixes:
-        assert len(own_indexes(admin, prefix)) == len(indexes.SCHEMAS)
+        assert len(own_indexes(admin, prefix)) == len(SCHEMAS)
 
 
 def test_setup_takes_one_connection(server: EmbeddedRedis, admin: redis.Redis) -> None:
@@ -311,8 +313,8 @@ def test_a_user_who_may_not_run_a_command(
         f"-{command}",
     )
     url = server.url.replace("redis://", "redis://limited:secret@")
-    for saver in SAVERS:
-        message = setup_error(saver, url)
+    for kind in SAVERS:
+        message = setup_error(kind, url)
         assert f"may not run {command} " in message
 
 
@@ -411,7 +413,8 @@ def test_a_full_server_says_so_and_changes_nothing(
         assert stored(full, "full") == before
     # What is there can be read, and what makes room can be done.
     assert ids(saver.list(config())) == ["2", "1"]
-    assert saver.get_tuple(made).pending_writes[0][1] == "__interrupt__"
+    pending = get_tuple(saver, made).pending_writes or []
+    assert pending[0][1] == "__interrupt__"
     saver.prune(["thread"])
     assert ids(saver.list(config())) == ["2"]
     saver.delete_thread("thread")

@@ -20,7 +20,7 @@ from langgraph_redis_json import (
     finding,
     summaries,
 )
-from tests.support.checkpoints import BIG, config, each_saver, found_keys, put
+from tests.support.checkpoints import BIG, config, each_saver, found_keys, get_tuple, put
 from tests.support.clients import Client, MakeSaver, Saver
 from tests.support.strategies import examples
 
@@ -34,15 +34,14 @@ def thread_ids(found: Iterator[ThreadSummary]) -> list[str]:
 def test_a_row(saver: Saver) -> None:
     begun = datetime.now(timezone.utc)
     put(saver, "1", {"big": BIG}, thread_id="a:b", metadata={"step": 0, "user": "Ada"})
-    written = put(
-        saver, "2", thread_id="a:b", metadata={"source": "loop", "step": 1, "when": begun, "x": 0.1}
-    )
+    metadata: Any = {"source": "loop", "step": 1, "when": begun, "x": 0.1}
+    written = put(saver, "2", thread_id="a:b", metadata=metadata)
     put(saver, "9", thread_id="a:b", checkpoint_ns="sub", metadata={"step": 7})
     [row] = saver.threads()
     assert row == ThreadSummary(
         "a:b",
         "2",
-        {"source": "loop", "step": 1, "when": begun, "x": 0.1},
+        metadata,
         1,
         row.updated_at,
         "idle",
@@ -68,7 +67,7 @@ def test_what_is_asked_for(saver: Saver) -> None:
             saver.put_writes(at, [(INTERRUPT if number % 3 == 1 else ERROR, 1)], "task")
     newest_first = [f"{number:02}" for number in range(11, -1, -1)]
     assert sorted(thread_ids(saver.threads()), reverse=True) == newest_first
-    for options, wanted in [
+    searches: list[tuple[dict[str, Any], list[str]]] = [
         ({}, newest_first),
         ({"filter": {"user": "a"}}, newest_first[1::2]),
         ({"status": "interrupted"}, ["10", "07", "04", "01"]),
@@ -80,9 +79,10 @@ def test_what_is_asked_for(saver: Saver) -> None:
         ({"filter": {"score": {"$gt": 1}, "nothing": None}}, newest_first[:4]),
         ({"filter": {"user": {"$ne": "a"}, "step": {"$lt": 5}}}, ["03", "01"]),
         ({"filter": {"user": "c"}}, []),
-    ]:
+    ]
+    for options, wanted in searches:
         for limit in (None, 0, 1, 2, 50):
-            found = thread_ids(saver.threads(**options, limit=limit))  # type: ignore[arg-type]
+            found = thread_ids(saver.threads(**options, limit=limit))
             # Within a millisecond the order is the server's.
             assert len(found) == len(wanted if limit is None else wanted[:limit])
             assert set(found) <= set(wanted)
@@ -150,7 +150,7 @@ def test_threads_that_are_deleted_or_changed_meanwhile(
     begun = [next(found).thread_id, next(found).thread_id]
     left = [row.thread_id for row in saver.threads() if row.thread_id not in begun]
     for thread_id in left[:2]:
-        at = config(thread_id, "", saver.get_tuple(config(thread_id)).checkpoint["id"])
+        at = config(thread_id, "", get_tuple(saver, config(thread_id)).checkpoint["id"])
         saver.put_writes(at, [(INTERRUPT, 1)], "task")
     assert sorted(thread_ids(found)) == sorted(left[2:])
 
@@ -159,13 +159,14 @@ def test_threads_that_are_deleted_or_changed_meanwhile(
 def test_bad_input_is_refused_at_once(
     saver: Saver, make_saver: MakeSaver, client: Client, key_prefix: str
 ) -> None:
-    for options, error in [
+    refused: list[tuple[dict[str, Any], type[Exception]]] = [
         ({"status": "busy"}, ValueError),
         ({"filter": {"a": {"$near": 1}}}, ValueError),
         ({"filter": ["a"]}, TypeError),
-    ]:
+    ]
+    for options, error in refused:
         with pytest.raises(error):
-            saver.threads(**options)  # type: ignore[arg-type]
+            saver.threads(**options)
     unset = make_saver(client, setup=False, key_prefix=f"{key_prefix}-nowhere")
     with pytest.raises(IndexMissingError):
         list(unset.threads())
@@ -246,6 +247,7 @@ def test_any_order(saver: Saver, steps: list[Any]) -> None:
     for thread in "abc":
         saver.delete_thread(thread)
     model = Model()
+    kinds: list[dict[Any, Any]] = [model.checkpoints, model.writes]
     for step, (what, *about) in enumerate(steps):
         match what, about:
             case "put", [thread, ns, id_, run]:
@@ -270,17 +272,17 @@ def test_any_order(saver: Saver, steps: list[Any]) -> None:
                         model.forget(name)
             case "delete", [thread]:
                 saver.delete_thread(thread)
-                for kept in (model.checkpoints, model.writes):
+                for kept in kinds:
                     for name in [name for name in kept if name[0] == thread]:
-                        del kept[name]  # type: ignore[attr-defined]
+                        del kept[name]
             case "copy", [thread]:
                 saver.delete_thread("c")
                 saver.copy_thread(thread, "c")
-                for kept in (model.checkpoints, model.writes):
+                for kept in kinds:
                     for name in [name for name in kept if name[0] == "c"]:
-                        del kept[name]  # type: ignore[attr-defined]
+                        del kept[name]
                     for name in [name for name in kept if name[0] == thread]:
-                        kept[("c", *name[1:])] = kept[name]  # type: ignore[index]
+                        kept[("c", *name[1:])] = kept[name]
         expected = model.rows()
         for status in NO_STATUS:
             found = list(saver.threads(status=status))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import redis
@@ -10,7 +11,7 @@ from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
-from tests.support.checkpoints import BIG, config, each_saver, ids, put
+from tests.support.checkpoints import BIG, config, each_saver, get, get_tuple, ids, put
 from tests.support.clients import Client, MakeSaver, Saver
 
 
@@ -46,8 +47,12 @@ def test_a_clone_builds_what_it_is_allowed_to(strict: Saver, more: str) -> None:
     plain = {"mine": {"value": [more]}, "yours": {"value": [more]}}
     for number in range(2):
         at = config(checkpoint_id=f"{number}")
-        for saver, expected in [(strict, plain), (clone, {**plain, "mine": given["mine"]})]:
-            found = saver.get_tuple(at)
+        expectations: list[tuple[Any, dict[str, Any]]] = [
+            (strict, plain),
+            (clone, {**plain, "mine": given["mine"]}),
+        ]
+        for saver, expected in expectations:
+            found = get_tuple(saver, at)
             assert found.checkpoint["channel_values"] == expected
             assert found.pending_writes == [("task", *item) for item in expected.items()]
             assert found in list(saver.list(config()))
@@ -57,8 +62,11 @@ def test_a_clone_builds_what_it_is_allowed_to(strict: Saver, more: str) -> None:
 def test_metadata_obeys_the_same_list(strict: Saver) -> None:
     put(strict, "1", metadata={"mine": Mine(1), "yours": Yours(1)})
     clone = strict.with_allowlist([MINE])
-    assert strict.get_tuple(config()).metadata == {"mine": {"value": 1}, "yours": {"value": 1}}
-    assert clone.get_tuple(config()).metadata == {"mine": Mine(1), "yours": {"value": 1}}
+    found: list[Any] = [get_tuple(saver, config()).metadata for saver in (strict, clone)]
+    assert found == [
+        {"mine": {"value": 1}, "yours": {"value": 1}},
+        {"mine": Mine(1), "yours": {"value": 1}},
+    ]
     assert ids(clone.list(None, filter={"mine": Mine(1)})) == ["1"]
 
 
@@ -81,7 +89,7 @@ def test_clones_share_connections_and_prefix(
 ) -> None:
     put(strict, "1")
     before = redis_client.info("stats")["total_connections_received"]
-    clone = strict
+    clone: Any = strict
     for number in range(20):
         clone = clone.with_allowlist([(MINE[0], f"Name{number}")])
         assert ids(clone.list(None)) == ["1"]
@@ -96,9 +104,9 @@ def test_an_allowlist_goes_through_encryption(make_saver: MakeSaver, client: Cli
     )
     saver = make_saver(client, serde=serde)
     put(saver, "1", {"mine": Mine(BIG)})
-    assert saver.get(config())["channel_values"] == {"mine": {"value": BIG}}
+    assert get(saver, config())["channel_values"] == {"mine": {"value": BIG}}
     clone = saver.with_allowlist([MINE])
-    assert clone.get(config())["channel_values"] == {"mine": Mine(BIG)}
+    assert get(clone, config())["channel_values"] == {"mine": Mine(BIG)}
 
 
 @each_saver
@@ -109,4 +117,4 @@ def test_there_is_nothing_to_clone_for_a_saver_that_builds_all(
     assert isinstance(saver, (RedisSaver, AsyncRedisSaver))
     assert saver.with_allowlist([MINE]) is saver
     put(saver, "1", {"mine": Mine(1)})
-    assert saver.get(config())["channel_values"] == {"mine": Mine(1)}
+    assert get(saver, config())["channel_values"] == {"mine": Mine(1)}

@@ -14,6 +14,7 @@ import redis
 from langgraph.checkpoint.memory import InMemorySaver
 
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver, indexes
+from langgraph_redis_json.fields import SCHEMAS
 from tests.support.project import ROOT
 
 sys.path.append(str(ROOT / "benchmarks"))
@@ -81,7 +82,7 @@ class OurStore:
             self.drop_indexes(saver.key_prefix)
 
     def drop_indexes(self, prefix: str) -> None:
-        for which in indexes.SCHEMAS:
+        for which in SCHEMAS:
             self.client.execute_command("FT.DROPINDEX", indexes.name(prefix, which))
 
     def stored_bytes(self) -> int:
@@ -110,6 +111,7 @@ def test_every_plot_has_lines(done: Bench, tmp_path: Path) -> None:
     for name, (_, *panels) in bench_report.PLOTS.items():
         for panel in panels:
             # There is no network here.
+            assert isinstance(panel, bench_report.Panel)
             assert (panel.label in measured) == (name != "network")
 
 

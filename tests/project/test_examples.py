@@ -46,7 +46,7 @@ LINES = {
 def run(example: str, *arguments: str, **environment: str) -> str:
     """What an example prints, every run of blanks as one."""
     environment = {**os.environ, "COLUMNS": "80", **environment}
-    command = [sys.executable, EXAMPLES / example, *arguments]
+    command = [sys.executable, str(EXAMPLES / example), *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         assert done.stderr == ""

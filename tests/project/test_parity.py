@@ -63,6 +63,7 @@ class WithoutAsync(ast.NodeTransformer):
         [only] = node.body
         assert isinstance(only, ast.Expr)
         assert isinstance(only.value, ast.Yield)
+        assert only.value.value is not None
         assert ast.dump(only.value.value) == ast.dump(node.target).replace("Store", "Load")
         return ast.Expr(ast.YieldFrom(self.visit(node.iter)))
 
@@ -141,7 +142,7 @@ SUFFICES = {
 
 @pytest.mark.parametrize("cls", SAVERS)
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_is_there(cls: type[BaseCheckpointSaver], name: str) -> None:
+def test_every_method_is_there(cls: type[BaseCheckpointSaver[str]], name: str) -> None:
     base, own = getattr(BaseCheckpointSaver, name), getattr(cls, name)
     if name in SUFFICES:
         assert "NotImplementedError" not in inspect.getsource(base)
@@ -159,7 +160,7 @@ def test_every_method_is_there(cls: type[BaseCheckpointSaver], name: str) -> Non
 
 
 @pytest.mark.parametrize("cls", SAVERS)
-def test_public_methods_are_documented(cls: type[BaseCheckpointSaver]) -> None:
+def test_public_methods_are_documented(cls: type[BaseCheckpointSaver[str]]) -> None:
     for name, value in inspect.getmembers(cls):
         if not name.startswith("_") and callable(value):
             assert inspect.getdoc(value), f"{cls.__name__}.{name}"

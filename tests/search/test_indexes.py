@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -20,6 +20,7 @@ from langgraph_redis_json import (
     indexes,
 )
 from langgraph_redis_json.embedded import EmbeddedRedis
+from langgraph_redis_json.fields import SCHEMAS
 from tests.support.checkpoints import each_saver, found_keys, ids, indexed, own_indexes, put
 from tests.support.clients import Client, MakeSaver, Saver
 
@@ -64,7 +65,7 @@ def test_fields_are_added(
     make_saver(SYNC)
     make_saver(SYNC, metadata_fields={"x": "tag"})
     assert own_indexes(redis_client, key_prefix) == added
-    assert len(added) == len(indexes.SCHEMAS)
+    assert len(added) == len(SCHEMAS)
     assert indexed(redis_client, alias, "@n:[0 499] @x:{y}") == 500
     assert len(ids(saver.list(None, filter={"n": {"$gte": 400}}))) == 100
 
@@ -351,10 +352,11 @@ def test_a_cursor_that_is_lost(
     many: Saver, redis_url: str, key_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(finding, "NAMES", 4)
-    for call, expected in (
-        (lambda: ids(saver.list(None)), 500),
-        (lambda: list(saver.threads()), 10),
-    ):
+    calls: list[tuple[Callable[[Saver], list[Any]], int]] = [
+        (lambda saver: ids(saver.list(None)), 500),
+        (lambda saver: list(saver.threads()), 10),
+    ]
+    for call, expected in calls:
         with Losing(redis_url, key_prefix=key_prefix) as saver:
-            assert len(call()) == expected
+            assert len(call(saver)) == expected
             assert saver.lost == 2

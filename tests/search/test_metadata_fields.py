@@ -106,7 +106,7 @@ def test_a_field_of_another_kind_takes_the_place_of_the_old_one(
 
 def test_a_clone_has_the_same_fields(make_saver: MakeSaver) -> None:
     saver = make_saver(Client(RedisSaver, 3, False), metadata_fields={"n": "numeric"})
-    clone = saver.with_allowlist([("a", "B")])
+    clone: Any = saver.with_allowlist([("a", "B")])
     put(clone, "1", metadata={"n": 1})
     assert ids(clone.list(None, filter={"n": {"$gt": 0}})) == ["1"]
     assert "@n:[" in str(clone._plans._filter({"n": {"$gt": 0}}).expression())

@@ -29,7 +29,8 @@ def test_a_get_does_not_read_what_the_saver_remembers(
 ) -> None:
     saver = make_saver(client)
     conversation = Conversation()
-    answered, anew = [], []
+    answered: list[int] = []
+    anew: list[int] = []
     for length in LENGTHS:
         conversation.grow(saver, length)
         if "checkpoint_id" in target["configurable"]:
@@ -119,6 +120,7 @@ def test_a_server_that_lost_the_last_steps(
     for key in found_keys(redis_client, key_prefix):
         redis_client.delete(key)
     for key, dump in before.items():
+        assert dump is not None
         redis_client.restore(key, 0, dump)
     value = thread.expected.pop(lost)
     thread.check_one(other)

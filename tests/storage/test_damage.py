@@ -38,12 +38,12 @@ def fill(saver: Saver) -> None:
     """One thread with a document of every kind."""
     config = THREAD
     for id_ in ("1", "2"):
-        versions = {**dict.fromkeys(VALUES, f"{id_}.5"), "other": 1}
+        versions: dict[str, Any] = {**dict.fromkeys(VALUES, f"{id_}.5"), "other": 1}
         checkpoint: Any = {**empty_checkpoint(), "v": 4, "id": id_}
         checkpoint |= {"channel_values": VALUES, "channel_versions": versions}
         checkpoint |= {"versions_seen": {"node": {"set": 1.5}}, "pending_sends": [Send("n", {1})]}
-        metadata = {**METADATA, "counters_since_delta_snapshot": {"other": [1, 1]}}
-        config = saver.put(config, checkpoint, metadata, versions)  # type: ignore[arg-type]
+        metadata: Any = {**METADATA, "counters_since_delta_snapshot": {"other": [1, 1]}}
+        config = saver.put(config, checkpoint, metadata, versions)
         for task in ("a", "b"):
             interrupt = [Interrupt(value={1: 2}, id="1")]
             writes = [("number", 1), ("set", {1}), ("bytes", b"\xff"), (INTERRUPT, interrupt)]
@@ -58,7 +58,7 @@ def documents(client: redis.Redis, prefix: str, kind: str) -> list[tuple[str, An
 
 # ---- every field
 
-JUNK = [None, True, 7, -1.5, "x", "AA==", [], [1], [[]], {}, {"x": 1}]
+JUNK: list[Any] = [None, True, 7, -1.5, "x", "AA==", [], [1], [[]], {}, {"x": 1}]
 Path = tuple[Any, ...]
 
 

@@ -435,7 +435,24 @@ def test_brackets_in_strings_do_not_hide_depth() -> None:
 # ---- altered by hand
 
 
-JUNK = [None, True, 0, -1, 300, 2**63, 1.5, "", "x", "é", "AA==", "nan", [], [1], [[1]], [[{}, 1]]]
+JUNK: list[Any] = [
+    None,
+    True,
+    0,
+    -1,
+    300,
+    2**63,
+    1.5,
+    "",
+    "x",
+    "é",
+    "AA==",
+    "nan",
+    [],
+    [1],
+    [[1]],
+    [[{}, 1]],
+]
 JUNK += [{}, {"a": 1}, {"$float": 1}, {"$map": [[[], {}]]}, {"$class": ""}, {"$ext": 1000}, "$"]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import redis
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
@@ -65,7 +67,9 @@ names = st.tuples(parts, parts, parts, parts)
 
 @quick
 @given(names, names)
-def test_different_things_have_different_keys(left: tuple, right: tuple) -> None:
+def test_different_things_have_different_keys(
+    left: tuple[str, ...], right: tuple[str, ...]
+) -> None:
     assume(left != right)
 
     def all_keys(prefix: str, thread_id: str, first: str, second: str) -> list[str]:
@@ -94,7 +98,7 @@ def test_a_thread_lives_in_one_slot(thread_id: str) -> None:
 
 
 def test_versions_have_keys_and_tasks_have_digests_of_their_own() -> None:
-    versions = [1, 1.0, "1", "1.0", 2, True, "True"]
+    versions: list[Any] = [1, 1.0, "1", "1.0", 2, True, "True"]
     assert len({keys.blob_entry("", "channel", version) for version in versions}) == len(versions)
     tasks = ["", "a", "A", "a:b", "x" * 2_000, "x" * 2_001, "é", "e\u0301"]
     assert len({keys.digest(task) for task in tasks}) == len(tasks)
@@ -102,7 +106,8 @@ def test_versions_have_keys_and_tasks_have_digests_of_their_own() -> None:
 
 def test_an_entry_of_usual_ids_fits_the_compact_block(redis_client: redis.Redis) -> None:
     # A sorted set turns into a skip list, at five times the memory, for one longer member.
-    longest = int(redis_client.config_get("zset-max-listpack-value")["zset-max-listpack-value"])
+    settings: Any = redis_client.config_get("zset-max-listpack-value")
+    longest = int(settings["zset-max-listpack-value"])
     checkpoint_id = "1efc53ba-7b6a-6d2a-8001-2b5a0e6f7c1d"
     for entry in (
         keys.checkpoint_entry("", checkpoint_id),

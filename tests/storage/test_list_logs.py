@@ -12,6 +12,7 @@ import pytest
 import redis
 from hypothesis import given
 from hypothesis import strategies as st
+from langgraph.checkpoint.base import ChannelVersions
 from langgraph.checkpoint.serde.types import TASKS
 from langgraph.types import Send
 
@@ -37,8 +38,8 @@ def stored_logs(redis_client: redis.Redis, key_prefix: str) -> Logs:
 def test_channels(make_saver: MakeSaver, client: Client, stored_logs: Logs, text: str) -> None:
     writer, reader = (make_saver(client, setup=False) for _ in range(2))
     values = {text: items(0, 20), f"{text} too": items(0, 10)}
-    versions = dict.fromkeys(values, 1)
-    writer.put(config(), checkpoint("1", values, versions), {"step": 1}, versions)  # type: ignore[arg-type]
+    versions: ChannelVersions = dict.fromkeys(values, 1)
+    writer.put(config(), checkpoint("1", values, versions), {"step": 1}, versions)
     assert stored_logs.items() == 30
     found = reader.get_tuple(config())
     assert found is not None
@@ -53,7 +54,7 @@ def test_tasks_are_no_growing_list(
     """A superstep's tasks are others than the last one's: nothing would be added to a log."""
     saver = make_saver(client, setup=False)
     sends = {TASKS: [Send("work", {"text": f"{number} {TEXT}"}) for number in range(50)]}
-    saver.put(config(), checkpoint("1", sends, {TASKS: 1}), {"step": 1}, {TASKS: 1})  # type: ignore[arg-type]
+    saver.put(config(), checkpoint("1", sends, {TASKS: 1}), {"step": 1}, {TASKS: 1})
     assert stored_logs.keys() == []
     found = saver.get_tuple(config())
     assert found is not None
@@ -237,7 +238,7 @@ def test_what_is_read_and_not_changed_is_put_as_it_stands(
 ) -> None:
     values = {f"{n}": item for n, item in enumerate([*items(0, 8, "mixed"), 0.1 + 0.2, 1e300])}
     values |= {"list": items(0, 20, "mixed"), "blob": TEXT * 10, "odd": {"$class": "x", "$": 1.0}}
-    versions = {channel: f"{n}.5" for n, channel in enumerate(values)}
+    versions: ChannelVersions = {channel: f"{n}.5" for n, channel in enumerate(values)}
     for id_ in "123":
         saver = make_saver(client, setup=id_ == "1")
         if id_ > "1":
@@ -264,6 +265,12 @@ class Recording(redis.Redis):
         return super().execute_command(*command, **options)
 
 
+def last_command(saver: RedisSaver) -> tuple[Any, ...]:
+    """The last command that the saver sent with its copy of a recording client."""
+    assert isinstance(saver._redis, Recording)
+    return saver._redis.sent
+
+
 @each_saver
 def test_the_same_put_twice(make_saver: MakeSaver, client: Client, thread: Thread) -> None:
     saver, other = make_saver(client), make_saver(client, setup=False)
@@ -288,7 +295,7 @@ def test_the_same_command_twice(
     saver.setup()
     for step in range(4):
         thread.put(saver, items(0, 10 + step))
-        recording.execute_command(*saver._redis.sent)
+        recording.execute_command(*last_command(saver))
         thread.check(saver)
     thread.put(saver, items(0, 30))
     thread.check(saver)
@@ -300,7 +307,7 @@ def test_the_same_command_after_others_have_written(
     saver = RedisSaver(recording, key_prefix=key_prefix)
     saver.setup()
     thread.put(saver, items(0, 10))
-    command = saver._redis.sent
+    command = last_command(saver)
     other = make_saver(Client(RedisSaver, 3, False), setup=False)
     other.get_tuple(thread.config())
     thread.put(other, items(0, 12))
@@ -343,7 +350,7 @@ def test_any_sequence_of_edits(
     monkeypatch.setattr(memory, "BYTES", room)
     kinds = [Client(saver, 3, False) for saver in (RedisSaver, AsyncRedisSaver)]
     pair = [make_saver(kind) for kind in kinds]
-    reader = make_saver(kinds[0], setup=False)
+    reader: Any = make_saver(kinds[0], setup=False)
     numbers = count()
 
     @examples(60)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from langgraph_redis_json import RedisSaver, finding, plans
+from langgraph_redis_json import RedisSaver, filters, finding, keys, plans
 from tests.support.checkpoints import checkpoint, config, ids, put
 from tests.support.clients import Client, MakeSaver, Saver
 
@@ -139,7 +139,7 @@ def test_what_comes_while_a_list_is_read(make_saver: MakeSaver, saver: Counting)
 def test_a_document_written_again_while_a_cursor_reads(saver: Counting) -> None:
     """A search for * would miss it: it gets another number, beyond those that were there."""
     newest_first = fill(saver, 1_000, "long")
-    plan = saver._plans._search(finding.filters.ANY.expression())
+    plan = saver._plans._search(filters.ANY.expression())
     commands = next(plan)
     try:
         for first in range(0, 1_000, 100):
@@ -157,5 +157,5 @@ def test_a_document_written_again_while_a_cursor_reads(saver: Counting) -> None:
         while True:
             commands = plan.send(saver._execute(commands))
     except StopIteration as done:
-        found = [finding.keys.checkpoint_at(one).checkpoint_id for one in done.value]
+        found = [keys.checkpoint_at(one).checkpoint_id for one in done.value]
     assert found == newest_first

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 import redis
+from langgraph.checkpoint.base import ChannelVersions
 
 from langgraph_redis_json import RedisSaver, keys
 from langgraph_redis_json.errors import (
@@ -17,7 +18,7 @@ from langgraph_redis_json.errors import (
     MissingDocumentError,
 )
 from tests.storage.test_damage import damages
-from tests.support.checkpoints import checkpoint, config, each_saver, found_keys
+from tests.support.checkpoints import checkpoint, config, each_saver, found_keys, members
 from tests.support.clients import Client, MakeSaver, Saver
 from tests.support.growing_lists import ITEMS, TEXT, Logs, Thread, get_json, items, serde
 
@@ -64,7 +65,7 @@ def test_a_blob_and_a_log_that_are_gone(
 ) -> None:
     saver = make_saver(client)
     values = {"list": items(0, 10), "blob": TEXT * 10, "more": items(5, 15)}
-    versions = dict.fromkeys(values, "1")
+    versions: ChannelVersions = dict.fromkeys(values, "1")
     saver.put(config(), checkpoint("1", values, versions), {}, versions)
     for kind in ("checkpoint_blob", "checkpoint_log"):
         redis_client.delete(*found_keys(redis_client, key_prefix, kind))
@@ -182,7 +183,7 @@ def test_nothing_is_left_behind_windows(
     for tag in ("{thread}", "{other}"):
         contents = f"{key_prefix}:checkpoint_keys:{tag}"
         named = keys.ThreadKeys(f"{key_prefix}:", tag)
-        expected = {named.key(entry) for entry in redis_client.zrange(contents, 0, -1)}
+        expected = {named.key(entry) for entry in members(redis_client, contents)}
         assert {contents, *expected} == {
             key for key in found_keys(redis_client, key_prefix) if tag in key
         }

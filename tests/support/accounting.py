@@ -11,7 +11,7 @@ import redis
 from langgraph_redis_json import indexes
 from langgraph_redis_json.commands import mapping
 from langgraph_redis_json.keys import KINDS, ThreadKeys
-from tests.support.checkpoints import found_keys
+from tests.support.checkpoints import found_keys, members
 
 PINNED = "d:never"
 """An entry of a table of contents that names no key."""
@@ -35,7 +35,7 @@ def account(client: redis.Redis, key_prefix: str, *, garbage: bool = False) -> N
         threads[key[key.index("{") : key.index("}") + 1]].append(key)
     for tag, there in threads.items():
         thread = ThreadKeys(f"{key_prefix}:", tag)
-        named = client.zrange(thread.contents, 0, -1)
+        named = members(client, thread.contents)
         assert sorted(there) == sorted(
             {thread.contents, *(thread.key(entry) for entry in named if entry != PINNED)}
         )

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import redis
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import Checkpoint, CheckpointTuple
+from langgraph.checkpoint.base import BaseCheckpointSaver, Checkpoint, CheckpointTuple
 
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
-from tests.support.clients import Client, Saver
+from tests.support.clients import Client
 
 BIG = "x" * 5_000
 """A channel value that is a document of its own."""
@@ -77,7 +77,7 @@ def checkpoint(
 ) -> Checkpoint:
     """A checkpoint whose channels have version 1, unless `versions` says otherwise."""
     values = values or {}
-    made: Any = {
+    made = {
         "v": 4,
         "id": checkpoint_id,
         "ts": "2025-01-02T03:04:05.678901+00:00",
@@ -87,11 +87,11 @@ def checkpoint(
         "updated_channels": None,
         **more,
     }
-    return made
+    return cast(Checkpoint, made)
 
 
 def put(
-    saver: Saver,
+    saver: BaseCheckpointSaver[str],
     checkpoint_id: str,
     values: dict[str, Any] | None = None,
     versions: dict[str, Any] | None = None,
@@ -103,12 +103,24 @@ def put(
 ) -> RunnableConfig:
     """Put a checkpoint all of whose channels are new."""
     made = checkpoint(checkpoint_id, values, versions)
+    given: Any = {"source": "loop", "step": 1} if metadata is None else metadata
     return saver.put(
-        config(thread_id, checkpoint_ns, parent),
-        made,
-        {"source": "loop", "step": 1} if metadata is None else metadata,  # type: ignore[typeddict-item]
-        made["channel_versions"],
+        config(thread_id, checkpoint_ns, parent), made, given, made["channel_versions"]
     )
+
+
+def get_tuple(saver: BaseCheckpointSaver[str], given: RunnableConfig) -> CheckpointTuple:
+    """Get a checkpoint that must exist."""
+    found = saver.get_tuple(given)
+    assert found is not None
+    return found
+
+
+def get(saver: BaseCheckpointSaver[str], given: RunnableConfig) -> Checkpoint:
+    """Get a checkpoint that must exist, without its metadata and writes."""
+    found = saver.get(given)
+    assert found is not None
+    return found
 
 
 def ids(found: Iterable[CheckpointTuple]) -> list[str]:
@@ -116,19 +128,21 @@ def ids(found: Iterable[CheckpointTuple]) -> list[str]:
 
 
 def names(found: Iterable[CheckpointTuple]) -> list[tuple[str, str, str]]:
-    return [
-        tuple(
-            item.config["configurable"][part]
-            for part in ("thread_id", "checkpoint_ns", "checkpoint_id")
-        )
-        for item in found
-    ]
+    """The thread id, namespace and checkpoint id of each."""
+    given = [item.config["configurable"] for item in found]
+    return [(each["thread_id"], each["checkpoint_ns"], each["checkpoint_id"]) for each in given]
 
 
 def found_keys(client: redis.Redis, key_prefix: str, kind: str = "") -> list[str]:
     """The keys that a saver made; those of one kind, "checkpoint_blob" say."""
     pattern = f"{key_prefix}:{kind}:*" if kind else f"{key_prefix}:*"
     return sorted(client.scan_iter(pattern, count=1_000))
+
+
+def members(client: redis.Redis, key: str) -> list[str]:
+    """The members of a sorted set, the entries of a table of contents say."""
+    found: Any = client.zrange(key, 0, -1)
+    return list(found)
 
 
 def stored(client: redis.Redis, key_prefix: str) -> dict[str, Any]:

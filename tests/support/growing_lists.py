@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import redis
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langgraph.checkpoint.base import ChannelVersions
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from tests.support.checkpoints import checkpoint, config, found_keys
@@ -67,7 +68,7 @@ class Thread:
         return id_
 
     def put_again(self, saver: Saver, id_: str) -> None:
-        versions = {"list": f"{id_}.5"}
+        versions: ChannelVersions = {"list": f"{id_}.5"}
         made = checkpoint(id_, {"list": self.expected[id_]}, versions)
         saver.put(self.config(self.parents[id_]), made, {"step": 1, "run_id": id_}, versions)
 
@@ -111,7 +112,7 @@ class Conversation:
         self.messages.append(kind(f"<{number:04}> {WORDS}", id=f"{number:08}"))
         if self.window:  # the first message stays, as a system message does
             self.messages = [self.messages[0], *self.messages[1:][-self.window :]]
-        versions = {"messages": f"{number + 1:032}.5", "branch": f"{1:032}.5"}
+        versions: ChannelVersions = {"messages": f"{number + 1:032}.5", "branch": f"{1:032}.5"}
         made = checkpoint(
             f"{number:08}",
             {"messages": self.messages, "branch": "node"},
@@ -119,7 +120,7 @@ class Conversation:
             versions_seen={"node": versions},
         )
         parent = f"{number - 1:08}" if number else None
-        new = {"messages": versions["messages"]} if number else versions
+        new: ChannelVersions = {"messages": versions["messages"]} if number else versions
         saver.put(config(checkpoint_id=parent), made, {"source": "loop", "step": number}, new)
         self.length += 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import redis
+from langgraph.checkpoint.base import ChannelVersions
 
 from tests.support.checkpoints import checkpoint, config
 from tests.support.clients import Saver
@@ -47,12 +48,17 @@ class Writer:
     def step(self, saver: Saver) -> None:
         """One more put and put_writes; what they raise comes through."""
         step = self.begun = self.put + 1
-        versions = {"messages": f"{step:08}", "big": f"{step // BIG:08}", "small": f"{step:08}"}
+        metadata: Any = {"source": "loop", "step": step, "writer": self.thread_id}
+        versions: ChannelVersions = {
+            "messages": f"{step:08}",
+            "big": f"{step // BIG:08}",
+            "small": f"{step:08}",
+        }
         new = versions if step % BIG == 0 else {k: versions[k] for k in ("messages", "small")}
         saver.put(
             config(self.thread_id, "", self.id_of(step - 1) if step else None),
             checkpoint(self.id_of(step), self.values(step), versions),
-            {"source": "loop", "step": step, "writer": self.thread_id},
+            metadata,
             new,
         )
         self.put = step
