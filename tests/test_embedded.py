@@ -4,18 +4,18 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from redis import Redis, ResponseError
 
 import langgraph_redis_json.embedded as embedded
 from langgraph_redis_json.embedded import EmbeddedRedis, EmbeddedRedisError
+from tests.support.servers import Node, running
+from tests.support.waiting import wait_until
 
 
 def connect(server: EmbeddedRedis) -> Redis:
@@ -32,13 +32,6 @@ def is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def wait_until(condition: Callable[[], Any], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("unix_socket", [False, True])
@@ -114,17 +107,19 @@ def test_data_dir_stays_locked_while_a_server_writes_there(tmp_path: Path) -> No
 def start_in_another_process(data_dir: Path | None) -> tuple[subprocess.Popen[bytes], int]:
     """A Python process that runs a server and waits, and the server's process id."""
     script = """
-import json, sys, time
+import json, sys
 from redis import Redis
 from langgraph_redis_json.embedded import EmbeddedRedis
 server = EmbeddedRedis(json.loads(sys.argv[1])).start()
 with Redis.from_url(server.url) as client:
     client.set("written", "yes")
     print(client.info("server")["process_id"], flush=True)
-time.sleep(60)
+sys.stdin.read()  # ends with the test
 """
     argument = json.dumps(None if data_dir is None else str(data_dir))
-    parent = subprocess.Popen([sys.executable, "-c", script, argument], stdout=subprocess.PIPE)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script, argument], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     assert parent.stdout is not None
     return parent, int(parent.stdout.readline())
 
@@ -203,13 +198,14 @@ def test_locale_that_the_system_does_not_have(monkeypatch: pytest.MonkeyPatch) -
         assert client.ping()
 
 
-def test_a_fixed_port_and_its_refusal_where_it_is_taken() -> None:
-    with EmbeddedRedis() as first:
-        port = int(first.url.rpartition(":")[2])
+def test_a_fixed_port_and_its_refusal_where_it_is_taken(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
         with pytest.raises(EmbeddedRedisError, match="Address already in use"):
             EmbeddedRedis(port=port).start()
-    with EmbeddedRedis(port=port) as second:
-        assert second.url == f"redis://127.0.0.1:{port}"
+    with running(Node(tmp_path)) as node, node.admin() as client:
+        assert client.config_get("port")["port"] == f"{node.port}"
 
 
 def test_port_and_unix_socket_exclude_each_other() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import time
+import threading
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -57,7 +57,7 @@ def test_many_threads_call_where_no_loop_runs(
         return int(found.checkpoint["channel_values"]["channel"])
 
     with ThreadPoolExecutor(8) as threads:
-        assert list(threads.map(work, range(40), timeout=60)) == list(range(40))
+        assert list(threads.map(work, range(40), timeout=300)) == list(range(40))
 
 
 @pytest.mark.parametrize("way", ["URL", "host and port"])
@@ -134,7 +134,7 @@ def test_a_clone_is_called_from_a_thread(
             await write_at_once([saver])
         return [found for part in await reading for found in part]
 
-    assert all(asyncio.run(asyncio.wait_for(main(), 30)))
+    assert all(asyncio.run(asyncio.wait_for(main(), 300)))
 
 
 @pytest.mark.parametrize("pool", ["of a URL", "blocking"])
@@ -158,6 +158,27 @@ def test_loops_that_take_turns(
             loop.run_until_complete(saver._redis.connection_pool.disconnect())
 
 
+async def list_while_the_loop_writes(saver: AsyncRedisSaver) -> None:
+    """A thread begins to list before this loop makes its first call, and ends after it."""
+    begun, written = threading.Event(), threading.Event()
+
+    def read() -> None:
+        listing = saver.list(config())
+        next(listing)
+        begun.set()
+        assert len(ids(listing)) == 99  # while the loop makes its first calls
+        assert written.wait(120)
+        assert len(ids(saver.list(config()))) == 100
+
+    reading = asyncio.create_task(asyncio.to_thread(read))
+    assert await asyncio.to_thread(begun.wait, 120)
+    await write_at_once([saver])
+    written.set()
+    while not reading.done():
+        await write_at_once([saver])
+    await reading
+
+
 def test_a_loop_begins_while_a_thread_calls(
     redis_url: str, key_prefix: str, make_saver: MakeSaver
 ) -> None:
@@ -166,15 +187,7 @@ def test_a_loop_begins_while_a_thread_calls(
         put(other, f"{number:03}", {"channel": BIG})
     for _ in range(5):
         saver = AsyncRedisSaver(redis_url, key_prefix=key_prefix)
-
-        async def main(saver: AsyncRedisSaver = saver) -> list[str]:
-            listing = asyncio.create_task(asyncio.to_thread(lambda: ids(saver.list(config()))))
-            await asyncio.sleep(0.01)
-            while not listing.done():
-                await write_at_once([saver])
-            return await listing
-
-        assert len(asyncio.run(asyncio.wait_for(main(), 30))) == 100
+        asyncio.run(asyncio.wait_for(list_while_the_loop_writes(saver), 300))
 
 
 def test_a_client_that_caches_replies(redis_url: str, key_prefix: str) -> None:
@@ -207,18 +220,30 @@ def test_a_client_of_one_connection(redis_url: str, key_prefix: str, make_saver:
         assert client.connection not in client.connection_pool._available_connections
 
 
-def test_a_call_that_waits_for_a_loop_that_ends(redis_url: str, key_prefix: str) -> None:
+def test_a_call_that_waits_for_a_loop_that_ends(
+    redis_url: str, key_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     saver = AsyncRedisSaver(redis_url, key_prefix=key_prefix)
     with ThreadPoolExecutor(1) as threads:
 
         async def work() -> Any:
             await saver.asetup()
+            loop, handed_over = asyncio.get_running_loop(), threading.Event()
+            hand_over = loop.call_soon_threadsafe
+
+            def note(*arguments: Any, **options: Any) -> Any:
+                handle = hand_over(*arguments, **options)
+                handed_over.set()
+                return handle
+
+            monkeypatch.setattr(loop, "call_soon_threadsafe", note)
             call = threads.submit(saver.get_tuple, config())
-            # The call is on its way to this loop, which never gets to it.
-            time.sleep(0.2)  # noqa: ASYNC251
+            # The loop has the call, but ends before it runs it.
+            assert handed_over.wait(120)
             return call
 
-        assert isinstance(asyncio.run(work()).exception(timeout=30), (RuntimeError, CancelledError))
+        error = asyncio.run(work()).exception(timeout=120)
+    assert isinstance(error, (RuntimeError, CancelledError))
 
 
 @pytest.mark.parametrize("client", [Client(RedisSaver, 3, False)], indirect=True)

@@ -65,8 +65,8 @@ def work(url: str, key_prefix: str, number: int, seconds: float) -> None:
             expected = {("task", "channel", checkpoint_id)}
             assert set(found.pending_writes) <= expected, found.pending_writes
 
-    until = time.time() + seconds
-    while time.time() < until:
+    until, puts = time.time() + seconds, 0
+    while time.time() < until or puts < 5 * seconds:
         thread_id = draw.choice(THREADS)
         match draw.choice(["put"] * 12 + ["get"] * 4 + ["list", "prune", "copy", "runs", "delete"]):
             case "put":
@@ -83,6 +83,7 @@ def work(url: str, key_prefix: str, number: int, seconds: float) -> None:
                 begun = time.time()
                 written = saver.put(given, made, {"run_id": run_id}, new)
                 saver.put_writes(written, [("channel", checkpoint_id)], "task")
+                puts += 1
                 say(put=checkpoint_id, thread=thread_id, run=run_id, begun=begun)
             case "get":
                 check(saver.get_tuple(config(thread_id)))
@@ -125,7 +126,7 @@ def test_chaos(redis_url: str, redis_client: redis.Redis, key_prefix: str, tmp_p
                 )
         try:
             for worker in workers:
-                _, errors = worker.communicate(timeout=SECONDS + 60)
+                _, errors = worker.communicate(timeout=SECONDS + 600)
                 assert worker.returncode == 0, errors[-3_000:]
         finally:
             for worker in workers:

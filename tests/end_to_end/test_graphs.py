@@ -6,7 +6,6 @@ import json
 import operator
 import re
 import sys
-import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from typing import Annotated, Any, Literal, NamedTuple
@@ -34,6 +33,7 @@ from typing_extensions import TypedDict
 
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
 from tests.support.clients import Client, MakeSaver
+from tests.support.waiting import wait_until
 
 CONFIG: RunnableConfig = {"configurable": {"thread_id": "thread"}, "metadata": {"user_id": "ada"}}
 
@@ -376,7 +376,7 @@ def failing_node(stage: Stage) -> None:
         attempt = stage.call("fail")
         if attempt <= 3:
             # Else it would depend on luck whether the other node's write is saved.
-            wait_for(lambda: any(channel == "trail" for _, channel, _ in stored_writes(stage)))
+            wait_until(lambda: any(channel == "trail" for _, channel, _ in stored_writes(stage)))
             raise OutOfOrder(f"attempt {attempt}")
         return {"trail": ["repaired"]}
 
@@ -395,14 +395,6 @@ def failing_node(stage: Stage) -> None:
 def stored_writes(stage: Stage) -> Any:
     found = stage.saver.get_tuple(CONFIG)
     return found.pending_writes if found else []
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    for _ in range(2000):
-        if condition():
-            return
-        time.sleep(0.005)
-    raise AssertionError("waited in vain")
 
 
 @scene()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,6 +22,7 @@ from tests.support.clients import Client, MakeSaver, Saver
 from tests.support.record import times, tried
 from tests.support.servers import Cluster, cluster
 from tests.support.strategies import examples
+from tests.support.waiting import wait_until
 from tests.support.work import Writer, check_contents
 
 
@@ -30,7 +30,7 @@ from tests.support.work import Writer, check_contents
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     directory: Path = tmp_path_factory.mktemp("cluster")
     # No primary is to be given up because the machine is busy.
-    with cluster(directory, "--cluster-node-timeout", "10000") as made:
+    with cluster(directory) as made:
         yield made
 
 
@@ -215,13 +215,14 @@ def test_slots_that_move_under_load(
     choose = random.Random(3)
     try:
         for _ in range(moves):
-            slot = cluster_client.keyslot(f"{{{choose.choice(writers).thread_id}}}")
+            writer = choose.choice(writers)
+            wait_until(lambda: writer.put > 2 or failures)  # noqa: B023 (waited for here)
+            slot = cluster_client.keyslot(f"{{{writer.thread_id}}}")
             source = nodes.owner(slot)
             target = choose.choice([node for node in nodes.primaries if node is not source])
             moved += nodes.move(slot, target, pause=choose.choice([0, 0.005]), batch=3)
             if failures:
                 break
-            time.sleep(0.02)
     finally:
         done.set()
         for thread in threads:

@@ -26,6 +26,7 @@ from tests.support.clients import Saver
 from tests.support.project import ROOT
 from tests.support.record import times, tried
 from tests.support.servers import Node, running
+from tests.support.waiting import wait_until
 from tests.support.work import LOST, Writer, check_contents
 
 WRITERS = 32
@@ -90,9 +91,7 @@ def test_a_killed_server(durable: Node, savers: list[Saver]) -> None:
     kills, checked = times(2, 50), 0
 
     def kill() -> None:
-        patience = time.monotonic() + 5
-        while time.monotonic() < patience and any(map(operator.eq, before, puts(writers))):
-            time.sleep(0.01)
+        wait_until(lambda: all(map(operator.lt, before, puts(writers))))
         time.sleep(random.uniform(0, 0.3))
         durable.kill()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -36,19 +35,16 @@ from tests.support.checkpoints import (
     put,
 )
 from tests.support.clients import Client, MakeSaver, Saver
+from tests.support.waiting import server_time, wait_until, wait_until_after
 
 MINUTE = 60_000
-"""Milliseconds."""
+HOUR = 60 * MINUTE
+"""Milliseconds. Deadlines that must not pass during a test are hours away."""
 
 SAVER = Client(RedisSaver, 3, False)
 
 MANY = 2_000
 """Keys that one call gives a deadline."""
-
-
-def now(client: redis.Redis) -> int:
-    seconds, microseconds = client.time()
-    return int(seconds) * 1000 + int(microseconds) // 1000
 
 
 def deadline(client: redis.Redis, key_prefix: str, thread_id: str = "thread") -> int:
@@ -70,17 +66,6 @@ def deadlines(client: redis.Redis, key_prefix: str) -> list[int]:
 
 def tag(key: str) -> str:
     return key[key.index("{") + 1 : key.index("}")]
-
-
-def wait_until_gone(client: redis.Redis, key_prefix: str, deadline: int) -> None:
-    """Until the server's clock has passed a deadline, and it has found what has expired."""
-    while now(client) <= deadline:
-        time.sleep(0.01)
-    for _ in range(500):
-        if not found_keys(client, key_prefix):
-            return
-        time.sleep(0.01)
-    raise AssertionError(found_keys(client, key_prefix))
 
 
 def begin(saver: Any, plan: Any) -> None:
@@ -176,15 +161,16 @@ def long_thread(saver: Saver) -> None:
 def test_a_thread_vanishes_whole(
     make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
 ) -> None:
-    saver = make_saver(client, ttl={"default_ttl": 0.1})
-    start = now(redis_client)
+    saver = make_saver(client, ttl={"default_ttl": 60})
+    start = server_time(redis_client)
     long_thread(saver)
     account(redis_client, key_prefix)
     end = deadline(redis_client, key_prefix)
-    assert start + 0.1 * MINUTE <= end <= now(redis_client) + 0.125 * MINUTE
+    assert start + 60 * MINUTE <= end <= server_time(redis_client) + 75 * MINUTE
     assert len(ids(saver.list(config("thread", None)))) == 300
+    earliest = server_time(redis_client) + 0.01 * MINUTE
     saver.expire("thread", 0.01)
-    end = deadline(redis_client, key_prefix)
+    latest = server_time(redis_client) + 0.01 * MINUTE
     read = [
         lambda: [] if saver.get_tuple(config()) is None else ["there"],
         lambda: [] if saver.get_tuple(config(checkpoint_id="100")) is None else ["there"],
@@ -194,14 +180,14 @@ def test_a_thread_vanishes_whole(
         lambda: ids(saver.list(config(), filter={"step": 1})),
     ]
     while True:
-        before = now(redis_client)
+        before = server_time(redis_client)
         found = [each() for each in read]
-        if now(redis_client) < end:
+        if server_time(redis_client) < earliest:
             assert all(found)
-        if before > end:
+        if before > latest:
             assert not any(found)
             break
-    wait_until_gone(redis_client, key_prefix, end)
+    wait_until(lambda: not found_keys(redis_client, key_prefix))
     for which in SCHEMAS:
         assert indexed(redis_client, indexes.name(key_prefix, which)) == 0
     account(redis_client, key_prefix)
@@ -219,9 +205,7 @@ def test_a_listing_skips_what_vanishes_meanwhile(
         first = [next(found)]
         assert len(first) == 1
         saver.expire("0", 0.001)
-        end = deadline(redis_client, key_prefix, "0")
-        while now(redis_client) <= end:
-            time.sleep(0.01)
+        wait_until_after(redis_client, server_time(redis_client) + MINUTE // 1000)
         assert {name[0] for name in names(found)} <= ({"0", "1"} if given is None else {"0"})
         assert {name[0] for name in names(saver.list(None))} == {"1"}
         put(saver, "99", thread_id="0")
@@ -233,7 +217,7 @@ def test_a_listing_skips_what_vanishes_meanwhile(
 def test_use_prolongs_life_at_most_once_a_quarter(
     make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
 ) -> None:
-    saver = make_saver(client, ttl={"default_ttl": 1})
+    saver = make_saver(client, ttl={"default_ttl": 60})
     written = put(saver, "1", {"big": BIG})
     first = deadline(redis_client, key_prefix)
     uses: list[Callable[[], Any]] = [
@@ -242,15 +226,15 @@ def test_use_prolongs_life_at_most_once_a_quarter(
     ]
     for use in uses:
         use()
-        assert deadline(redis_client, key_prefix) == first  # there is more than a minute left
+        assert deadline(redis_client, key_prefix) == first  # there is more than an hour left
     for use in uses:
-        soon = now(redis_client) + MINUTE - 1
+        soon = server_time(redis_client) + HOUR - 1
         for key in found_keys(redis_client, key_prefix):
             redis_client.pexpireat(key, soon)
-        start = now(redis_client)
+        start = server_time(redis_client)
         use()
-        assert start + 1.25 * MINUTE <= deadline(redis_client, key_prefix)
-        assert deadline(redis_client, key_prefix) <= now(redis_client) + 1.25 * MINUTE + 1
+        assert start + 1.25 * HOUR <= deadline(redis_client, key_prefix)
+        assert deadline(redis_client, key_prefix) <= server_time(redis_client) + 1.25 * HOUR + 1
 
 
 @each_saver
@@ -258,10 +242,10 @@ def test_use_prolongs_life_at_most_once_a_quarter(
 def test_reading_prolongs_life_if_asked_to(
     make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str, refresh: bool
 ) -> None:
-    saver = make_saver(client, ttl={"default_ttl": 1, "refresh_on_read": refresh})
+    saver = make_saver(client, ttl={"default_ttl": 60, "refresh_on_read": refresh})
     put(saver, "1", {"big": BIG})
     for given in (config(), config(checkpoint_id="1")):
-        soon = now(redis_client) + MINUTE // 2
+        soon = server_time(redis_client) + HOUR // 2
         for key in found_keys(redis_client, key_prefix):
             redis_client.pexpireat(key, soon)
         list(saver.list(config()))
@@ -277,13 +261,13 @@ def test_savers_with_other_lifetimes(
     make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     without = make_saver(client)
-    short = make_saver(client, setup=False, ttl={"default_ttl": 1})
-    long = make_saver(client, setup=False, ttl={"default_ttl": 1_000})
+    short = make_saver(client, setup=False, ttl={"default_ttl": 60})
+    long = make_saver(client, setup=False, ttl={"default_ttl": 60_000})
     written = put(without, "1", {"big": BIG})
     assert deadline(redis_client, key_prefix) == -1
     short.put_writes(written, [("channel", 1)], "task")
     first = deadline(redis_client, key_prefix)
-    assert first > now(redis_client)
+    assert first > server_time(redis_client)
     put(without, "2", {"other": f"new{BIG}"})  # keeps the thread's deadline
     without.put_writes(config(checkpoint_id="1"), [("channel", 1)], "another")
     without.put_writes(config(checkpoint_id="3"), [("channel", 1)], "task")
@@ -299,7 +283,7 @@ def test_savers_with_other_lifetimes(
 def test_pin_and_expire(
     make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
 ) -> None:
-    saver = make_saver(client, ttl={"default_ttl": 1, "refresh_on_read": True})
+    saver = make_saver(client, ttl={"default_ttl": 60, "refresh_on_read": True})
     fill(saver, "thread")
     for _ in range(2):
         assert saver.pin("thread") is None
@@ -310,16 +294,16 @@ def test_pin_and_expire(
         saver.prune(["thread"])
         account(redis_client, key_prefix)
         assert deadline(redis_client, key_prefix) == -1
-    start = now(redis_client)
-    assert saver.expire("thread", 1.5) is None
+    start = server_time(redis_client)
+    assert saver.expire("thread", 90) is None
     first = deadline(redis_client, key_prefix)
-    assert start + 1.5 * MINUTE <= first <= now(redis_client) + 1.5 * MINUTE
+    assert start + 1.5 * HOUR <= first <= server_time(redis_client) + 1.5 * HOUR
     put(saver, "91")
-    assert deadline(redis_client, key_prefix) == first  # is later than a minute from now
-    saver.expire("thread", 0.5)
+    assert deadline(redis_client, key_prefix) == first  # is later than an hour from now
+    saver.expire("thread", 30)
     assert deadline(redis_client, key_prefix) < first
     put(saver, "92")
-    assert deadline(redis_client, key_prefix) > now(redis_client) + MINUTE
+    assert deadline(redis_client, key_prefix) > server_time(redis_client) + HOUR
     account(redis_client, key_prefix)
 
 
@@ -327,7 +311,7 @@ def test_pin_and_expire(
 def test_a_pinned_thread_can_be_deleted_and_copied(
     make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
 ) -> None:
-    saver = make_saver(client, ttl={"default_ttl": 1})
+    saver = make_saver(client, ttl={"default_ttl": 60})
     for delete in (
         lambda: saver.delete_thread("thread"),
         lambda: saver.delete_for_runs(["0", "1"]),
@@ -337,7 +321,7 @@ def test_a_pinned_thread_can_be_deleted_and_copied(
         saver.pin("thread")
         saver.copy_thread("thread", "copy")
         assert deadline(redis_client, key_prefix) == -1
-        assert deadline(redis_client, key_prefix, "copy") > now(redis_client) + MINUTE
+        assert deadline(redis_client, key_prefix, "copy") > server_time(redis_client) + HOUR
         saver.delete_thread("copy")
         delete()
         assert found_keys(redis_client, key_prefix) == []
@@ -353,7 +337,7 @@ def test_a_thread_of_many_keys(
 ) -> None:
     """Whatever is written, read or changed between the calls, all keys end with one deadline,
     and at no time does anything vanish before the table of contents."""
-    saver = make_saver(SAVER, ttl={"default_ttl": 10})
+    saver = make_saver(SAVER, ttl={"default_ttl": 600})
     other = make_saver(SAVER, setup=False)
     crowd(saver, MANY + 10)
     fill(other, "thread")
@@ -361,11 +345,11 @@ def test_a_thread_of_many_keys(
 
     def plan() -> Any:
         if change == "use":
-            ttl = make_saver(SAVER, setup=False, ttl={"default_ttl": 100})
+            ttl = make_saver(SAVER, setup=False, ttl={"default_ttl": 6_000})
             return ttl._plans.put_writes(config(checkpoint_id="00000"), [("a", 1)], "t", "")
         if change == "pin":
             return saver._plans.pin("thread")
-        return saver._plans.expire("thread", 50 if change == "expire" else 1)
+        return saver._plans.expire("thread", 3_000 if change == "expire" else 60)
 
     def check() -> None:
         never = 1 << 60
@@ -384,15 +368,15 @@ def test_a_thread_of_many_keys(
             check()
 
     for step in range(10):
-        saver.expire("thread", 10)
+        saver.expire("thread", 600)
         if not run_with_break(saver, plan(), step, write):
             break
         account(redis_client, key_prefix, garbage=True)
         [end] = {*deadlines(redis_client, key_prefix)}
         assert (end == -1) == (change == "pin")
         if change != "pin":
-            minutes = {"use": 125, "expire": 50, "shorten": 1}[change]
-            assert abs(end - now(redis_client) - minutes * MINUTE) < MINUTE / 2
+            minutes = {"use": 7_500, "expire": 3_000, "shorten": 60}[change]
+            assert abs(end - server_time(redis_client) - minutes * MINUTE) < HOUR / 2
     assert step == (3 if change == "use" else 2)
 
 
@@ -409,19 +393,19 @@ def test_two_change_a_deadline_at_once(
     second: str,
     dies: bool,
 ) -> None:
-    saver: Any = make_saver(SAVER, ttl={"default_ttl": 10})
-    long = make_saver(SAVER, setup=False, ttl={"default_ttl": 100})
+    saver: Any = make_saver(SAVER, ttl={"default_ttl": 600})
+    long = make_saver(SAVER, setup=False, ttl={"default_ttl": 6_000})
     crowd(saver, MANY + 10)
     put(saver, "1", {"big": BIG})
     changes: dict[str, Callable[[], Any]] = {
         "use": lambda: long._plans.put_writes(config(checkpoint_id="1"), [("a", 1)], "t", ""),
-        "expire": lambda: saver._plans.expire("thread", 1_000),
+        "expire": lambda: saver._plans.expire("thread", 60_000),
         "pin": lambda: saver._plans.pin("thread"),
-        "shorten": lambda: saver._plans.expire("thread", 1),
+        "shorten": lambda: saver._plans.expire("thread", 60),
         "delete": lambda: saver._plans.delete_thread("thread"),
     }
     for step in range(10):
-        saver.expire("thread", 10)
+        saver.expire("thread", 600)
         try:
             run = begin if dies else RedisSaver._run
             plan = changes[first]()
@@ -441,16 +425,16 @@ def test_another_deadline_in_the_midst_begins_anew(
     """Who goes on after another has begun, and died, gives all keys the other's deadline."""
     saver: Any = make_saver(SAVER)
     crowd(saver, 2 * MANY + 10)
-    first, second = saver._plans.expire("thread", 10), saver._plans.expire("thread", 1_000)
+    first, second = saver._plans.expire("thread", 600), saver._plans.expire("thread", 60_000)
     assert run_with_break(saver, first, 2, lambda: begin(saver, second))
     account(redis_client, key_prefix)
-    assert deadline(redis_client, key_prefix) > now(redis_client) + 900 * MINUTE
+    assert deadline(redis_client, key_prefix) > server_time(redis_client) + 900 * HOUR
 
 
 def test_large_values_that_are_sent_by_themselves(
     make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
-    saver: Any = make_saver(SAVER, ttl={"default_ttl": 10})
+    saver: Any = make_saver(SAVER, ttl={"default_ttl": 600})
     put(saver, "1", {"huge": "x" * 3_000_000})
     account(redis_client, key_prefix)
     # Who dies before the checkpoint is stored leaves nothing for ever.
@@ -473,13 +457,13 @@ def test_a_change_that_was_cut_short(
     def cut() -> None:
         raise Cut
 
-    saver = make_saver(SAVER, ttl={"default_ttl": 10})
+    saver = make_saver(SAVER, ttl={"default_ttl": 600})
     crowd(saver, MANY + 10)
     put(saver, "1", {"big": BIG})
     for plan in (
-        lambda: saver._plans.expire("thread", 100),
+        lambda: saver._plans.expire("thread", 6_000),
         lambda: saver._plans.pin("thread"),
-        lambda: saver._plans.expire("thread", 1),
+        lambda: saver._plans.expire("thread", 60),
         lambda: saver._plans.pin("thread"),
     ):
         with pytest.raises(Cut):
@@ -492,7 +476,7 @@ def test_what_outlives_its_thread_is_not_there(
     make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     """As after a refresh that was cut short: documents are there, the table of contents is not."""
-    saver = make_saver(SAVER, ttl={"default_ttl": 10})
+    saver = make_saver(SAVER, ttl={"default_ttl": 600})
     other = make_saver(SAVER, setup=False)
     fill(saver, "thread")
     newest = get_tuple(other, config())
@@ -521,7 +505,7 @@ def test_a_large_value_lives_as_long_as_its_thread(
     saver = make_saver(client, ttl={"default_ttl": 60})
     put(saver, "1")
     put(saver, "2", {"large": "x" * 2 * LARGE})
-    assert deadline(redis_client, key_prefix) > now(redis_client)
+    assert deadline(redis_client, key_prefix) > server_time(redis_client)
     saver.pin("thread")
     put(saver, "3", {"large": "y" * 2 * LARGE}, {"large": 3})
     assert deadline(redis_client, key_prefix) == -1

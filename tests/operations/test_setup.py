@@ -7,7 +7,9 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -169,30 +171,29 @@ async def test_the_asynchronous_setup_has_two_names(server: EmbeddedRedis) -> No
 
 
 @pytest.fixture(scope="module")
-def bare_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]]:
+def bare_server() -> Iterator[Callable[..., str]]:
     """Starts a Redis with some modules only, and gives its URL."""
     binary, modules = embedded._find_server()
-    started = []
+
+    def end(process: subprocess.Popen[str]) -> None:
+        process.kill()
+        process.communicate()
 
     def start(*names: str) -> str:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        command = [str(binary), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+        directory = Path(stack.enter_context(TemporaryDirectory()))
+        path = directory / "socket"  # no other process can take it, as it could take a port
+        command = [str(binary), "--port", "0", "--unixsocket", str(path), "--save", ""]
         for name in names:
             command += ["--loadmodule", str(modules / name)]
-        directory: Path = tmp_path_factory.mktemp("redis")
         process = subprocess.Popen(command, cwd=directory, stdout=subprocess.PIPE, text=True)
-        started.append(process)
+        stack.callback(end, process)
         assert process.stdout is not None
         while "Ready to accept connections" not in process.stdout.readline():
             assert process.poll() is None
-        return f"redis://127.0.0.1:{port}"
+        return f"unix://{path}"
 
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
+    with ExitStack() as stack:
+        yield start
 
 
 @pytest.mark.parametrize(

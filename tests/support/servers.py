@@ -6,42 +6,63 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import redis
 
 from langgraph_redis_json import embedded
-from langgraph_redis_json.embedded import EmbeddedRedis
+from langgraph_redis_json.embedded import EmbeddedRedis, EmbeddedRedisError
+from tests.support.waiting import wait_until
 
 IN_MEMORY = ("--appendonly", "no")
 
-
-def wait_until(condition: Callable[[], Any], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
+ATTEMPTS = 10
+"""How often a server is started on other ports, when another process has taken its port."""
 
 
 class Node:
-    """A server that keeps its port and its data when it is killed and started again."""
+    """A server that keeps its ports and its data when it is killed and started again.
+
+    Attributes:
+        port: for clients.
+        bus: the port on which the nodes of a cluster talk.
+        url: for clients.
+    """
+
+    port: int
+    bus: int
+    url: str
 
     def __init__(self, directory: Path, *options: str) -> None:
         self.directory = directory
-        self.port = embedded._free_port()
-        self.bus = embedded._free_port()  # where the nodes of a cluster talk
-        options += ("--cluster-port", f"{self.bus}")
-        self.url = f"redis://127.0.0.1:{self.port}"
-        self._server = EmbeddedRedis(directory, port=self.port, options=options)
+        self._options = options
+        self._server: EmbeddedRedis | None = None
 
     def start(self) -> Node:
-        self._server.start()
+        """Start on ports that are free, or on the same ports as before."""
+        if self._server is not None:
+            self._server.start()
+        else:
+            self._server = self._start_on_free_ports()
         with self.admin() as client:
             self.pid = int(client.info("server")["process_id"])
         return self
+
+    def _start_on_free_ports(self) -> EmbeddedRedis:
+        for _ in range(ATTEMPTS):
+            self.port, self.bus = embedded._free_port(), embedded._free_port()
+            options = (*self._options, "--cluster-port", f"{self.bus}")
+            server = EmbeddedRedis(self.directory, port=self.port, options=options)
+            try:
+                server.start()
+            except EmbeddedRedisError as error:
+                refused = error  # another process may have taken a port in the meantime
+            else:
+                self.url = f"redis://127.0.0.1:{self.port}"
+                return server
+        raise refused
 
     def admin(self) -> redis.Redis:
         return redis.Redis(port=self.port, decode_responses=True)
@@ -50,7 +71,8 @@ class Node:
         os.kill(self.pid, signal.SIGKILL)
 
     def stop(self) -> None:
-        self._server.stop()
+        if self._server is not None:
+            self._server.stop()
 
     def restart(self) -> None:
         """After `kill`: start again from what is on the disk."""
@@ -69,32 +91,41 @@ def running(node: Node) -> Iterator[Node]:
 @contextmanager
 def sentinel(directory: Path, master: Node) -> Iterator[int]:
     """A Sentinel that watches a primary called "primary", as one of three; gives its port."""
-    port = embedded._free_port()
     directory.mkdir()
     settings = directory / "sentinel.conf"
+    for _ in range(ATTEMPTS):
+        port = embedded._free_port()
+        process = start_sentinel(directory, settings, port, master)
+        wait_until(lambda: process.poll() is not None or answers(port))  # noqa: B023
+        if process.poll() is None:
+            break
+    assert process.stdin is not None
+    try:
+        yield port
+    finally:
+        process.stdin.close()
+        process.wait()
+
+
+def start_sentinel(
+    directory: Path, settings: Path, port: int, master: Node
+) -> subprocess.Popen[bytes]:
     settings.write_text(
         f"port {port}\nbind 127.0.0.1\ndir {directory}\n"
         f"sentinel monitor primary 127.0.0.1 {master.port} 2\n"
-        "sentinel down-after-milliseconds primary 300\n"
+        "sentinel down-after-milliseconds primary 1000\n"
         "sentinel failover-timeout primary 2000\n"
     )
     binary, _ = embedded._find_server()
     command = [str(binary), str(settings), "--sentinel"]
     # It ends with these tests, however they end.
-    process = subprocess.Popen(
+    return subprocess.Popen(
         ["/bin/sh", "-c", embedded._WATCHDOG, "redis-watchdog", "", *command],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    assert process.stdin is not None
-    try:
-        wait_until(lambda: answers(port))
-        yield port
-    finally:
-        process.stdin.close()
-        process.wait()
 
 
 def answers(port: int) -> bool:
@@ -192,7 +223,8 @@ class Cluster:
 def cluster(directory: Path, *more: str, primaries: int = 3) -> Iterator[Cluster]:
     options = (
         *IN_MEMORY,
-        *("--cluster-enabled", "yes", "--cluster-node-timeout", "1000"),
+        # Long, so that no replica takes over from a primary that a busy machine holds up.
+        *("--cluster-enabled", "yes", "--cluster-node-timeout", "10000"),
         *("--repl-diskless-sync-delay", "0"),
         *more,
     )
