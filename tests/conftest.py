@@ -57,9 +57,9 @@ def key_prefix(redis_client: redis.Redis) -> Iterator[str]:
     prefix = f"test-{uuid4().hex[:12]}"
     yield prefix
     for index in redis_client.execute_command("FT._LIST"):
-        if index.startswith(f"{prefix}:"):
+        if index.startswith(f"{prefix}"):
             redis_client.execute_command("FT.DROPINDEX", index)
-    for keys in _batches(redis_client, f"{prefix}:*"):
+    for keys in _batches(redis_client, f"{prefix}*"):
         redis_client.unlink(*keys)
 
 

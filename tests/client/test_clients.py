@@ -18,16 +18,18 @@ import redis.asyncio
 from redis.cache import CacheConfig
 
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
-from langgraph_redis_json.memory import LARGE
-from langgraph_redis_json.threads import CHUNK
+from langgraph_redis_json.operations import delete_thread as delete_thread_operation
+from langgraph_redis_json.operations.delete_thread import CHUNK
+from langgraph_redis_json.storage.cache import LARGE
 from tests.support.checkpoints import BIG, config, get_tuple, ids, put
 from tests.support.clients import ACL_USER, Client, MakeSaver
+from tests.support.plans import execute
 
 
 def test_a_client_that_parses_json_itself(redis_url: str, key_prefix: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         client.json().get(
-            f"{key_prefix}:not there"
+            f"{key_prefix}not there"
         )  # from now on the client parses replies to JSON.GET
         with RedisSaver(client, key_prefix=key_prefix) as saver:
             saver.setup()
@@ -39,7 +41,7 @@ def test_a_client_that_parses_json_itself(redis_url: str, key_prefix: str) -> No
             saver.copy_thread("thread", "copy")
             saver.prune(["thread"])
             assert ids(saver.list(config("copy"))) == ["1"]
-        assert client.json().get(f"{key_prefix}:not there") is None
+        assert client.json().get(f"{key_prefix}not there") is None
 
 
 @pytest.mark.parametrize("kind", [RedisSaver, AsyncRedisSaver])
@@ -155,7 +157,7 @@ def test_loops_that_take_turns(
         for loop in loops:
             loop.run_until_complete(saver.aget_tuple(config()))
             assert isinstance(saver._redis, redis.asyncio.Redis)
-            loop.run_until_complete(saver._redis.connection_pool.disconnect())
+            loop.run_until_complete(saver._runner.client.connection_pool.disconnect())
 
 
 async def list_while_the_loop_writes(saver: AsyncRedisSaver) -> None:
@@ -252,6 +254,8 @@ def test_a_thread_half_deleted_is_not_listed(make_saver: MakeSaver, client: Clie
     for number in range(2 * CHUNK):
         saver.put_writes(config(checkpoint_id=f"{number:04}"), [("channel", 1)], "task")
     put(saver, "0001")
-    saver._execute(next(saver._plans.delete_thread("thread")))  # and then the process dies
+    execute(
+        saver, next(delete_thread_operation.delete_thread(saver._context, "thread"))
+    )  # and then the process dies
     assert list(saver.threads()) == []
     assert list(saver.list(config())) == []

@@ -11,9 +11,14 @@ import pytest
 import redis
 
 from langgraph_redis_json import RedisSaver, sweeping
+from langgraph_redis_json.operations import copy_thread as copy_thread_operation
+from langgraph_redis_json.operations import delete_for_runs as delete_for_runs_operation
+from langgraph_redis_json.operations import delete_thread as delete_thread_operation
+from langgraph_redis_json.operations import prune as prune_operation
 from tests.support.accounting import account
 from tests.support.checkpoints import BIG, checkpoint, config, get_tuple, ids, put
 from tests.support.clients import Client, MakeSaver, Saver
+from tests.support.plans import execute
 
 SAVER = Client(RedisSaver, 3, False)
 
@@ -27,7 +32,7 @@ def run_with_break(saver: Any, plan: Any, step: int, meanwhile: Callable[[], Any
             number += 1
             if number == step:
                 meanwhile()
-            commands = plan.send(saver._execute(commands))
+            commands = plan.send(execute(saver, commands))
     except StopIteration:
         return number >= step
 
@@ -82,9 +87,15 @@ def every_step() -> Iterator[int]:
 
 
 PLANS: dict[str, Callable[[RedisSaver, str], Any]] = {
-    "prune": lambda saver, thread_id: saver._plans.prune([thread_id], "keep_latest"),
-    "delete_for_runs": lambda saver, thread_id: saver._plans.delete_for_runs(["1"]),
-    "delete_thread": lambda saver, thread_id: saver._plans.delete_thread(thread_id),
+    "prune": lambda saver, thread_id: prune_operation.prune(
+        saver._context, [thread_id], "keep_latest"
+    ),
+    "delete_for_runs": lambda saver, thread_id: delete_for_runs_operation.delete_for_runs(
+        saver._context, ["1"]
+    ),
+    "delete_thread": lambda saver, thread_id: delete_thread_operation.delete_thread(
+        saver._context, thread_id
+    ),
 }
 
 
@@ -133,7 +144,7 @@ def test_two_that_free_at_once(
         newest = one.get_tuple(config(thread_id))
 
         def meanwhile(thread_id: str = thread_id) -> None:
-            two._run(PLANS[other](two, thread_id))
+            two._runner.run(PLANS[other](two, thread_id))
 
         if not run_with_break(one, PLANS["prune"](one, thread_id), step, meanwhile):
             break
@@ -204,7 +215,7 @@ def test_a_copy_while_threads_change(
         if onto == "a thread":
             fill(one, copy)
         whole = {found.checkpoint["id"]: found for found in one.list(config(source))}
-        plan = one._plans.copy_thread(source, copy)
+        plan = copy_thread_operation.copy_thread(one._context, source, copy)
         if not run_with_break(one, plan, step, lambda: CHANGES[change](two, f"{step}")):  # noqa: B023
             assert len(ids(one.list(config(copy)))) == 8
             account(redis_client, key_prefix)
@@ -234,13 +245,13 @@ def test_a_copy_that_is_pruned_again_and_again(
     if onto == "a thread":
         fill(one, "copy")
     whole = {found.checkpoint["id"]: found for found in one.list(config("thread"))}
-    plan = one._plans.copy_thread("thread", "copy")
+    plan = copy_thread_operation.copy_thread(one._context, "thread", "copy")
     commands = next(plan)
     with suppress(StopIteration):
         for step in count():
             if step < 60:
                 two.prune(["copy"])
-            commands = plan.send(one._execute(commands))
+            commands = plan.send(execute(one, commands))
     assert step > 60
     for found in one.list(config("copy")):
         assert found.checkpoint == whole.pop(found.checkpoint["id"]).checkpoint
@@ -265,22 +276,25 @@ def test_two_sweeps_leave_what_a_put_needs(savers: tuple[RedisSaver, RedisSaver]
     def until(plan: Any, reached: Callable[[Any], bool]) -> Any:
         commands = next(plan)
         while not reached(commands):
-            commands = plan.send(one._execute(commands))
+            commands = plan.send(execute(one, commands))
         return commands
 
     def finish(plan: Any, commands: Any) -> None:
         try:
             while True:
-                commands = plan.send(one._execute(commands))
+                commands = plan.send(execute(one, commands))
         except StopIteration:
             pass
 
     # Both have found no reference; the second one has also marked the blob, and found none again.
-    first, second = one._plans.delete_for_runs(["run"]), one._plans.prune(["thread"], "keep_latest")
+    first, second = (
+        delete_for_runs_operation.delete_for_runs(one._context, ["run"]),
+        prune_operation.prune(one._context, ["thread"], "keep_latest"),
+    )
     marking = until(first, marks)
     freeing = until(second, frees)
     other.put(seen.config, checkpoint("2", blob), {"step": 2}, {})
-    looking = first.send(one._execute(marking))
+    looking = first.send(execute(one, marking))
     finish(second, freeing)
     finish(first, looking)
     for saver in savers:

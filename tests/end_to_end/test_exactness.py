@@ -334,7 +334,7 @@ def test_what_the_serializer_refuses_is_not_half_written(
         with pytest.raises(type(refused.value)) as raised:
             call()
         assert str(raised.value) == str(refused.value)
-    assert list(redis_client.scan_iter(f"{key_prefix}:*")) == []
+    assert list(redis_client.scan_iter(f"{key_prefix}*")) == []
 
 
 # ---- what may be built
@@ -459,7 +459,7 @@ def _spellings(secret: str) -> list[bytes]:
 def _everything(client: redis.Redis, prefix: str) -> bytes:
     """All that the server has: names, raw and readable contents."""
     parts: list[bytes] = []
-    for key in client.scan_iter(f"{prefix}:*"):
+    for key in client.scan_iter(f"{prefix}*"):
         parts += [key, client.dump(key) or b""]
         if client.type(key) == b"zset":
             entries: Any = client.zrange(key, 0, -1)

@@ -83,7 +83,7 @@ def test_memory_grows_with_the_conversation(
 
     texts: Counter[str] = Counter()
     for key in found_keys(redis_client, key_prefix):
-        if "checkpoint_keys:" not in key:
+        if "contents:" not in key:
             texts.update(
                 re.findall(r"<(\d{4})> lorem", redis_client.execute_command("JSON.GET", key))
             )

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from langgraph_redis_json import RedisSaver
+from langgraph_redis_json.operations import put as put_operation
 from tests.support.checkpoints import STRANGE, checkpoint, config, ids, put
 from tests.support.clients import Client, MakeSaver, Saver
 
@@ -74,7 +75,7 @@ def saver(make_saver: MakeSaver) -> Saver:
 
 
 def plan(saver: Saver, thread: str, id_: str, ns: str, metadata: Any) -> Any:
-    return saver._plans.put(config(thread, ns), checkpoint(id_), metadata, {})
+    return put_operation.put(saver._context, config(thread, ns), checkpoint(id_), metadata, {})
 
 
 def test_values(saver: Saver, lines: list[tuple[int, str]]) -> None:

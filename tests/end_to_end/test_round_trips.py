@@ -14,7 +14,7 @@ import redis
 from langgraph.checkpoint.serde.types import TASKS
 
 from langgraph_redis_json import RedisSaver, keys, memory, plans, threads
-from langgraph_redis_json.memory import LARGE, NOTHING
+from langgraph_redis_json.storage.cache import LARGE, NOTHING
 from tests.operations.test_expiry import crowd
 from tests.support.checkpoints import (
     BIG,
@@ -145,7 +145,7 @@ def test_put_of_large_values_that_are_there(
 
     assert proxy.count(put_with_new("1", "big", "big 2", "small")) == 1
     assert proxy.count(put_with_new("2", "small")) == 1
-    for blob in found_keys(redis_client, key_prefix, "checkpoint_blob"):
+    for blob in found_keys(redis_client, key_prefix, "blob"):
         redis_client.delete(blob)
     assert proxy.count(put_with_new("3", "small")) == 2
     assert proxy.count(put_with_new("4", "small")) == 1

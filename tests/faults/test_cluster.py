@@ -70,7 +70,7 @@ def make_saver(
                 return made
 
             made = on_loop(asynchronous())
-            stack.callback(lambda: on_loop(made._redis.aclose()))
+            stack.callback(lambda: on_loop(made._runner.client.aclose()))
             return made
 
         yield make

@@ -71,7 +71,7 @@ def saver(
 
     there = asyncio.run_coroutine_threadsafe(asynchronous(), event_loop_thread).result()
     yield there
-    asyncio.run_coroutine_threadsafe(there._redis.aclose(), event_loop_thread).result()
+    asyncio.run_coroutine_threadsafe(there._runner.client.aclose(), event_loop_thread).result()
 
 
 @RETRIES

@@ -53,7 +53,7 @@ def savers(durable: Node, event_loop_thread: asyncio.AbstractEventLoop) -> Itera
     made = asyncio.run_coroutine_threadsafe(asynchronous(), event_loop_thread).result()
     yield [RedisSaver(client), made]
     client.close()
-    asyncio.run_coroutine_threadsafe(made._redis.aclose(), event_loop_thread).result()
+    asyncio.run_coroutine_threadsafe(made._runner.client.aclose(), event_loop_thread).result()
 
 
 def puts(writers: list[Writer]) -> list[int]:

@@ -96,7 +96,7 @@ def saver(
 
     made = asyncio.run_coroutine_threadsafe(asynchronous(), event_loop_thread).result()
     yield made
-    asyncio.run_coroutine_threadsafe(made._redis.aclose(), event_loop_thread).result()
+    asyncio.run_coroutine_threadsafe(made._runner.client.aclose(), event_loop_thread).result()
 
 
 def test_event_loops_that_take_turns(pair: Pair) -> None:

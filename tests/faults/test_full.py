@@ -13,7 +13,8 @@ import redis
 
 from langgraph_redis_json import RedisSaver, keys
 from langgraph_redis_json.embedded import EmbeddedRedis
-from langgraph_redis_json.memory import LARGE
+from langgraph_redis_json.operations import put as put_operation
+from langgraph_redis_json.storage.cache import LARGE
 from tests.support.accounting import account
 from tests.support.checkpoints import (
     BIG,
@@ -26,6 +27,7 @@ from tests.support.checkpoints import (
     put,
 )
 from tests.support.clients import Client, MakeSaver, Saver
+from tests.support.plans import execute
 from tests.support.record import times, tried
 from tests.support.work import Writer, check_contents
 
@@ -109,7 +111,7 @@ def test_a_full_server_is_not_taken_for_one_that_lost_a_list(
     assert redis_client.info("commandstats")["cmdstat_evalsha"]["calls"] == 1
     unlimited()
     put(saver, "2", {"list": said}, {"list": 2}, parent="1")
-    assert len(found_keys(redis_client, key_prefix, "checkpoint_log")) == 1
+    assert len(found_keys(redis_client, key_prefix, "log")) == 1
     assert saver.get_tuple(parent) is not None
     account(redis_client, key_prefix)
 
@@ -143,7 +145,7 @@ def test_a_full_server_keeps_no_blob_without_a_name(
     with full as saver, pytest.raises(redis.exceptions.OutOfMemoryError):
         put(saver, "1", {"large": "x" * 2 * LARGE})
     unlimited()
-    assert list(redis_client.scan_iter(f"{key_prefix}:*")) == []
+    assert list(redis_client.scan_iter(f"{key_prefix}*")) == []
 
 
 def test_a_full_server_keeps_a_blob_that_a_prune_has_marked(
@@ -190,8 +192,8 @@ def test_the_error_of_a_full_server_comes_first(
 def cut(saver: RedisSaver, given: Any, values: dict[str, Any], version: int = 1) -> None:
     """A put of which the last command does not arrive."""
     made = checkpoint("2", values, dict.fromkeys(values, version))
-    plan = saver._plans.put(given, made, {}, made["channel_versions"])
-    saver._execute(next(plan)[:-1])
+    plan = put_operation.put(saver._context, given, made, {}, made["channel_versions"])
+    execute(saver, next(plan)[:-1])
 
 
 def test_a_blob_without_a_checkpoint_vanishes_with_its_thread(
@@ -200,12 +202,12 @@ def test_a_blob_without_a_checkpoint_vanishes_with_its_thread(
     with RedisSaver(redis_url, key_prefix=key_prefix) as saver:
         made = put(saver, "1")
         cut(saver, made, {"large": "x" * 2 * LARGE})
-        [blob] = found_keys(redis_client, key_prefix, "checkpoint_blob")
+        [blob] = found_keys(redis_client, key_prefix, "blob")
         assert redis_client.pttl(blob) == -1  # as the thread, whose contents name it
         saver.expire("thread", 10)
         cut(saver, made, {"large": "y" * 2 * LARGE}, version=2)
-        contents = redis_client.pexpiretime(f"{key_prefix}:checkpoint_keys:{{thread}}")
-        for blob in found_keys(redis_client, key_prefix, "checkpoint_blob"):
+        contents = redis_client.pexpiretime(f"{key_prefix}contents:{{thread}}")
+        for blob in found_keys(redis_client, key_prefix, "blob"):
             assert redis_client.pexpiretime(blob) == contents
         saver.delete_thread("thread")
 
@@ -217,8 +219,8 @@ def test_a_blob_that_is_sent_again_lives_as_long_as_its_thread(
         put(saver, "2", {"large": "x" * 2 * LARGE})
         saver.expire("thread", 60)
         cut(saver, config(), {"large": "x" * 2 * LARGE})
-        [blob] = found_keys(redis_client, key_prefix, "checkpoint_blob")
-        contents = f"{key_prefix}:checkpoint_keys:{{thread}}"
+        [blob] = found_keys(redis_client, key_prefix, "blob")
+        contents = f"{key_prefix}contents:{{thread}}"
         assert redis_client.pexpiretime(blob) == redis_client.pexpiretime(contents) > 0
         saver.delete_thread("thread")
 
@@ -256,7 +258,7 @@ def test_what_a_full_server_still_does(
         put(saver, "9")
     set_up()
     saver.prune(["thread"])
-    assert len(found_keys(redis_client, key_prefix, "checkpoint_blob")) == 1 + 8
+    assert len(found_keys(redis_client, key_prefix, "blob")) == 1 + 8
     assert get_tuple(saver, config()).checkpoint["channel_values"] == values
     saver.expire("thread", 10)
     saver.pin("thread")
@@ -267,7 +269,7 @@ def test_what_a_full_server_still_does(
     unlimited()
     saver.prune(["thread"])  # what was left for want of memory
     account(redis_client, key_prefix)
-    [log] = found_keys(redis_client, key_prefix, "checkpoint_log")
+    [log] = found_keys(redis_client, key_prefix, "log")
     assert redis_client.execute_command("JSON.ARRLEN", log, "$.items") == [3]
 
 

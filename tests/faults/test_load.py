@@ -19,8 +19,10 @@ import redis.asyncio
 from langchain_core.messages import AIMessage
 
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
-from langgraph_redis_json.memory import BYTES, Known, Memory, Remembered, Slice
-from langgraph_redis_json.values import Dumped
+from langgraph_redis_json.storage.cache import (
+    Slice,
+)
+from langgraph_redis_json.storage.json_codec import Dumped
 from tests.support.checkpoints import checkpoint, config, put
 from tests.support.clients import Client, MakeSaver, Saver
 from tests.support.record import LONG, times, tried
@@ -242,11 +244,11 @@ def test_what_a_saver_remembers_is_bounded(
     memory = Memory()
     tracemalloc.start()
     for number in range(threads):
-        memory.learn(f"checkpoint_keys:{{{number}}}", "", remembered(channels, text, items, size))
+        memory.learn(f"contents:{{{number}}}", "", remembered(channels, text, items, size))
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert taken < BYTES * 1.25 < 50_000_000
-    last = memory.recall(f"checkpoint_keys:{{{threads - 1}}}", "")
+    last = memory.recall(f"contents:{{{threads - 1}}}", "")
     assert len(last.channels) == channels
     assert len(last.held) == (channels if size else 0)
 

@@ -95,7 +95,7 @@ def test_a_url(secured: Secured, client: Client) -> None:
 async def setup(saver: AsyncRedisSaver) -> None:
     await saver.setup()
     assert isinstance(saver._redis, redis.asyncio.Redis)
-    await saver._redis.connection_pool.disconnect()
+    await saver._runner.client.connection_pool.disconnect()
 
 
 @each_saver

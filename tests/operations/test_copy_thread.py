@@ -11,7 +11,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.serde.types import INTERRUPT
 
-from langgraph_redis_json import MissingDocumentError, indexes, sweeping
+from langgraph_redis_json import MissingDocumentError, sweeping
 from tests.support.accounting import account
 from tests.support.checkpoints import (
     BIG,
@@ -76,10 +76,10 @@ def test_the_copy_is_the_same_but_for_its_name(
     put(copied, "6", thread_id="copy")
     assert get_tuple(copied, config("copy")).pending_writes == [("task", "early", 1)]
     for which, count in {"checkpoints": 10, "writes": 10}.items():
-        index = indexes.name(key_prefix, which)
+        index = index_name(key_prefix, which)
         assert indexed(redis_client, index, "@thread_id:{thread}") == count
         assert indexed(redis_client, index, "@thread_id:{copy}") == count + (which == "checkpoints")
-    assert indexed(redis_client, indexes.name(key_prefix, "threads"), "*") == 2
+    assert indexed(redis_client, index_name(key_prefix, "threads"), "*") == 2
 
 
 @each_saver
@@ -130,7 +130,7 @@ def test_what_a_copy_replaces_is_freed(
         saver.copy_thread("thread", "copy")
         account(redis_client, key_prefix)
         assert saver.get(config("copy")) == saver.get(config())
-    assert len(found_keys(redis_client, key_prefix, "checkpoint_log")) == 2
+    assert len(found_keys(redis_client, key_prefix, "log")) == 2
 
 
 @each_saver
@@ -165,9 +165,7 @@ def test_a_long_thread_is_copied_whole(make_saver: MakeSaver, client: Client) ->
 
 
 @each_saver
-@pytest.mark.parametrize(
-    "kind", ["checkpoint", "checkpoint_write", "checkpoint_blob", "checkpoint_log"]
-)
+@pytest.mark.parametrize("kind", ["checkpoint", "writes", "blob", "log"])
 def test_a_document_that_is_gone_is_not_just_left_out(
     saver: Saver, redis_client: redis.Redis, key_prefix: str, kind: str
 ) -> None:
@@ -186,7 +184,7 @@ def test_a_log_that_lost_items_is_not_copied(
     saver: Saver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     put(saver, "1", {"list": [BIG, BIG]}, {"list": 1})
-    [key] = found_keys(redis_client, key_prefix, "checkpoint_log")
+    [key] = found_keys(redis_client, key_prefix, "log")
     redis_client.json().arrpop(key, "$.items")
     with pytest.raises(MissingDocumentError) as raised:
         saver.copy_thread("thread", "copy")

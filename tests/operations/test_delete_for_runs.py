@@ -10,7 +10,8 @@ import pytest
 import redis
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT
 
-from langgraph_redis_json import IndexMissingError, RedisSaver, indexes
+from langgraph_redis_json import IndexMissingError, RedisSaver
+from langgraph_redis_json.search.queries import index_name
 from tests.support.checkpoints import (
     BIG,
     config,
@@ -50,10 +51,10 @@ def test_checkpoints_of_the_runs_go_in_all_threads(
     assert ids(saver.list(config("a", ""))) == ["6", "5", "3", "1"]
     assert ids(saver.list(config("a", "sub"))) == ["6", "5", "3", "1"]
     assert ids(saver.list(None)) == [i for i in "6531" for _ in range(3)]
-    for kind in ("checkpoint", "checkpoint_write", "checkpoint_blob"):
+    for kind in ("checkpoint", "writes", "blob"):
         assert len(found_keys(redis_client, key_prefix, kind)) == 3 * 4
     for which in ("checkpoints", "writes"):
-        assert indexed(redis_client, indexes.name(key_prefix, which)) == 3 * 4
+        assert indexed(redis_client, index_name(key_prefix, which)) == 3 * 4
     saver.delete_for_runs(["two", "ONE", "on*"])
     assert found_keys(redis_client, key_prefix) == []
 
@@ -109,7 +110,7 @@ def test_a_blob_that_another_checkpoint_has_too_stays(
     put_run(saver, "2", "two", values={"shared": BIG})
     saver.delete_for_runs(["one"])
     assert get(saver, config())["channel_values"] == {"shared": BIG}
-    assert len(found_keys(redis_client, key_prefix, "checkpoint_blob")) == 1
+    assert len(found_keys(redis_client, key_prefix, "blob")) == 1
     saver.delete_for_runs(["two"])
     assert found_keys(redis_client, key_prefix) == []
 
@@ -122,13 +123,13 @@ def test_the_thread_document_follows(
     saver.put_writes(config(checkpoint_id="1"), [(INTERRUPT, 1)], "task 2")
     put_run(saver, "2", "two", metadata={"step": 2})
     saver.delete_for_runs(["two"])
-    [key] = found_keys(redis_client, key_prefix, "checkpoint_thread")
+    [key] = found_keys(redis_client, key_prefix, "thread")
     found = json.loads(redis_client.execute_command("JSON.GET", key))
     assert (found["checkpoint_id"], found["status"], found["step"]) == ("1", "interrupted", 1)
     assert found["metadata"] == {"run_id": "one", "step": 1}
     put_run(saver, "3", "three", checkpoint_ns="sub")
     saver.delete_for_runs(["one"])
-    assert found_keys(redis_client, key_prefix, "checkpoint_thread") == []
+    assert found_keys(redis_client, key_prefix, "thread") == []
     assert names(saver.list(None)) == [("thread", "sub", "3")]
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import redis
 from langgraph.checkpoint.serde.types import INTERRUPT
-
-from langgraph_redis_json import indexes
 from langgraph_redis_json.fields import SCHEMAS
+
+from langgraph_redis_json.search.queries import index_name
 from tests.support.checkpoints import (
     BIG,
     config,
@@ -32,13 +32,13 @@ def test_nothing_is_left(saver: Saver, redis_client: redis.Redis, key_prefix: st
             saver.put_writes(written, [("channel", BIG), (INTERRUPT, 1)], "task")
     saver.put_writes(config(checkpoint_id="not there yet"), [("channel", 1)], "task")
     for which in SCHEMAS:
-        assert indexed(redis_client, indexes.name(key_prefix, which)) > 0
+        assert indexed(redis_client, index_name(key_prefix, which)) > 0
 
     assert saver.delete_thread("thread") is None
 
     assert found_keys(redis_client, key_prefix) == []
     for which in SCHEMAS:
-        assert indexed(redis_client, indexes.name(key_prefix, which)) == 0
+        assert indexed(redis_client, index_name(key_prefix, which)) == 0
     assert saver.get_tuple(config()) is None
     assert list(saver.list(config(checkpoint_ns=None))) == []
     assert list(saver.list(None, filter={"step": 1})) == []
@@ -87,8 +87,8 @@ def test_what_is_damaged_can_be_deleted(
     put(saver, "2", {"big": 1})
     checkpoint, *_ = found_keys(redis_client, key_prefix, "checkpoint")
     redis_client.execute_command("JSON.SET", checkpoint, "$", "[]")
-    redis_client.delete(*found_keys(redis_client, key_prefix, "checkpoint_blob"))
-    redis_client.set(found_keys(redis_client, key_prefix, "checkpoint_write")[0], "by hand")
+    redis_client.delete(*found_keys(redis_client, key_prefix, "blob"))
+    redis_client.set(found_keys(redis_client, key_prefix, "writes")[0], "by hand")
     saver.delete_thread("thread")
     assert found_keys(redis_client, key_prefix) == []
 
@@ -103,4 +103,4 @@ def test_a_long_thread_goes_whole(
     assert len(found_keys(redis_client, key_prefix)) == count + 2
     saver.delete_thread("thread")
     assert found_keys(redis_client, key_prefix) == []
-    assert indexed(redis_client, indexes.name(key_prefix, "checkpoints")) == 0
+    assert indexed(redis_client, index_name(key_prefix, "checkpoints")) == 0

@@ -10,15 +10,18 @@ import pytest
 import redis
 from langgraph.checkpoint.base import ChannelVersions
 from langgraph.checkpoint.serde.types import INTERRUPT
+from langgraph_redis_json.fields import SCHEMAS
 
 from langgraph_redis_json import (
     MissingDocumentError,
     RedisSaver,
     ThreadMissingError,
-    indexes,
 )
-from langgraph_redis_json.fields import SCHEMAS
-from langgraph_redis_json.memory import LARGE
+from langgraph_redis_json.operations import delete_thread as delete_thread_operation
+from langgraph_redis_json.operations import expiry as expiry_operation
+from langgraph_redis_json.operations import put as put_operation
+from langgraph_redis_json.operations import put_writes as put_writes_operation
+from langgraph_redis_json.storage.cache import LARGE
 from tests.end_to_end.test_concurrent_writers import fill, run_with_break
 from tests.support.accounting import account
 from tests.support.checkpoints import (
@@ -35,6 +38,7 @@ from tests.support.checkpoints import (
     put,
 )
 from tests.support.clients import Client, MakeSaver, Saver
+from tests.support.plans import execute
 from tests.support.waiting import server_time, wait_until, wait_until_after
 
 MINUTE = 60_000
@@ -70,7 +74,7 @@ def tag(key: str) -> str:
 
 def begin(saver: Any, plan: Any) -> None:
     """The first step of a plan; then who runs it dies."""
-    saver._execute(next(plan))
+    execute(saver, next(plan))
 
 
 def crowd(saver: Any, count: int, thread_id: str = "thread") -> None:
@@ -79,7 +83,9 @@ def crowd(saver: Any, count: int, thread_id: str = "thread") -> None:
     pipeline = saver._redis.pipeline(transaction=False)
     for number in range(1, count):
         given = config(thread_id, "", f"{number:05}")
-        [command] = next(saver._plans.put_writes(given, [("channel", 1)], "task", ""))
+        [command] = next(
+            put_writes_operation.put_writes(saver._context, given, [("channel", 1)], "task", "")
+        )
         pipeline.execute_command(*command)
     pipeline.execute()
 
@@ -189,7 +195,7 @@ def test_a_thread_vanishes_whole(
             break
     wait_until(lambda: not found_keys(redis_client, key_prefix))
     for which in SCHEMAS:
-        assert indexed(redis_client, indexes.name(key_prefix, which)) == 0
+        assert indexed(redis_client, index_name(key_prefix, which)) == 0
     account(redis_client, key_prefix)
 
 
@@ -346,10 +352,14 @@ def test_a_thread_of_many_keys(
     def plan() -> Any:
         if change == "use":
             ttl = make_saver(SAVER, setup=False, ttl={"default_ttl": 6_000})
-            return ttl._plans.put_writes(config(checkpoint_id="00000"), [("a", 1)], "t", "")
+            return put_writes_operation.put_writes(
+                ttl._context, config(checkpoint_id="00000"), [("a", 1)], "t", ""
+            )
         if change == "pin":
-            return saver._plans.pin("thread")
-        return saver._plans.expire("thread", 3_000 if change == "expire" else 60)
+            return expiry_operation.pin(saver._context, "thread")
+        return expiry_operation.expire(
+            saver._context, "thread", 3_000 if change == "expire" else 60
+        )
 
     def check() -> None:
         never = 1 << 60
@@ -361,7 +371,7 @@ def test_a_thread_of_many_keys(
         check()
         versions: ChannelVersions = {"big": step}
         made = checkpoint("0", {"big": f"new{BIG}"}, versions)  # sorts before the others
-        begin(other, other._plans.put(config(), made, {}, versions))
+        begin(other, put_operation.put(other._context, config(), made, {}, versions))
         check()
         if step % 2:
             other.put_writes(config(checkpoint_id="."), [("channel", 1)], "task")
@@ -398,11 +408,13 @@ def test_two_change_a_deadline_at_once(
     crowd(saver, MANY + 10)
     put(saver, "1", {"big": BIG})
     changes: dict[str, Callable[[], Any]] = {
-        "use": lambda: long._plans.put_writes(config(checkpoint_id="1"), [("a", 1)], "t", ""),
-        "expire": lambda: saver._plans.expire("thread", 60_000),
-        "pin": lambda: saver._plans.pin("thread"),
-        "shorten": lambda: saver._plans.expire("thread", 60),
-        "delete": lambda: saver._plans.delete_thread("thread"),
+        "use": lambda: put_writes_operation.put_writes(
+            long._context, config(checkpoint_id="1"), [("a", 1)], "t", ""
+        ),
+        "expire": lambda: expiry_operation.expire(saver._context, "thread", 60_000),
+        "pin": lambda: expiry_operation.pin(saver._context, "thread"),
+        "shorten": lambda: expiry_operation.expire(saver._context, "thread", 60),
+        "delete": lambda: delete_thread_operation.delete_thread(saver._context, "thread"),
     }
     for step in range(10):
         saver.expire("thread", 600)
@@ -425,7 +437,10 @@ def test_another_deadline_in_the_midst_begins_anew(
     """Who goes on after another has begun, and died, gives all keys the other's deadline."""
     saver: Any = make_saver(SAVER)
     crowd(saver, 2 * MANY + 10)
-    first, second = saver._plans.expire("thread", 600), saver._plans.expire("thread", 60_000)
+    first, second = (
+        expiry_operation.expire(saver._context, "thread", 600),
+        expiry_operation.expire(saver._context, "thread", 60_000),
+    )
     assert run_with_break(saver, first, 2, lambda: begin(saver, second))
     account(redis_client, key_prefix)
     assert deadline(redis_client, key_prefix) > server_time(redis_client) + 900 * HOUR
@@ -439,8 +454,8 @@ def test_large_values_that_are_sent_by_themselves(
     account(redis_client, key_prefix)
     # Who dies before the checkpoint is stored leaves nothing for ever.
     made = checkpoint("2", {"huge": "y" * 3_000_000}, {"huge": 2})
-    commands = next(saver._plans.put(config(), made, {}, {"huge": 2}))
-    saver._execute(commands[:-1])
+    commands = next(put_operation.put(saver._context, config(), made, {}, {"huge": 2}))
+    execute(saver, commands[:-1])
     assert all(end > 0 for end in deadlines(redis_client, key_prefix))
     put(saver, "2", {"huge": "y" * 3_000_000}, {"huge": 2})
     account(redis_client, key_prefix)
@@ -461,10 +476,10 @@ def test_a_change_that_was_cut_short(
     crowd(saver, MANY + 10)
     put(saver, "1", {"big": BIG})
     for plan in (
-        lambda: saver._plans.expire("thread", 6_000),
-        lambda: saver._plans.pin("thread"),
-        lambda: saver._plans.expire("thread", 60),
-        lambda: saver._plans.pin("thread"),
+        lambda: expiry_operation.expire(saver._context, "thread", 6_000),
+        lambda: expiry_operation.pin(saver._context, "thread"),
+        lambda: expiry_operation.expire(saver._context, "thread", 60),
+        lambda: expiry_operation.pin(saver._context, "thread"),
     ):
         with pytest.raises(Cut):
             run_with_break(saver, plan(), 1, cut)
@@ -480,8 +495,8 @@ def test_what_outlives_its_thread_is_not_there(
     other = make_saver(SAVER, setup=False)
     fill(saver, "thread")
     newest = get_tuple(other, config())
-    [contents] = found_keys(redis_client, key_prefix, "checkpoint_keys")
-    redis_client.delete(contents, *found_keys(redis_client, key_prefix, "checkpoint_thread"))
+    [contents] = found_keys(redis_client, key_prefix, "contents")
+    redis_client.delete(contents, *found_keys(redis_client, key_prefix, "thread"))
     assert saver.get_tuple(config()) is None
     assert saver.get_tuple(config(checkpoint_id="5")) is None
     for given in (None, config(), config(checkpoint_id="5")):

@@ -11,8 +11,10 @@ from langgraph.checkpoint.serde.types import ERROR
 from langgraph.types import Send
 
 from langgraph_redis_json import DamagedDocumentError, MissingDocumentError, RedisSaver, plans
+from langgraph_redis_json.operations import history as history_operation
 from tests.support.checkpoints import BIG, checkpoint, config, each_saver, found_keys, put
 from tests.support.clients import Client, Saver
+from tests.support.plans import execute
 
 
 class Both:
@@ -160,18 +162,20 @@ def test_a_thread_that_is_pruned_meanwhile(saver: RedisSaver, asked: str | None)
         saver.prune(["thread"])
 
     place = {None: None, "kept": f"{count + 1:03}", "pruned": f"{count - 1:03}"}[asked]
-    plan = saver._plans.get_delta_channel_history(config("thread", "", place), ["a"])
+    plan = history_operation.get_delta_channel_history(
+        saver._context, config("thread", "", place), ["a"]
+    )
 
     def history() -> Any:
         try:
             commands = next(plan)
             if asked == "kept":
                 snapshot()
-            commands = plan.send(saver._execute(commands))
+            commands = plan.send(execute(saver, commands))
             if asked != "kept":
                 snapshot()
             while True:
-                commands = plan.send(saver._execute(commands))
+                commands = plan.send(execute(saver, commands))
         except StopIteration as done:
             return done.value
 

@@ -143,7 +143,7 @@ def test_a_blob_that_is_gone_is_named(
 ) -> None:
     put(saver, "1", {"big": BIG, "big 2": BIG, "small": 1})
     put(saver, "2", {"small": 2}, parent="1")
-    blob = found_keys(redis_client, key_prefix, "checkpoint_blob")[0]
+    blob = found_keys(redis_client, key_prefix, "blob")[0]
     redis_client.delete(blob)
     calls: dict[str, Callable[[], Any]] = {
         "get_tuple": lambda: saver.get_tuple(config(checkpoint_id="1")),
@@ -160,7 +160,7 @@ def test_a_blob_that_is_gone_is_named(
 
 
 @each_saver
-@pytest.mark.parametrize("kind", ["checkpoint", "checkpoint_write"])
+@pytest.mark.parametrize("kind", ["checkpoint", "writes"])
 @pytest.mark.parametrize("how", ["deleted", "of another type"])
 def test_a_document_that_the_contents_name_is_not_just_left_out(
     saver: Saver, redis_client: redis.Redis, key_prefix: str, kind: str, how: str
@@ -211,19 +211,19 @@ DAMAGES: list[tuple[str, str, Any]] = [
     ("checkpoint", "$.checkpoint", {"v": 4}),
     ("checkpoint", "$", []),
     ("checkpoint", "$", 1),
-    ("checkpoint_blob", "$.format", 2),
-    ("checkpoint_blob", "$.value", None),
-    ("checkpoint_blob", "$.value", {"type": "msgpack", "base64": "?"}),
-    ("checkpoint_blob", "$", []),
-    ("checkpoint_write", "$.format", 2),
-    ("checkpoint_write", "$.writes.*.task_id", None),
-    ("checkpoint_write", "$.writes", []),
-    ("checkpoint_write", "$.writes", {"x": {}}),
-    ("checkpoint_write", "$.writes", {"x:0": "{"}),
-    ("checkpoint_write", "$.writes.*.channel", None),
-    ("checkpoint_write", "$.writes.*.task_path", None),
-    ("checkpoint_write", "$.writes.*.value", 1),
-    ("checkpoint_write", "$.writes.*.value.json", None),
+    ("blob", "$.format", 2),
+    ("blob", "$.value", None),
+    ("blob", "$.value", {"type": "msgpack", "base64": "?"}),
+    ("blob", "$", []),
+    ("writes", "$.format", 2),
+    ("writes", "$.writes.*.task_id", None),
+    ("writes", "$.writes", []),
+    ("writes", "$.writes", {"x": {}}),
+    ("writes", "$.writes", {"x:0": "{"}),
+    ("writes", "$.writes.*.channel", None),
+    ("writes", "$.writes.*.task_path", None),
+    ("writes", "$.writes.*.value", 1),
+    ("writes", "$.writes.*.value.json", None),
 ]
 
 
@@ -271,6 +271,6 @@ def test_reading_asks_for_no_thread_document(
 ) -> None:
     saver = make_saver(client)
     written = put(saver, "1")
-    redis_client.delete(*found_keys(redis_client, key_prefix, "checkpoint_thread"))
+    redis_client.delete(*found_keys(redis_client, key_prefix, "thread"))
     assert get_tuple(saver, config()).config == written
     assert len(list(saver.list(None))) == 1

@@ -82,7 +82,7 @@ def test_the_newest_of_each_namespace_stay(
                 assert found.checkpoint == expected.checkpoint
                 assert found.pending_writes == expected.pending_writes
         account(redis_client, key_prefix, garbage=True)
-    blobs = found_keys(redis_client, key_prefix, "checkpoint_blob")
+    blobs = found_keys(redis_client, key_prefix, "blob")
     assert len(blobs) == 3 * (1 + keep_last // 2)
     saver.prune(["thread"])
     account(redis_client, key_prefix)
@@ -96,7 +96,7 @@ def test_windows_of_a_list_take_no_more_than_they_need(
         put(saver, f"{number:03}", {"list": items(*range(number, number + 10))}, {"list": number})
         lengths = [
             redis_client.execute_command("JSON.ARRLEN", key, "$.items")[0]
-            for key in found_keys(redis_client, key_prefix, "checkpoint_log")
+            for key in found_keys(redis_client, key_prefix, "log")
         ]
         assert sum(lengths) <= 2 * (10 + 1) + 1 + 11
     assert [item["n"] for item in get(saver, config())["channel_values"]["list"]] == [
@@ -215,8 +215,8 @@ def test_writes_that_come_when_their_checkpoint_is_gone(
         made = put(every, f"{number:03}")
         every.put_writes(made, [("channel", number)], "task")
     for number in range(0, before, 2):
-        redis_client.zrem(f"{key_prefix}:checkpoint_keys:{{thread}}", f"c::{number:03}")
-        redis_client.delete(f"{key_prefix}:checkpoint:{{thread}}::{number:03}")
+        redis_client.zrem(f"{key_prefix}contents:{{thread}}", f"c::{number:03}")
+        redis_client.delete(f"{key_prefix}checkpoint:{{thread}}::{number:03}")
     saver = make_saver(client, setup=False, keep_last=1)
     for number in range(before, before + 9):
         last, made = made, put(saver, f"{number:03}")
@@ -225,5 +225,5 @@ def test_writes_that_come_when_their_checkpoint_is_gone(
     early = config("thread", "", "999")
     saver.put_writes(early, [("channel", "early")], "task")
     put(saver, f"{before + 9:03}")
-    [left] = found_keys(redis_client, key_prefix, "checkpoint_write")
+    [left] = found_keys(redis_client, key_prefix, "writes")
     assert left.endswith(":999")

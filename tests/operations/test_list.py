@@ -287,7 +287,7 @@ def test_python_decides_what_matches(
 ) -> None:
     for number in range(1, 6):
         put(saver, f"{number}", metadata={"colour": "blue" if number == 1 else "red"})
-    blue, *red = (f"{key_prefix}:checkpoint:{{thread}}::{number}" for number in range(1, 6))
+    blue, *red = (f"{key_prefix}checkpoint:{{thread}}::{number}" for number in range(1, 6))
     tokens = redis_client.execute_command("JSON.GET", blue, "$.tokens").removeprefix("[")[:-1]
     for key in red:
         # As if the tokens of two values were the same.

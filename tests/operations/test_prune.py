@@ -9,7 +9,8 @@ import pytest
 import redis
 from langgraph.checkpoint.serde.types import INTERRUPT
 
-from langgraph_redis_json import RedisSaver, indexes
+from langgraph_redis_json import RedisSaver
+from langgraph_redis_json.search.queries import index_name
 from tests.support.checkpoints import (
     BIG,
     config,
@@ -59,11 +60,11 @@ def test_the_newest_checkpoint_of_each_namespace_is_kept(
             # Its parent is named though it is gone, as the other savers have it.
             assert item == before[tuple(item.config["configurable"].values())]
     assert len(ids(saver.list(config("c", None)))) == 14
-    for kind, count in {"checkpoint": 6, "checkpoint_write": 6, "checkpoint_blob": 12}.items():
+    for kind, count in {"checkpoint": 6, "writes": 6, "blob": 12}.items():
         keys = found_keys(redis_client, key_prefix, kind)
         assert len([key for key in keys if ":{c}" not in key]) == count
     for which in ("checkpoints", "writes"):
-        assert indexed(redis_client, indexes.name(key_prefix, which)) == 6 + 14
+        assert indexed(redis_client, index_name(key_prefix, which)) == 6 + 14
 
 
 @each_saver
@@ -125,7 +126,7 @@ def test_the_thread_document_stays_that_of_the_latest(
     put(saver, "1")
     saver.put_writes(put(saver, "2"), [(INTERRUPT, 1)], "task")
     saver.prune(["thread"])
-    [key] = found_keys(redis_client, key_prefix, "checkpoint_thread")
+    [key] = found_keys(redis_client, key_prefix, "thread")
     found = json.loads(redis_client.execute_command("JSON.GET", key))
     assert (found["checkpoint_id"], found["status"]) == ("2", "interrupted")
 
@@ -249,7 +250,5 @@ def test_writes_that_come_after_their_checkpoint_was_pruned(
     saver.put_writes(config(checkpoint_id="9"), [("channel", "early")], "task")
     saver.put_writes(config("thread", "sub", "1"), [("channel", "early")], "task")
     saver.prune(["thread"])
-    found = [
-        key.rpartition("}")[2] for key in found_keys(redis_client, key_prefix, "checkpoint_write")
-    ]
+    found = [key.rpartition("}")[2] for key in found_keys(redis_client, key_prefix, "writes")]
     assert found == ["::9", ":sub:1"]

@@ -12,7 +12,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, Send, interrupt
 
-from langgraph_redis_json.threads import NewestOfNamespace, is_finished
+from langgraph_redis_json.operations.prune import NewestOfNamespace, is_finished
 from tests.support.accounting import account
 from tests.support.checkpoints import each_saver, names
 from tests.support.clients import Saver

@@ -14,10 +14,10 @@ from langgraph.checkpoint.base import ChannelVersions, get_serializable_checkpoi
 from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT
-
-from langgraph_redis_json.commands import with_source
 from langgraph_redis_json.memory import Memory
 from langgraph_redis_json.plans import Plans
+
+from langgraph_redis_json.client.scripts import with_source
 from tests.support.checkpoints import (
     BIG,
     STRANGE,
@@ -38,7 +38,7 @@ from tests.support.waiting import server_time
 
 def thread_document(client: redis.Redis, key_prefix: str) -> Any:
     """The thread document, None if there is none."""
-    found = client.execute_command("JSON.GET", f"{key_prefix}:checkpoint_thread:{{thread}}")
+    found = client.execute_command("JSON.GET", f"{key_prefix}thread:{{thread}}")
     return found and json.loads(found)
 
 
@@ -131,7 +131,7 @@ def test_a_large_value_is_stored_once_for_all_checkpoints(
     for step in range(5):
         made = checkpoint(f"{step}", {"big": BIG, "step": step})
         saver.put(config(), made, {}, {"step": step} if step else made["channel_versions"])
-    assert len(found_keys(redis_client, key_prefix, "checkpoint_blob")) == 1
+    assert len(found_keys(redis_client, key_prefix, "blob")) == 1
     for step, found in zip(range(4, -1, -1), saver.list(config()), strict=True):
         assert found.checkpoint["channel_values"] == {"big": BIG, "step": step}
 
@@ -153,7 +153,7 @@ def test_a_blob_that_was_lost_is_sent_again(
     saver: Saver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     put(saver, "1", {"big": BIG})
-    redis_client.delete(*found_keys(redis_client, key_prefix, "checkpoint_blob"))
+    redis_client.delete(*found_keys(redis_client, key_prefix, "blob"))
     saver.put(config(checkpoint_id="1"), checkpoint("2", {"big": BIG}), {}, {})
     assert get_tuple(saver, config()).checkpoint["channel_values"] == {"big": BIG}
 
@@ -169,7 +169,7 @@ def test_nothing_is_stored_while_a_blob_is_missing(
     assert found_keys(redis_client, key_prefix) == []
     [command] = plan.send([[missing, grown, None, [], 0]])
     assert redis_client.execute_command(*with_source(command)) == [[], [], None, [], 0]
-    assert len(found_keys(redis_client, key_prefix, "checkpoint_blob")) == 2
+    assert len(found_keys(redis_client, key_prefix, "blob")) == 2
     with pytest.raises(StopIteration):
         plan.send([[[], [], None, [], 0]])
 
@@ -371,7 +371,7 @@ def test_key_prefixes_keep_applications_apart(
     make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     # The second one's keys begin as the first one's do.
-    prefixes = [key_prefix, f"{key_prefix}:checkpoint", f"{key_prefix}{STRANGE['query']}"]
+    prefixes = [key_prefix, f"{key_prefix}checkpoint", f"{key_prefix}{STRANGE['query']}"]
     savers = [make_saver(client, key_prefix=prefix) for prefix in prefixes]
     for number, saver in enumerate(savers):
         put(saver, f"{number}", {"big": BIG}, metadata={"who": number})
@@ -383,7 +383,7 @@ def test_key_prefixes_keep_applications_apart(
         assert saver.get_tuple(config()) is None
         assert ids(savers[0].list(None)) == ["0"], number
     for index in redis_client.execute_command("FT._LIST"):
-        if index.startswith(key_prefix) and not index.startswith(f"{key_prefix}:langgraph"):
+        if index.startswith(key_prefix) and not index.startswith(f"{key_prefix}langgraph"):
             redis_client.execute_command("FT.DROPINDEX", index)
 
 

@@ -14,7 +14,7 @@ from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME, SCHEDULED
 from langgraph.types import Interrupt, Send
 
 from langgraph_redis_json import keys
-from langgraph_redis_json.documents import FORMAT
+from langgraph_redis_json.storage.documents import FORMAT
 from tests.support.checkpoints import (
     BIG,
     config,
@@ -174,7 +174,7 @@ def test_interrupts_and_errors_are_found_by_search(
     saver.put_writes(config(checkpoint_id="3"), [(INTERRUPT, 1)], "another task")
     for channel, count in {INTERRUPT: 2, ERROR: 2, "a": 0, "b": 0, RESUME: 0}.items():
         query = f"@channel:{{{channel}}}"
-        assert indexed(redis_client, f"{key_prefix}:langgraph_writes", query) == count
+        assert indexed(redis_client, f"{key_prefix}writes", query) == count
 
 
 @each_saver
@@ -184,7 +184,7 @@ def test_the_document_says_whose_writes_it_has(
 ) -> None:
     checkpoint_id = text.replace("\0", "") or "1"
     saver.put_writes(config(text, text, checkpoint_id), [("channel", 1)], "task")
-    [key] = found_keys(redis_client, key_prefix, "checkpoint_write")
+    [key] = found_keys(redis_client, key_prefix, "writes")
     document = json.loads(redis_client.execute_command("JSON.GET", key))
     assert document.pop("writes")
     assert document == {

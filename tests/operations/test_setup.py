@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
+from langgraph_redis_json.fields import SCHEMAS
 from redis.cache import CacheConfig
 
 from langgraph_redis_json import (
@@ -23,10 +24,8 @@ from langgraph_redis_json import (
     UnsuitableServerError,
     embedded,
     finding,
-    indexes,
 )
 from langgraph_redis_json.embedded import EmbeddedRedis
-from langgraph_redis_json.fields import SCHEMAS
 from tests.support.checkpoints import (
     BIG,
     config,
@@ -82,9 +81,9 @@ SAVERS: list[type[Saver]] = [RedisSaver, AsyncRedisSaver]
 def test_setup_makes_the_indexes(saver: Saver, redis_client: redis.Redis, key_prefix: str) -> None:
     assert len(own_indexes(redis_client, key_prefix)) == len(SCHEMAS)
     for which in SCHEMAS:
-        assert indexed(redis_client, indexes.name(key_prefix, which)) == 0
+        assert indexed(redis_client, index_name(key_prefix, which)) == 0
     # The check of the server's commands leaves nothing behind.
-    assert list(redis_client.scan_iter(f"{key_prefix}:*")) == []
+    assert list(redis_client.scan_iter(f"{key_prefix}*")) == []
 
 
 @each_saver
@@ -94,7 +93,7 @@ def test_setup_again_changes_nothing(
     for number in range(3):
         saver = make_saver(client)
         put(saver, f"{number}")
-        found = indexed(redis_client, indexes.name(key_prefix, "checkpoints"))
+        found = indexed(redis_client, index_name(key_prefix, "checkpoints"))
         assert found == number + 1
         assert len(ids(saver.list(None))) == number + 1
 
@@ -111,7 +110,7 @@ def test_setup_indexes_what_is_there(
     made = make_saver(client)
     assert len(ids(made.list(None, filter={"even": True}))) == count // 2
     for which, expected in {"checkpoints": count, "writes": 1, "threads": 1}.items():
-        assert indexed(redis_client, indexes.name(key_prefix, which)) == expected
+        assert indexed(redis_client, index_name(key_prefix, which)) == expected
 
 
 EIGHT = """
@@ -341,7 +340,7 @@ def test_a_user_who_may_not_use_the_keys(server: EmbeddedRedis, admin: redis.Red
     url = server.url.replace("redis://", "redis://limited:secret@")
     for saver in SAVERS:
         message = setup_error(saver, url, key_prefix="team:app")
-        assert "may not use the key team;.app:checkpoint_keys:" in message
+        assert "may not use the key team;.app:contents:" in message
         assert "Let the user use the keys team;.app:*" in message
 
 

@@ -98,7 +98,7 @@ def test_the_thread_that_changed_last_comes_first(
     times = {f"{number}": 1_000 * (number * 7 % 11) for number in range(11)}
     for thread_id, time in times.items():
         put(saver, "1", thread_id=thread_id)
-        key = f"{key_prefix}:checkpoint_thread:{{{thread_id}}}"
+        key = f"{key_prefix}thread:{{{thread_id}}}"
         redis_client.execute_command("JSON.SET", key, "$.updated_at", time)
     newest_first = sorted(times, key=lambda one: -times[one])
     assert thread_ids(saver.threads()) == newest_first
@@ -115,7 +115,7 @@ def test_python_decides_which_threads_match(
 ) -> None:
     for number in range(6):
         put(saver, "1", thread_id=f"{number}", metadata={"user": "a" if number == 0 else "b"})
-    first, *others = found_keys(redis_client, key_prefix, "checkpoint_thread")
+    first, *others = found_keys(redis_client, key_prefix, "thread")
     tokens = redis_client.execute_command("JSON.GET", first, "$.tokens")[1:-1]
     for key in others:
         redis_client.execute_command("JSON.SET", key, "$.tokens", tokens)
@@ -178,11 +178,11 @@ def test_a_damaged_document_is_named(
     saver: Saver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     put(saver, "1")
-    [key] = found_keys(redis_client, key_prefix, "checkpoint_thread")
+    [key] = found_keys(redis_client, key_prefix, "thread")
     for damage in ("$.metadata", "$.checkpoint_id", "$.updated_at", "$.thread_id"):
         before = redis_client.execute_command("JSON.GET", key, ".")
         redis_client.execute_command("JSON.DEL", key, damage)
-        with pytest.raises(DamagedDocumentError, match="checkpoint_thread"):
+        with pytest.raises(DamagedDocumentError, match="thread"):
             list(saver.threads(limit=5))
         redis_client.execute_command("JSON.SET", key, "$", before)
     assert len(list(saver.threads())) == 1

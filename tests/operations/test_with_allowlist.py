@@ -74,7 +74,7 @@ def test_metadata_obeys_the_same_list(strict: Saver) -> None:
 def test_what_is_stored_is_the_same(
     strict: Saver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
-    key = f"{key_prefix}:checkpoint:{{thread}}::1"
+    key = f"{key_prefix}checkpoint:{{thread}}::1"
     documents = []
     for saver in (strict, strict.with_allowlist([MINE])):
         put(saver, "1", {"mine": Mine(1)})

@@ -12,9 +12,10 @@ from uuid import uuid4
 import pytest
 import redis
 from langgraph.checkpoint.memory import InMemorySaver
-
-from langgraph_redis_json import AsyncRedisSaver, RedisSaver, indexes
 from langgraph_redis_json.fields import SCHEMAS
+
+from langgraph_redis_json import AsyncRedisSaver, RedisSaver
+from langgraph_redis_json.search.queries import index_name
 from tests.support.project import ROOT
 
 sys.path.append(str(ROOT / "benchmarks"))
@@ -83,7 +84,7 @@ class OurStore:
 
     def drop_indexes(self, prefix: str) -> None:
         for which in SCHEMAS:
-            self.client.execute_command("FT.DROPINDEX", indexes.name(prefix, which))
+            self.client.execute_command("FT.DROPINDEX", index_name(prefix, which))
 
     def stored_bytes(self) -> int:
         return int(self.client.info("memory")["used_memory"])
@@ -100,7 +101,7 @@ def done(redis_url: str) -> Iterator[Bench]:
         found = Bench(TINY, [MemoryStore(), OurStore(client, redis_url, prefix)], [], client.ping)
         bench.run(found)
         yield found
-        for key in client.scan_iter(f"{prefix}:*", count=1000):
+        for key in client.scan_iter(f"{prefix}*", count=1000):
             client.unlink(key)
 
 

@@ -10,10 +10,10 @@ from uuid import UUID
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from langgraph_redis_json.filters import metadata_tokens, same
 from redisvl.query.filter import FilterExpression
 
 from langgraph_redis_json import configs, filters, finding
-from langgraph_redis_json.filters import metadata_tokens, same
 from tests.support.checkpoints import spelled
 
 # No time limit for an example: the machine may be busy.

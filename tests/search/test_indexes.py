@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import redis
+from langgraph_redis_json.fields import SCHEMAS
 
 from langgraph_redis_json import (
     IndexIncompleteError,
@@ -20,7 +21,6 @@ from langgraph_redis_json import (
     indexes,
 )
 from langgraph_redis_json.embedded import EmbeddedRedis
-from langgraph_redis_json.fields import SCHEMAS
 from tests.support.checkpoints import each_saver, found_keys, ids, indexed, own_indexes, put
 from tests.support.clients import Client, MakeSaver, Saver
 from tests.support.waiting import wait_until
@@ -46,14 +46,14 @@ def many(make_saver: MakeSaver) -> Saver:
 
 @pytest.fixture
 def alias(key_prefix: str) -> str:
-    return indexes.name(key_prefix, "checkpoints")
+    return index_name(key_prefix, "checkpoints")
 
 
 def create_by_hand(client: redis.Redis, key_prefix: str, name: str, *fields: str) -> None:
     """An index as a person, or another version, would have made it."""
     words = fields or ("$.tokens", "AS", "tokens", "TAG")
     client.execute_command(
-        *("FT.CREATE", name, "ON", "JSON", "PREFIX", 1, f"{key_prefix}:checkpoint:{{"),
+        *("FT.CREATE", name, "ON", "JSON", "PREFIX", 1, f"{key_prefix}checkpoint:{{"),
         *("SCHEMA", *words),
     )
 
@@ -95,7 +95,7 @@ def test_an_index_that_is_not_as_it_should_be(
         name = {
             "older": f"{alias}_v0_{digest}",
             "altered": now,
-            "foreign": f"{key_prefix}:mine",
+            "foreign": f"{key_prefix}mine",
         }[how]
         create_by_hand(redis_client, key_prefix, name)
         run("FT.ALIASADD", alias, name)
@@ -106,7 +106,7 @@ def test_an_index_that_is_not_as_it_should_be(
     left = [name for name in own_indexes(redis_client, key_prefix) if "checkpoints" in name]
     assert left == [live(redis_client, alias)]
     # An index of a person's is not ours to drop.
-    assert (f"{key_prefix}:mine" in own_indexes(redis_client, key_prefix)) is (how == "foreign")
+    assert (f"{key_prefix}mine" in own_indexes(redis_client, key_prefix)) is (how == "foreign")
     # Documents were not touched.
     assert len(found_keys(redis_client, key_prefix, "checkpoint")) == 500
 
@@ -149,7 +149,7 @@ def test_readers_and_writers_go_on_while_an_index_is_replaced(
     many: Saver, make_saver: MakeSaver, redis_client: redis.Redis, alias: str, key_prefix: str
 ) -> None:
     """Every answer is whole: none lacks what was there before the question."""
-    copies(redis_client, f"{key_prefix}:checkpoint:{{0}}::000", 8_000)
+    copies(redis_client, f"{key_prefix}checkpoint:{{0}}::000", 8_000)
     reader = make_saver(SYNC, setup=False)
     assert isinstance(reader, RedisSaver)
     query = reader._plans._filter({"x": "y"}).expression()
@@ -162,7 +162,7 @@ def test_readers_and_writers_go_on_while_an_index_is_replaced(
         while not done.is_set():
             before = written
             try:
-                counts.append((before, len(reader._run(reader._plans._search(query)))))
+                counts.append((before, len(reader._runner.run(reader._plans._search(query)))))
             except redis.RedisError as error:
                 errors.append(error)
 
@@ -186,7 +186,7 @@ def test_readers_and_writers_go_on_while_an_index_is_replaced(
     assert errors == []
     assert len(counts) >= 3
     assert [count for count in counts if count[1] < count[0]] == []
-    assert len(reader._run(reader._plans._search(query))) == written
+    assert len(reader._runner.run(reader._plans._search(query))) == written
     left = [name for name in own_indexes(redis_client, key_prefix) if "checkpoints" in name]
     assert len(left) == 1
 
@@ -198,7 +198,7 @@ def test_a_document_that_no_index_takes(
     """It is named, and the rest is as it was: the old index, or none."""
     saver = make_saver(client, setup=False)
     put(saver, "1")
-    bad = f"{key_prefix}:checkpoint:{{thread}}::2"
+    bad = f"{key_prefix}checkpoint:{{thread}}::2"
     redis_client.execute_command("JSON.SET", bad, "$", '{"format":1,"step":"seven"}')
     for _ in range(2):
         with pytest.raises(UnindexedDocumentsError, match="1 documents") as raised:
@@ -332,11 +332,11 @@ def test_no_answer_is_a_part(server: EmbeddedRedis) -> None:
             entry = f"c::{number:05}"
             text = source.replace(b'"0000"', b'"%05d"' % number)
             pipeline.execute_command("JSON.SET", f"checkpoint:{{{copy}}}{entry[1:]}", "$", text)
-            pipeline.zadd(f"checkpoint_keys:{{{copy}}}", {entry: 0})
+            pipeline.zadd(f"contents:{{{copy}}}", {entry: 0})
         pipeline.execute()
         for name, value in (("TIMEOUT", 1), ("ON_TIMEOUT", "RETURN")):
             client.execute_command("FT.CONFIG", "SET", name, value)
-        search = ("FT.SEARCH", "langgraph_checkpoints", "*", "SORTBY", "checkpoint_id")
+        search = ("FT.SEARCH", "checkpoints", "*", "SORTBY", "checkpoint_id")
 
         def is_a_part() -> bool:
             part = client.execute_command(*search)
@@ -345,7 +345,7 @@ def test_no_answer_is_a_part(server: EmbeddedRedis) -> None:
         # A fast machine is now and then done in time.
         assert any(is_a_part() for _ in range(100)), "no answer is a part: nothing is tested"
         plans = saver._plans
-        found = saver._run(plans._search(plans._filter({"x": "y"}).expression()))
+        found = saver._runner.run(plans._search(plans._filter({"x": "y"}).expression()))
         assert len(found) == len(set(found)) == count
         newest = [f"{number:05}" for number in range(count - 1, count - 21, -1)]
         assert ids(saver.list(None, limit=20)) == newest

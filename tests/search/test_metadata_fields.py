@@ -12,8 +12,9 @@ import redis.asyncio
 from redisvl.query import FilterQuery
 from redisvl.query.filter import Num, Tag, Text
 
-from langgraph_redis_json import AsyncRedisSaver, RedisSaver, indexes
-from langgraph_redis_json.commands import index_info
+from langgraph_redis_json import AsyncRedisSaver, RedisSaver
+from langgraph_redis_json.client.replies import index_info
+from langgraph_redis_json.search.queries import index_name
 from tests.support.checkpoints import each_saver, ids, indexed, put
 from tests.support.clients import Client, MakeSaver
 
@@ -54,7 +55,7 @@ def test_any_metadata_is_found(
         )
     saver = make_saver(client, metadata_fields=FIELDS)
     for which in ("checkpoints", "threads"):
-        index = indexes.name(key_prefix, which)
+        index = index_name(key_prefix, which)
         assert indexed(redis_client, index) == len(WRONG) + 1
         kind = ["right"] if which == "checkpoints" else ["{right}"]
         assert keys_found(redis_client, index, r"@user_id:{Ada\,\ L\.}") == kind
@@ -86,7 +87,7 @@ def test_savers_with_other_fields_share_an_index(
     for saver in savers:
         put(saver, "1", metadata={"a": "x", "b": 5, "c": "y"})
         for query in ("@a:{x}", "@b:[5 5]", "@c:{y}"):
-            index = indexes.name(key_prefix, "checkpoints")
+            index = index_name(key_prefix, "checkpoints")
             assert keys_found(redis_client, index, query) == ["1"]
     assert ids(savers[2].list(None, filter={"b": {"$gte": 5}})) == ["1"]
 
@@ -98,7 +99,7 @@ def test_a_field_of_another_kind_takes_the_place_of_the_old_one(
     saver = make_saver(client, metadata_fields={"a": "tag", "b": "tag"})
     put(saver, "1", metadata={"a": 5, "b": "x"})
     saver = make_saver(client, metadata_fields={"a": "numeric"})
-    index = indexes.name(key_prefix, "checkpoints")
+    index = index_name(key_prefix, "checkpoints")
     assert keys_found(redis_client, index, "@a:[5 5]") == ["1"]
     assert keys_found(redis_client, index, "@b:{x}") == ["1"]
     assert ids(saver.list(None, filter={"a": {"$lt": 6}})) == ["1"]
@@ -138,7 +139,7 @@ def test_a_schema_file(
     for given in (path, str(path)):
         saver = make_saver(client, metadata_fields=given)
         put(saver, "1", metadata=RIGHT)
-        index = indexes.name(key_prefix, "checkpoints")
+        index = index_name(key_prefix, "checkpoints")
         assert keys_found(redis_client, index, "@about:parcel") == ["1"]
         assert "NOSTEM" in str(redis_client.execute_command("FT.INFO", index))
         assert ids(saver.list(None, filter={"score": {"$gte": 7.5}})) == ["1"]
@@ -165,7 +166,7 @@ def test_changed_options_of_a_field(
         path.write_text(f"{text}  - {{name: about, type: text, attrs: {options}}}\n")
         for _ in range(2):  # the second time there is nothing to do
             make_saver(Client(RedisSaver, 2, True), metadata_fields=path)
-            info = redis_client.execute_command("FT.INFO", indexes.name(key_prefix, "checkpoints"))
+            info = redis_client.execute_command("FT.INFO", index_name(key_prefix, "checkpoints"))
             found.add(index_info(info).name)
     assert len(found) == len(OPTIONS)
 

@@ -126,7 +126,7 @@ def test_a_server_that_lost_the_last_steps(
     thread.check_one(other)
     for step in range(other_steps):
         thread.put(other, [*thread.last, *items(100 + step, 101 + step)])
-    [log] = found_keys(redis_client, key_prefix, "checkpoint_log")
+    [log] = found_keys(redis_client, key_prefix, "log")
     assert redis_client.execute_command("JSON.ARRLEN", log, ".items") == len(value)
     if then != "put":
         thread.check_one(saver)
@@ -136,7 +136,7 @@ def test_a_server_that_lost_the_last_steps(
 
 
 @each_saver
-@pytest.mark.parametrize("kind", ["checkpoint_log", "checkpoint_blob"])
+@pytest.mark.parametrize("kind", ["log", "blob"])
 @pytest.mark.parametrize("checkpoint_id", [None, "1"])
 def test_what_is_gone_is_missed(
     make_saver: MakeSaver,

@@ -22,7 +22,7 @@ from langgraph_redis_json.errors import CheckpointError, DamagedDocumentError
 from tests.support.clients import Client, MakeSaver, Saver
 from tests.support.strategies import Order, Plain
 
-KINDS = ["checkpoint", "checkpoint_blob", "checkpoint_log", "checkpoint_write"]
+KINDS = ["checkpoint", "blob", "log", "writes"]
 PICKLE = JsonPlusSerializer(pickle_fallback=True)
 SAVERS = [Client(saver, 3, False) for saver in (RedisSaver, AsyncRedisSaver)]
 each_saver = pytest.mark.parametrize("kind", SAVERS, ids=lambda kind: kind.saver.__name__)
@@ -52,7 +52,7 @@ def fill(saver: Saver) -> None:
 
 def documents(client: redis.Redis, prefix: str, kind: str) -> list[tuple[str, Any]]:
     """The documents of a kind, key and content."""
-    found = sorted(client.scan_iter(f"{prefix}:{kind}:*"))
+    found = sorted(client.scan_iter(f"{prefix}{kind}:*"))
     return [(key, orjson.loads(client.execute_command("JSON.GET", key, "."))) for key in found]
 
 
@@ -216,7 +216,7 @@ def test_a_write_that_is_no_json_text(
 ) -> None:
     saver = make_saver(SAVERS[0], setup=False)
     fill(saver)
-    [*_, (key, document)] = documents(redis_client, key_prefix, "checkpoint_write")
+    [*_, (key, document)] = documents(redis_client, key_prefix, "writes")
     *_, (name, write) = (item for item in document["writes"].items() if isinstance(item[1], str))
     damaged = orjson.dumps(text.replace("W", write))
     redis_client.execute_command("JSON.SET", key, f'$.writes["{name}"]', damaged)

@@ -413,8 +413,8 @@ def test_redis_takes_any_depth(
             sent.append(dumped)
             # Where a value stands deepest: among a task's writes.
             document = b'{"writes":{"0":{"value":%s}}}' % encoded.text()
-            pipeline.execute_command("JSON.SET", f"{key_prefix}:", "$", document)
-            pipeline.execute_command("JSON.GET", f"{key_prefix}:", ".")
+            pipeline.execute_command("JSON.SET", f"{key_prefix}", "$", document)
+            pipeline.execute_command("JSON.GET", f"{key_prefix}", ".")
         replies = pipeline.execute()
     assert set(replies[::2]) == {"OK"}
     found = [orjson.loads(reply)["writes"]["0"]["value"] for reply in replies[1::2]]

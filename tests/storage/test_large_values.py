@@ -9,7 +9,8 @@ import pytest
 import redis
 
 from langgraph_redis_json import RedisSaver, keys, memory
-from langgraph_redis_json.memory import LARGE
+from langgraph_redis_json.operations import put as put_operation
+from langgraph_redis_json.storage.cache import LARGE
 from tests.support.checkpoints import checkpoint, config, each_saver, found_keys, ids, put
 from tests.support.clients import Client, MakeSaver, Saver
 
@@ -26,7 +27,9 @@ def values(saver: Saver, **place: Any) -> dict[str, Any]:
 def test_they_do_not_pass_through_a_script(saver: Saver) -> None:
     made = checkpoint("1", VALUES)
     metadata: Any = {"source": "loop", "step": 1}
-    sent = next(saver._plans.put(config(), made, metadata, made["channel_versions"]))
+    sent = next(
+        put_operation.put(saver._context, config(), made, metadata, made["channel_versions"])
+    )
     assert [command[0] for command in sent] == [
         *("ZADD", "JSON.SET") * 2,
         *("EVALSHA", "EVALSHA"),

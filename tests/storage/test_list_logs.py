@@ -405,6 +405,6 @@ def test_any_sequence_of_edits(
                 each.check_one(saver)
         for thread in threads.values():
             reader.delete_thread(thread.thread_id)
-            assert found_keys(redis_client, f"{key_prefix}:*{{{thread.thread_id}}}*") == []
+            assert found_keys(redis_client, f"{key_prefix}*{{{thread.thread_id}}}*") == []
 
     check()

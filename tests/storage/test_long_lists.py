@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from langgraph_redis_json import RedisSaver, filters, finding, keys, plans
+from langgraph_redis_json.operations import put as put_operation
 from tests.support.checkpoints import checkpoint, config, ids, put
 from tests.support.clients import Client, MakeSaver, Saver
+from tests.support.plans import execute
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +40,11 @@ def fill(saver: Saver, count: int, of: str) -> list[str]:
         for number in range(first, min(first + 500, count)):
             ns = f"sub:{number % 40}" if number % 2 else ""
             given: Any = {"of": of, "n": number, "even": number % 2 == 0}
-            begun.append(saver._plans.put(config(of, ns), checkpoint(made[number]), given, {}))
+            begun.append(
+                put_operation.put(
+                    saver._context, config(of, ns), checkpoint(made[number]), given, {}
+                )
+            )
         batch([command for plan in begun for command in next(plan)])
     return made[::-1]
 
@@ -143,7 +149,7 @@ def test_a_document_written_again_while_a_cursor_reads(saver: Counting) -> None:
     commands = next(plan)
     try:
         for first in range(0, 1_000, 100):
-            replies = saver._execute(commands)
+            replies = execute(saver, commands)
             for number in range(first + 100, 1_000, 97):
                 ns = f"sub:{number % 40}" if number % 2 else ""
                 put(
@@ -155,7 +161,7 @@ def test_a_document_written_again_while_a_cursor_reads(saver: Counting) -> None:
                 )
             commands = plan.send(replies)
         while True:
-            commands = plan.send(saver._execute(commands))
+            commands = plan.send(execute(saver, commands))
     except StopIteration as done:
         found = [keys.checkpoint_at(one).checkpoint_id for one in done.value]
     assert found == newest_first

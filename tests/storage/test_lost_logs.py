@@ -67,7 +67,7 @@ def test_a_blob_and_a_log_that_are_gone(
     values = {"list": items(0, 10), "blob": TEXT * 10, "more": items(5, 15)}
     versions: ChannelVersions = dict.fromkeys(values, "1")
     saver.put(config(), checkpoint("1", values, versions), {}, versions)
-    for kind in ("checkpoint_blob", "checkpoint_log"):
+    for kind in ("blob", "log"):
         redis_client.delete(*found_keys(redis_client, key_prefix, kind))
     values["list"] = items(0, 12)
     versions["list"] = "2"
@@ -175,14 +175,14 @@ def test_nothing_is_left_behind_windows(
     for key in found_keys(redis_client, key_prefix, "checkpoint"):
         log = get_json(redis_client, key, ".channel_values.list.log")
         tag = key[key.index("{") : key.index("}") + 1]
-        needed |= {f"{key_prefix}:checkpoint_log:{tag}{part[0][1:]}" for part in log}
+        needed |= {f"{key_prefix}log:{tag}{part[0][1:]}" for part in log}
         living += sum(stop - start for _, start, stop in log)
     assert living == 3 * 9
     assert set(stored_logs.keys()) == needed
     assert stored_logs.items() <= 2 * living
     for tag in ("{thread}", "{other}"):
-        contents = f"{key_prefix}:checkpoint_keys:{tag}"
-        named = keys.ThreadKeys(f"{key_prefix}:", tag)
+        contents = f"{key_prefix}contents:{tag}"
+        named = keys.ThreadKeys(f"{key_prefix}", tag)
         expected = {named.key(entry) for entry in members(redis_client, contents)}
         assert {contents, *expected} == {
             key for key in found_keys(redis_client, key_prefix) if tag in key
@@ -211,7 +211,7 @@ def test_slices_of_more_than_there_is(
         saver.get_tuple(thread.config())
 
 
-@pytest.mark.parametrize("kind", ["checkpoint", "checkpoint_log"])
+@pytest.mark.parametrize("kind", ["checkpoint", "log"])
 def test_every_field(
     make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str, kind: str
 ) -> None:

@@ -60,8 +60,8 @@ def through_redis(redis_client: redis.Redis, key_prefix: str) -> Callable[[list[
     """What the server makes of numbers."""
 
     def store(numbers: list[Any]) -> list[Any]:
-        redis_client.execute_command("JSON.SET", f"{key_prefix}:", "$", orjson.dumps(numbers))
-        return orjson.loads(redis_client.execute_command("JSON.GET", f"{key_prefix}:", "."))
+        redis_client.execute_command("JSON.SET", f"{key_prefix}", "$", orjson.dumps(numbers))
+        return orjson.loads(redis_client.execute_command("JSON.GET", f"{key_prefix}", "."))
 
     return store
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import redis
 
-from langgraph_redis_json import indexes
-from langgraph_redis_json.commands import mapping
-from langgraph_redis_json.keys import KINDS, ThreadKeys
+from langgraph_redis_json.client.replies import mapping
+from langgraph_redis_json.search.queries import index_name
+from langgraph_redis_json.storage.keys import KINDS, ThreadKeys
 from tests.support.checkpoints import found_keys, members
 
 PINNED = "d:never"
@@ -34,7 +34,7 @@ def account(client: redis.Redis, key_prefix: str, *, garbage: bool = False) -> N
     for key in found_keys(client, key_prefix):
         threads[key[key.index("{") : key.index("}") + 1]].append(key)
     for tag, there in threads.items():
-        thread = ThreadKeys(f"{key_prefix}:", tag)
+        thread = ThreadKeys(f"{key_prefix}", tag)
         named = members(client, thread.contents)
         assert sorted(there) == sorted(
             {thread.contents, *(thread.key(entry) for entry in named if entry != PINNED)}
@@ -50,7 +50,7 @@ def account(client: redis.Redis, key_prefix: str, *, garbage: bool = False) -> N
         expected = found_keys(client, key_prefix, KINDS[kind])
         if which == "writes":  # of those that are trees: interrupts, errors …
             expected = [key for key in expected if _json(client, key, "$.writes.*.channel")]
-        index = indexes.name(key_prefix, which)
+        index = index_name(key_prefix, which)
         assert sorted(indexed_keys(client, index)) == expected, which
         assert int(mapping(client.execute_command("FT.INFO", index))["num_docs"]) == len(expected)
 

@@ -134,8 +134,8 @@ def names(found: Iterable[CheckpointTuple]) -> list[tuple[str, str, str]]:
 
 
 def found_keys(client: redis.Redis, key_prefix: str, kind: str = "") -> list[str]:
-    """The keys that a saver made; those of one kind, "checkpoint_blob" say."""
-    pattern = f"{key_prefix}:{kind}:*" if kind else f"{key_prefix}:*"
+    """The keys that a saver made; those of one kind, "blob" say."""
+    pattern = f"{key_prefix}{kind}:*" if kind else f"{key_prefix}*"
     return sorted(client.scan_iter(pattern, count=1_000))
 
 
@@ -166,4 +166,4 @@ def indexed(client: redis.Redis, index: str, query: str = "*") -> int:
 def own_indexes(client: redis.Redis, key_prefix: str) -> list[str]:
     """The names of the indexes of savers with this key prefix."""
     there = client.execute_command("FT._LIST")
-    return sorted(name for name in there if name.startswith(f"{key_prefix}:"))
+    return sorted(name for name in there if name.startswith(f"{key_prefix}"))

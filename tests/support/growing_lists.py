@@ -159,7 +159,7 @@ class Logs:
         self.client, self.prefix = client, prefix
 
     def keys(self) -> list[str]:
-        return found_keys(self.client, self.prefix, "checkpoint_log")
+        return found_keys(self.client, self.prefix, "log")
 
     def items(self) -> int:
         """How many items are stored in all."""

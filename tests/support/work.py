@@ -103,21 +103,21 @@ def check_contents(client: Any, key_prefix: str = "") -> int:
     Returns:
         How many keys there are.
     """
-    prefix = f"{key_prefix}:" if key_prefix else ""
+    prefix = f"{key_prefix}" if key_prefix else ""
     named: set[str] = set()
     tables: set[str] = set()
-    kinds = {"c": "checkpoint", "w": "checkpoint_write", "b": "checkpoint_blob"}
-    kinds |= {"l": "checkpoint_log", "t": "checkpoint_thread"}
-    for table in client.scan_iter(f"{prefix}checkpoint_keys:*", count=1000):
+    kinds = {"c": "checkpoint", "w": "writes", "b": "blob"}
+    kinds |= {"l": "log", "t": "thread"}
+    for table in client.scan_iter(f"{prefix}contents:*", count=1000):
         tables.add(table)
-        tag = table.removeprefix(f"{prefix}checkpoint_keys:")
+        tag = table.removeprefix(f"{prefix}contents:")
         for entry in client.zrange(table, 0, -1):
             kind, colon, rest = entry.partition(":")
             named.add(f"{prefix}{kinds[kind]}:{tag}{colon}{rest}")
     there = set(client.scan_iter(f"{prefix}checkpoint*", count=1000))
     assert there - tables <= named, sorted(there - tables - named)[:10]
     missing = named - there
-    assert all(key.startswith(f"{prefix}checkpoint_blob:") for key in missing), missing
+    assert all(key.startswith(f"{prefix}blob:") for key in missing), missing
     return len(there)
 
 
