@@ -8,9 +8,8 @@ An empty batch says that the next step of the plan takes long: `async_runner.py`
 in a thread, so that the event loop can go on.
 """
 
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from collections.abc import Generator
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -25,23 +24,3 @@ Plan = Generator[list[Command], Replies, T]
 
 Listing = Generator[list[Command] | T, Replies, None]
 """A plan that also yields the items that it finds."""
-
-
-@dataclass(frozen=True)
-class Call(Generic[T]):
-    """A command with the function that reads its reply. `scripts.py` makes these."""
-
-    command: Command
-    read: Callable[[Any], T]
-
-
-def send(call: Call[T]) -> Plan[T]:
-    """One call as a batch of its own."""
-    [reply] = yield [call.command]
-    return call.read(reply)
-
-
-def send_all(calls: list[Call[T]]) -> Plan[list[T]]:
-    """Several calls as one batch."""
-    replies = yield [call.command for call in calls]
-    return [call.read(reply) for call, reply in zip(calls, replies, strict=True)]

@@ -25,6 +25,22 @@ def mapping(reply: Any) -> dict[str, Any]:
     return {text(key): value for key, value in members}
 
 
+def member(reply: Any, name: str) -> Any:
+    """One member of a map reply."""
+    if isinstance(reply, dict):
+        return reply[name] if name in reply else reply[name.encode()]
+    names = reply[::2]
+    at = names.index(name if name in names else name.encode())
+    return reply[2 * at + 1]
+
+
+def indexed_share(info: Any) -> float:
+    """How much an index has indexed by its ``FT.INFO``: see `IndexInfo.share`."""
+    share = float(member(info, "percent_indexed"))
+    # The server reports 1 before it begins.
+    return min(share, 0.99) if int(member(info, "indexing")) else 1.0
+
+
 def search_keys(reply: Any) -> list[str]:
     """The keys that ``FT.SEARCH … NOCONTENT`` found."""
     if isinstance(reply, dict):
@@ -120,14 +136,12 @@ def index_info(reply: Any) -> IndexInfo:
     info = mapping(reply)
     definition = mapping(info["index_definition"])
     errors = mapping(info["Index Errors"])
-    share = float(info["percent_indexed"])
     return IndexInfo(
         text(info["index_name"]),
         list(map(text, definition["prefixes"])),
         text(definition.get("filter", "")),
         dict(map(_field_info, info["attributes"])),
-        # The server reports 1 before it begins.
-        min(share, 0.99) if int(info["indexing"]) else 1.0,
+        indexed_share(reply),
         int(errors["indexing failures"]),
         text(errors["last indexing error"]),
         text(errors["last indexing error key"]),

@@ -4,21 +4,46 @@ Each function returns a `Call`. The first line of a script names the parts that 
 ``-- requires: thread_document, deadlines``. A part may require others. A call names its script by a
 digest; a server that does not know the script yet is sent the text (`with_source`).
 
-Scripts take and return entries of the table of contents (`storage/keys.py`), not keys.
+Scripts take and return entries of the table of contents (`storage/keys.py`), not keys. `thread` is
+always the keys of the thread, and `ttl` how many milliseconds the thread lives from now; 0 if the
+call does not prolong its life. A reply `new_deadline` is the deadline that the thread is to get
+with more calls (operations/expiry.py), if any.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Generic, Literal, NamedTuple
 
 import orjson
 
-from langgraph_redis_json.client.plan import Argument, Call, Command
-from langgraph_redis_json.client.replies import pairs, text
+from langgraph_redis_json.client.plan import Argument, Command, Plan, T
+from langgraph_redis_json.client.replies import text
 from langgraph_redis_json.storage.keys import ThreadKeys
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """A call of a script, with the function that reads its reply."""
+
+    command: Command
+    read: Callable[[Any], T]
+
+
+def send(call: Call[T]) -> Plan[T]:
+    """One call as a batch of its own."""
+    [reply] = yield [call.command]
+    return call.read(reply)
+
+
+def send_all(calls: list[Call[T]]) -> Plan[list[T]]:
+    """Several calls as one batch."""
+    replies = yield [call.command for call in calls]
+    return [call.read(reply) for call, reply in zip(calls, replies, strict=True)]
+
 
 # ---- the text of a script
 
@@ -26,8 +51,7 @@ from langgraph_redis_json.storage.keys import ThreadKeys
 def _parts(name: str) -> list[str]:
     """A script's name after the names of all parts that it requires."""
     source = (files(__package__) / "scripts" / f"{name}.lua").read_text(encoding="utf-8")
-    first, _, _ = source.partition("\n")
-    _, _, required = first.partition("-- requires: ")
+    _, _, required = source.partition("\n")[0].partition("-- requires: ")
     names = [] if required == "nothing" else required.split(", ")
     return [*dict.fromkeys(part for each in names for part in _parts(each)), name]
 
@@ -61,17 +85,34 @@ def with_source(command: Command) -> Command:
     return ("EVAL", source_of(_names[str(command[1])]), *command[2:])
 
 
+def _order(members: Mapping[str, Any]) -> bytes:
+    """A JSON object as the argument of a script; empty members are left out."""
+    return orjson.dumps({name: value for name, value in members.items() if value})
+
+
+def _nothing(reply: Any) -> None:
+    """Read the reply of a script that returns nothing of interest."""
+
+
+def _number_or_none(reply: Any) -> int | None:
+    return None if reply is None else int(reply)
+
+
 # ---- reading checkpoints
 
 
 class CheckpointRow(NamedTuple):
-    """A checkpoint as the scripts read it. A document that is gone is None."""
+    """A checkpoint as the scripts read it. A document that is gone is None.
+
+    `parent_writes` are read if the checkpoint's tasks are among them.
+    """
 
     entry: str
     document: bytes | None
     writes: bytes | None
     is_named: bool
     writes_are_named: bool
+    parent_writes: bytes | None
 
 
 class LogRange(NamedTuple):
@@ -90,7 +131,7 @@ class ReadReply(NamedTuple):
         rows: the checkpoints that were read, in the wanted order; fewer than wanted, if large.
         blobs: entry -> document, None for one that is gone.
         logs: the ranges that the checkpoints refer to.
-        new_deadline: the deadline that the thread is to get with more calls, if any.
+        new_deadline: see above.
     """
 
     rows: list[CheckpointRow]
@@ -117,12 +158,12 @@ def _read_reply(reply: Any) -> ReadReply:
     rows, blobs, logs, *rest = reply
     return ReadReply(
         [
-            CheckpointRow(text(entry), document, writes, bool(is_named), bool(writes_are_named))
-            for entry, document, writes, is_named, writes_are_named in rows
+            CheckpointRow(text(entry), document, writes, bool(named), bool(writes_named), *parent)
+            for entry, document, writes, named, writes_named, *parent in rows
         ],
-        {text(entry): document for entry, document in pairs(blobs)},
+        {text(entry): document for entry, document in blobs},
         [LogRange(text(entry), start, length, items) for entry, start, length, items in logs],
-        rest[0] if rest else None,
+        *rest,
     )
 
 
@@ -131,45 +172,35 @@ def _ancestors_reply(reply: Any) -> AncestorsReply:
     return AncestorsReply(_read_reply(read), entry and text(entry), bool(was_deleted))
 
 
-def read_newest(
+def read(
     thread: ThreadKeys,
-    namespace: str,
+    entries: Sequence[str] | None,
     *,
+    namespace: str = "",
     cached: str = "",
     held: Collection[str] = (),
     separately: Collection[str] = (),
     ttl: int = 0,
 ) -> Call[ReadReply]:
-    """Read the newest checkpoint of a namespace.
+    """Read checkpoints with their pending writes, blobs and items of logs.
 
     Args:
-        thread: its keys.
+        thread, ttl: see above.
+        entries: of the checkpoints; None for the newest checkpoint of the namespace.
         namespace: escaped.
         cached: the entry of the checkpoint in the saver's cache, "" for none.
         held: entries of that checkpoint's blobs and logs that need not be read.
         separately: entries of blobs that another command reads.
-        ttl: milliseconds that the thread lives from now, 0 if reading does not prolong its life.
     """
-    return _read(
-        thread, namespace=namespace, cached=cached, held=held, separately=separately, ttl=ttl
-    )
-
-
-def read_checkpoints(
-    thread: ThreadKeys,
-    entries: Sequence[str],
-    *,
-    cached: str = "",
-    held: Collection[str] = (),
-    ttl: int = 0,
-) -> Call[ReadReply]:
-    """Read checkpoints of a thread. The arguments are those of `read_newest`."""
-    return _read(thread, entries=entries, cached=cached, held=held, ttl=ttl)
-
-
-def _read(thread: ThreadKeys, **order: Any) -> Call[ReadReply]:
-    members = {name: value for name, value in order.items() if value or name == "namespace"}
-    return Call(_command("read", thread, orjson.dumps(members)), _read_reply)
+    order = {
+        "namespace": namespace,
+        "entries": entries,
+        "cached": cached,
+        "held": held,
+        "separately": separately,
+        "ttl": ttl,
+    }
+    return Call(_command("read", thread, _order(order)), _read_reply)
 
 
 def read_ancestors(
@@ -184,22 +215,49 @@ def read_ancestors(
     """Read ancestors of a checkpoint, back to where each channel has a value.
 
     Args:
-        thread: its keys.
+        thread: see above.
         namespace: escaped.
         entry: of the checkpoint; None for the newest one of the namespace.
         inclusive: whether to read that checkpoint too.
         limit: how many ancestors at most.
         channels: the channels.
     """
-    order: dict[str, Any] = {
+    order = {
         "namespace": namespace,
+        "entry": entry,
         "inclusive": inclusive,
         "limit": limit,
         "channels": channels,
     }
-    if entry is not None:
-        order["entry"] = entry
-    return Call(_command("read_ancestors", thread, orjson.dumps(order)), _ancestors_reply)
+    return Call(_command("read_ancestors", thread, _order(order)), _ancestors_reply)
+
+
+Walk = tuple[str, Sequence[str] | None]
+"""The entry of a checkpoint and the channels to look for, from the checkpoint itself; None for its
+delta channels, from its parent."""
+
+
+class NeededAncestorsReply(NamedTuple):
+    """The reply of needed_ancestors.lua.
+
+    Attributes:
+        needed: the entries of ancestors.
+        unfinished: the walks to continue with.
+    """
+
+    needed: set[str]
+    unfinished: list[Walk]
+
+
+def _needed_ancestors_reply(reply: Any) -> NeededAncestorsReply:
+    needed, unfinished = reply
+    return NeededAncestorsReply(set(map(text, needed)), orjson.loads(unfinished))
+
+
+def needed_ancestors(thread: ThreadKeys, walks: Sequence[Walk]) -> Call[NeededAncestorsReply]:
+    """Find the ancestors from which the delta channels of checkpoints are rebuilt."""
+    order = orjson.dumps([[entry, channels or False] for entry, channels in walks])
+    return Call(_command("needed_ancestors", thread, order), _needed_ancestors_reply)
 
 
 # ---- storing
@@ -211,7 +269,7 @@ class StoreReply(NamedTuple):
     Attributes:
         missing: entries that the documents need and the server does not have.
         changed_by_others: entries of logs that other processes have added to.
-        new_deadline: the deadline that the thread is to get with more calls, if any.
+        new_deadline: see above.
         surplus: checkpoints beyond keep_last that are still there.
         has_deltas: whether delta channels may need them.
     """
@@ -225,9 +283,8 @@ class StoreReply(NamedTuple):
 
 def read_store_reply(reply: Any) -> StoreReply:
     missing, changed, new_deadline, surplus, has_deltas = reply
-    return StoreReply(
-        set(map(text, missing)), set(map(text, changed)), new_deadline, surplus, bool(has_deltas)
-    )
+    missing, changed = {*map(text, missing)}, {*map(text, changed)}
+    return StoreReply(missing, changed, new_deadline, surplus, bool(has_deltas))
 
 
 def store(
@@ -248,7 +305,7 @@ def store(
     """Store documents, all of them or none.
 
     Args:
-        thread: its keys.
+        thread, ttl: see above.
         documents: entries and documents; a checkpoint comes last.
         cached: the entry of a checkpoint that must exist, if `expected` or `appended` come from it.
         expected: entry of a blob or log that must exist -> how many items it must have, 0 for a
@@ -259,30 +316,22 @@ def store(
             0 if the thread document must be rebuilt.
         sent_separately: entries of blobs that commands of their own have stored just before.
         without_writes: entries of checkpoints whose pending writes are deleted.
-        ttl: milliseconds that the thread lives from now, 0 if its deadline does not change.
         keep_last: how many checkpoints of the namespace are kept, 0 for all.
         has_deltas: whether the checkpoint has delta channels.
     """
-    order: dict[str, Any] = {}
-    if cached:
-        order["cached"] = cached
-    if expected:
-        order["expected"] = list(expected.items())
-    if appended:
-        order["appended"] = [[log, length, len(items)] for log, (length, items) in appended.items()]
-    if inherited:
-        order["inherited"] = [[blob, member.decode()] for blob, member in inherited.items()]
-    if shared_bytes:
-        order["shared"] = shared_bytes
-    if sent_separately:
-        order["separately"] = list(sent_separately)
-    if without_writes:
-        order["without_writes"] = list(without_writes)
-    if ttl:
-        order["ttl"] = ttl
-    if keep_last:
-        order |= {"keep_last": keep_last, "has_deltas": has_deltas}
-    arguments: list[Argument] = [orjson.dumps(order)]
+    order = {
+        "cached": cached,
+        "expected": [*expected.items()],
+        "appended": [[log, length, len(items)] for log, (length, items) in appended.items()],
+        "inherited": [[blob, member.decode()] for blob, member in inherited.items()],
+        "shared": shared_bytes,
+        "separately": [*sent_separately],
+        "without_writes": [*without_writes],
+        "ttl": ttl,
+        "keep_last": keep_last,
+        "has_deltas": has_deltas,
+    }
+    arguments: list[Argument] = [_order(order)]
     for _, items in appended.values():
         arguments += items
     for entry, document in documents:
@@ -290,46 +339,20 @@ def store(
     return Call(_command("store", thread, *arguments), read_store_reply)
 
 
-def _nothing(reply: Any) -> None:
-    """The reply of a script that returns nothing of interest."""
-
-
 def put_writes(
     thread: ThreadKeys, entry: str, writes: Mapping[str, bytes], *, format: int, ttl: int
 ) -> Call[int | None]:
-    """Add a task's writes to the pending writes of a checkpoint.
-
-    Args:
-        thread: its keys.
-        entry: of the pending writes.
-        writes: digest of the task with the index of the write -> JSON text.
-        format: the format of the document.
-        ttl: as for `store`.
-
-    Returns:
-        A call whose reply is the deadline that the thread is to get with more calls, if any.
-    """
+    """Add a task's writes (`documents.build_writes`) to the pending writes of a checkpoint. The
+    reply is a new deadline."""
     arguments: list[Argument] = [ttl, entry, format]
     for name_and_write in writes.items():
         arguments += name_and_write
-    return Call(_command("put_writes", thread, *arguments), _new_deadline)
+    return Call(_command("put_writes", thread, *arguments), _number_or_none)
 
 
-def _new_deadline(reply: Any) -> int | None:
-    return None if reply is None else int(reply)
-
-
-def expire_unless_referenced(
-    thread: ThreadKeys, blobs: Collection[str], *, after: int
-) -> Call[None]:
-    """Let large blobs expire if no checkpoint comes that refers to them.
-
-    Args:
-        thread: its keys.
-        blobs: entries.
-        after: milliseconds from now, 0 for a saver without a TTL.
-    """
-    return Call(_command("expire_unless_referenced", thread, after, *blobs), _nothing)
+def expire_unless_referenced(thread: ThreadKeys, blobs: Collection[str], ttl: int) -> Call[None]:
+    """Let large blobs (entries) expire if no checkpoint comes that refers to them."""
+    return Call(_command("expire_unless_referenced", thread, ttl, *blobs), _nothing)
 
 
 def delete_unnamed(thread: ThreadKeys, blobs: Collection[str]) -> Call[None]:
@@ -361,14 +384,8 @@ def collect_garbage(
     number: str,
     entries: Collection[str],
 ) -> Call[None]:
-    """One step of a garbage collection; see client/scripts/collect_garbage.lua.
-
-    Args:
-        thread: its keys.
-        step: the step.
-        number: of the collection.
-        entries: of blobs and logs; for "adopt" the marks themselves.
-    """
+    """Do one step of the garbage collection with a number, for blobs and logs; for "adopt" the
+    entries are the marks themselves. See client/scripts/collect_garbage.lua."""
     return Call(_command("collect_garbage", thread, step, number, *entries), _nothing)
 
 
@@ -400,7 +417,7 @@ def move_deadline(
     """Give a thread another deadline, or continue with that.
 
     Args:
-        thread: its keys.
+        thread: see above.
         reason: why.
         number: the deadline ("use", "continue"), or milliseconds from now ("expire").
         after: the entry to continue after.

@@ -9,7 +9,8 @@ import orjson
 
 from langgraph_redis_json import arguments
 from langgraph_redis_json.client import scripts
-from langgraph_redis_json.client.plan import Plan, send, send_all
+from langgraph_redis_json.client.plan import Plan
+from langgraph_redis_json.client.scripts import send, send_all
 from langgraph_redis_json.errors import MissingDocumentError
 from langgraph_redis_json.operations import contents, expiry, garbage
 from langgraph_redis_json.operations.context import Context

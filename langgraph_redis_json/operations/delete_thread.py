@@ -4,7 +4,8 @@ from typing import Any
 
 from langgraph_redis_json import arguments
 from langgraph_redis_json.client import scripts
-from langgraph_redis_json.client.plan import Plan, send
+from langgraph_redis_json.client.plan import Plan
+from langgraph_redis_json.client.scripts import send
 from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.storage import keys
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from langgraph_redis_json import arguments
 from langgraph_redis_json.client import scripts
-from langgraph_redis_json.client.plan import Call, Plan, send
-from langgraph_redis_json.client.scripts import DeadlineReply
+from langgraph_redis_json.client.plan import Plan
+from langgraph_redis_json.client.scripts import Call, DeadlineReply, send
 from langgraph_redis_json.errors import ThreadMissingError
 from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.storage import keys

@@ -8,7 +8,8 @@ from langgraph.checkpoint.base import DeltaChannelHistory, PendingWrite
 
 from langgraph_redis_json import arguments
 from langgraph_redis_json.client import scripts
-from langgraph_redis_json.client.plan import Plan, send
+from langgraph_redis_json.client.plan import Plan
+from langgraph_redis_json.client.scripts import send
 from langgraph_redis_json.errors import MissingDocumentError
 from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.storage import keys, loading

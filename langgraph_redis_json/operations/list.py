@@ -19,9 +19,9 @@ from langgraph_redis_json import arguments
 from langgraph_redis_json.arguments import Target
 from langgraph_redis_json.client import scripts
 from langgraph_redis_json.client.long_steps import LONG
-from langgraph_redis_json.client.plan import Command, Listing, Plan, send_all
+from langgraph_redis_json.client.plan import Command, Listing, Plan
 from langgraph_redis_json.client.replies import search_keys, search_page, text
-from langgraph_redis_json.operations import get_tuple
+from langgraph_redis_json.client.scripts import send_all
 from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.search import filters, queries
 from langgraph_redis_json.search.filters import Filter
@@ -135,7 +135,7 @@ def _list(context: Context, wanted: Wanted, limit: int | None) -> Listing[Checkp
                 decoded = loading.decode_checkpoint(row)
                 metadata = loading.load_metadata(decoded, context.serde)
                 if wanted.filter.matches(metadata):
-                    yield (yield from get_tuple.load(context, row, decoded, metadata, given))
+                    yield loading.load_checkpoint(row, decoded, metadata, context.serde, given)
                     left = None if left is None else left - 1
             if left == 0:
                 return
@@ -155,10 +155,7 @@ def _read(context: Context, sort_keys: Sequence[bytes]) -> Plan[list[Row]]:
         entries[identity.thread_id].append(identity.entry)
     threads = {thread_id: keys.thread_keys(context.key_prefix, thread_id) for thread_id in entries}
     replies = yield from send_all(
-        [
-            scripts.read_checkpoints(threads[thread_id], of_thread)
-            for thread_id, of_thread in entries.items()
-        ]
+        [scripts.read(threads[thread_id], of_thread) for thread_id, of_thread in entries.items()]
     )
     found = {
         row.identity: row

@@ -3,18 +3,17 @@
 Every checkpoint keeps the ancestors from which its delta channels are rebuilt.
 """
 
-from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from langgraph_redis_json import arguments
 from langgraph_redis_json.client import scripts
 from langgraph_redis_json.client.plan import Plan
-from langgraph_redis_json.client.scripts import StoreReply
+from langgraph_redis_json.client.scripts import StoreReply, Walk, send
 from langgraph_redis_json.operations import contents, delete_thread, garbage
 from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.storage import keys
 from langgraph_redis_json.storage.keys import ThreadKeys
-from langgraph_redis_json.storage.loading import DAMAGE, damaged
 
 STRATEGIES = ("keep_latest", "delete")
 
@@ -79,7 +78,7 @@ def delete_checkpoints(
         checkpoints: the entries of all its checkpoints, in order.
         kept: the entries of those that are kept.
     """
-    needed = {*kept, *(yield from _ancestors_needed(thread, checkpoints, kept))}
+    needed = {*kept, *(yield from _ancestors_needed(thread, kept))}
     doomed = [entry for entry in checkpoints if entry not in needed]
     for page in contents.pages(doomed, CHUNK):
         yield [scripts.delete_checkpoints(thread, page).command]
@@ -96,94 +95,17 @@ def _without_checkpoint(checkpoints: Sequence[str], writes: Sequence[str]) -> li
     return [entry for entry in (f"c{write[1:]}" for write in writes) if entry not in existing]
 
 
-# ---- delta channels
-
-
-class Ancestry(NamedTuple):
-    """Tells which ancestors a checkpoint needs.
-
-    Attributes:
-        parent: the entry of its parent, None for a first checkpoint.
-        delta_channels: the channels whose value is rebuilt from the writes of its ancestors.
-        channels: the channels that have a value here.
-    """
-
-    parent: str | None
-    delta_channels: Collection[str]
-    channels: Container[str]
-
-
-def ancestors_needed(ancestries: Mapping[str, Ancestry], kept: Iterable[str]) -> set[str]:
-    """The ancestors from which the delta channels of the kept checkpoints are rebuilt: for each
-    channel all of them, back to the nearest one that has a value.
-
-    Args:
-        ancestries: entry -> ancestry. A walk also ends at an ancestor that is not among them.
-        kept: entries.
-    """
-    walked: set[tuple[str, str]] = set()
-    for entry in kept:
-        if entry not in ancestries:
-            continue
-        for channel in ancestries[entry].delta_channels:
-            at = ancestries[entry].parent
-            while at is not None and (at, channel) not in walked:
-                walked.add((at, channel))
-                if at not in ancestries or channel in ancestries[at].channels:
-                    break
-                at = ancestries[at].parent
-    return {entry for entry, _ in walked}
-
-
-def _ancestors_needed(
-    thread: ThreadKeys, checkpoints: Sequence[str], kept: Collection[str]
-) -> Plan[set[str]]:
-    known = yield from _ancestries(thread, sorted(kept))
-    if not any(ancestry.delta_channels for ancestry in known.values()):
-        return set()
-    known = yield from _ancestries(thread, sorted(kept), channels=True)
-    places = {entry: number for number, entry in enumerate(checkpoints)}
-    while True:
-        needed = ancestors_needed(known, kept)
-        unread = [places[entry] for entry in needed if entry in places and entry not in known]
-        if not unread:
-            return needed
-        # An ancestor mostly stands just before its child. This ends, because each pass reads one
-        # checkpoint at least that no pass has read before.
-        last = max(unread) + 1
-        page = checkpoints[max(0, last - contents.PAGE) : last]
-        known |= dict.fromkeys(page, Ancestry(None, (), ()))  # for those that are gone
-        known |= yield from _ancestries(thread, page, channels=True)
-
-
-def _ancestries(
-    thread: ThreadKeys, entries: Sequence[str], channels: bool = False
-) -> Plan[dict[str, Ancestry]]:
-    """The ancestries of checkpoints.
-
-    Args:
-        thread: their thread.
-        entries: their entries.
-        channels: whether to read which channels have a value; if not, `Ancestry.channels` is empty.
-    """
-    found: dict[str, Ancestry] = {}
-    paths = ["$.parent_checkpoint_id", "$.delta_channels"]
-    if channels:
-        paths.append("$.channel_values")
-    for page in contents.pages(entries, contents.PAGE):
-        fields = yield from contents.read_paths(thread, page, paths)
-        for entry, [parents, delta_channels, *values] in fields.items():
-            try:
-                start, _, _ = entry.rpartition(":")
-                with_value = {name for part in values for members in part for name in members}
-                found[entry] = Ancestry(
-                    next((f"{start}:{keys.escape(parent)}" for parent in parents), None),
-                    [name for part in delta_channels for name in part if name not in with_value],
-                    with_value,
-                )
-            except DAMAGE as error:
-                raise damaged(thread.key(entry), error) from error
-    return found
+def _ancestors_needed(thread: ThreadKeys, kept: Collection[str]) -> Plan[set[str]]:
+    """The ancestors from which the delta channels of the kept checkpoints are rebuilt."""
+    needed: set[str] = set()
+    for page in contents.pages(sorted(kept), contents.PAGE):
+        walks: list[Walk] = [(entry, None) for entry in page]
+        while walks:
+            reply = yield from send(scripts.needed_ancestors(thread, walks))
+            # A chain of parents that somebody has made a circle ends the walk too.
+            walks = [] if reply.needed <= needed else reply.unfinished
+            needed |= reply.needed
+    return needed
 
 
 # ---- subgraphs

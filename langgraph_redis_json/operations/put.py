@@ -116,4 +116,4 @@ def _send_separately(thread: ThreadKeys, blobs: Mapping[str, bytes], ttl: int) -
         # The entry comes first: so the blob is deleted with the thread if nothing else follows.
         yield ("ZADD", thread.contents, 0, entry)
         yield ("JSON.SET", thread.key(entry), "$", document)
-    yield scripts.expire_unless_referenced(thread, blobs, after=2 * ttl).command
+    yield scripts.expire_unless_referenced(thread, blobs, 2 * ttl).command

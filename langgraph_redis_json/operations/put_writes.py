@@ -8,7 +8,8 @@ from langchain_core.runnables import RunnableConfig
 from langgraph_redis_json import arguments
 from langgraph_redis_json.client import scripts
 from langgraph_redis_json.client.long_steps import are_long
-from langgraph_redis_json.client.plan import Plan, send
+from langgraph_redis_json.client.plan import Plan
+from langgraph_redis_json.client.scripts import send
 from langgraph_redis_json.operations import expiry
 from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.storage import documents, keys

@@ -6,8 +6,8 @@ from warnings import warn
 from redis.exceptions import NoPermissionError, ResponseError
 
 from langgraph_redis_json.client import scripts
-from langgraph_redis_json.client.plan import Plan, send
-from langgraph_redis_json.client.scripts import with_source
+from langgraph_redis_json.client.plan import Plan
+from langgraph_redis_json.client.scripts import send, with_source
 from langgraph_redis_json.errors import CoordinatorMissingError, UnsuitableServerError
 from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.search import indexes

@@ -14,8 +14,9 @@ from redis.exceptions import ResponseError
 from redisvl.schema import IndexSchema
 
 from langgraph_redis_json.client import scripts
-from langgraph_redis_json.client.plan import Command, Plan, send
+from langgraph_redis_json.client.plan import Command, Plan
 from langgraph_redis_json.client.replies import FieldInfo, IndexInfo, index_info, text
+from langgraph_redis_json.client.scripts import send
 from langgraph_redis_json.errors import UnindexedDocumentsError, UnsuitableServerError
 from langgraph_redis_json.search import fields
 from langgraph_redis_json.search.fields import SCHEMAS, WITH_METADATA, Fields

@@ -7,8 +7,9 @@ from redis.exceptions import ResponseError
 from redisvl.query.filter import FilterExpression
 
 from langgraph_redis_json.client import scripts
-from langgraph_redis_json.client.plan import Command, Plan, send
-from langgraph_redis_json.client.replies import index_info
+from langgraph_redis_json.client.plan import Command, Plan
+from langgraph_redis_json.client.replies import index_info, indexed_share
+from langgraph_redis_json.client.scripts import send
 from langgraph_redis_json.errors import (
     CoordinatorMissingError,
     IndexIncompleteError,
@@ -86,11 +87,11 @@ def search(context: Context, index: str, used: Collection[str], command: Command
         if is_missing(error):
             raise IndexMissingError(index=index) from error
         raise
-    live = index_info(info)
-    if live.share < 1:
-        raise IndexIncompleteError(index=index, share=f"{live.share:.0%}")
+    if (share := indexed_share(info)) < 1:
+        raise IndexIncompleteError(index=index, share=f"{share:.0%}")
+    live = index_info(info).fields if used else {}
     for name in used:
-        field = live.fields.get(name)
+        field = live.get(name)
         if field is None or field.path != context.metadata_fields[name].path:
             raise MetadataFieldMissingError(index=index, field=name)
     return reply

@@ -9,12 +9,11 @@ the last ones.
 """
 
 from array import array
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import orjson
-import ormsgpack
 from langgraph.checkpoint.base import Checkpoint
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import TASKS, _DeltaSnapshot
@@ -91,7 +90,9 @@ def store(
         version = versions.get(channel, identity.checkpoint_id)
         last = cached.get(channel)
         if last is not None and last.version == version and channel not in new_versions:
-            if last.blob or last.slices:
+            if last.blob:
+                storage.expected[last.blob] = 0
+            elif last.slices:
                 storage.expect(last.references())
             storage.texts[channel], storage.channels[channel] = last.text, last
             continue
@@ -108,7 +109,7 @@ def store(
         else:
             encoded = json_codec.encode(type_, data, serde)
             if len(encoded.content) <= INLINE and not isinstance(value, _DeltaSnapshot):
-                stored = StoredChannel(version, encoded.text())
+                stored = StoredChannel(version, encoded.text(), dumped=Dumped(type_, data))
             else:
                 entry = keys.blob_entry(identity.checkpoint_ns, channel, version)
                 text = orjson.dumps({"blob": thread.key(entry)})
@@ -189,7 +190,7 @@ def _read_list(data: bytes, cached: StoredChannel | None = None) -> List | None:
         cached: the channel's last value. Of a list that begins with it only the new items are
             split off.
     """
-    count, start = _length_and_start(data)
+    count, start = json_codec.length_and_start(data)
     if not start or len(data) < ITEM * count:
         return None
     before, new = array("q"), None
@@ -197,9 +198,9 @@ def _read_list(data: bytes, cached: StoredChannel | None = None) -> List | None:
         before, rest = cached.item_hashes, data[start + cached.items_size :]
         more = count - len(before)
         # A single new item needs no splitting.
-        new = [rest] if more == 1 else split(_head(more) + rest)
+        new = [rest] if more == 1 else json_codec.split(json_codec.list_head(more) + rest)
     else:
-        new = split(data)
+        new = json_codec.split(data)
     if new is None:
         return None
     return List(before + hashes_of(new), new, len(data) - start)
@@ -224,7 +225,7 @@ def _store_list(
         first = len(items.hashes) - len(items.new)
         if layout.new[0] < first:  # all items are stored again
             items, first = _read_list(data) or items, 0
-        new = [encode_item(items.new[number - first]) for number in layout.new]
+        new = [json_codec.encode_item(items.new[number - first]) for number in layout.new]
         if layout.length:
             storage.appended[layout.log] = layout.length, new
         else:
@@ -331,72 +332,6 @@ def _fill(runs: Sequence[Slice | None], log: str, length: int) -> Layout:
     return Layout(slices, log if new else None, length if new else 0, new)
 
 
-# ---- the serializer's bytes of lists
-
-
-def split(data: bytes) -> list[bytes] | None:
-    """The items of a list that the serializer wrote; None if the data is not a list."""
-    try:
-        tree = ormsgpack.unpackb(data, ext_hook=ormsgpack.Ext, option=ormsgpack.OPT_NON_STR_KEYS)
-        if type(tree) is not list:
-            return None
-        items = [ormsgpack.packb(item, option=ormsgpack.OPT_NON_STR_KEYS) for item in tree]
-    except (ValueError, TypeError):
-        return None
-    return items if join(items) == data else None
-
-
-def join(items: Sequence[bytes]) -> bytes:
-    """The list of these items, as the serializer would have written it."""
-    return _head(len(items)) + b"".join(items)
-
-
-def _head(count: int) -> bytes:
-    """How msgpack begins a list of so many items."""
-    if count < 16:
-        return bytes((0x90 | count,))
-    if count < 1 << 16:
-        return b"\xdc" + count.to_bytes(2, "big")
-    return b"\xdd" + count.to_bytes(4, "big")
-
-
-def _length_and_start(data: bytes) -> tuple[int, int]:
-    """How many items a msgpack list says that it has, and where they begin; 0, 0 for no list."""
-    match data[:1]:
-        case b"\xdc":
-            return int.from_bytes(data[1:3], "big"), 3
-        case b"\xdd":
-            return int.from_bytes(data[1:5], "big"), 5
-    return (data[0] & 0x0F, 1) if data and data[0] & 0xF0 == 0x90 else (0, 0)
-
-
-def size_of_items(data: bytes) -> int:
-    """How many bytes at the end of a list that the serializer wrote are its items."""
-    return len(data) - _length_and_start(data)[1]
-
-
 def hashes_of(items: Sequence[bytes]) -> "array[int]":
     """One number for each item."""
     return array("q", [hash(SECRET + item) for item in items])
-
-
-def encode_item(item: bytes) -> bytes:
-    """The JSON text of an item of a log: an object of its form and content."""
-    _, form, content = json_codec.encode("msgpack", item)
-    quote = b'"' if form == "base64" else b""
-    return b'{"%s":%s%s%s}' % (form.encode(), quote, content, quote)
-
-
-def decode_items(items: Iterable[Any]) -> list[bytes]:
-    """The serializer's bytes of items of a log.
-
-    Raises:
-        ValueError: if one is not an item.
-    """
-    found: list[bytes] = []
-    for item in items:
-        if type(item) is not dict or len(item) != 1:
-            raise ValueError("one of its items is not an object with one member")
-        [(form, content)] = item.items()
-        found.append(json_codec.pack(form, content))
-    return found

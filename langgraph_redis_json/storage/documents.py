@@ -65,7 +65,9 @@ def build_checkpoint(
     if type(checkpoint["id"]) is str:  # then it is the checkpoint_id
         del rest_of_checkpoint["id"]
     # Old versions of LangGraph kept state here. It is as private as the channels.
-    sends = rest_of_checkpoint.pop("pending_sends", None)
+    sends = checkpoint.get("pending_sends")
+    if sends:
+        del rest_of_checkpoint["pending_sends"]
     metadata_text, checkpoint_text = _json_objects((metadata, rest_of_checkpoint), serde)
     deltas, inherited = _delta_channels(
         thread, identity, checkpoint, metadata, new_versions, channel_values
@@ -80,7 +82,7 @@ def build_checkpoint(
         "format": FORMAT,
         "thread_id": identity.thread_id,
         "checkpoint_id": identity.checkpoint_id,
-        **_created_at(checkpoint["ts"]),
+        **_created_at(checkpoint.get("ts")),
         "metadata": orjson.Fragment(metadata_text),
         "tokens": ",".join(tokens),
     }
@@ -89,9 +91,13 @@ def build_checkpoint(
         own["parent_checkpoint_id"] = parent_checkpoint_id
     if deltas:
         own["delta_channels"] = deltas
+    v = checkpoint.get("v")
+    if parent_checkpoint_id is not None and type(v) is int and v < 4:
+        # LangGraph kept the tasks among the parent's writes, so scripts read these too.
+        own["tasks_in_parent"] = True
     # Nobody searches the version maps: as a JSON string they take half the memory of a tree.
     own["checkpoint"] = checkpoint_text.decode()
-    if sends is not None:
+    if sends:
         encoded = json_codec.encode(*serde.dumps_typed(sends), serde)
         own["pending_sends"] = orjson.Fragment(encoded.text())
     # This member is the last one, because store.lua adds the inherited channel values to it.
@@ -223,11 +229,11 @@ def moved_to_thread(
     return orjson.dumps(fields)
 
 
-def _created_at(timestamp: str) -> dict[str, int]:
+def _created_at(timestamp: Any) -> dict[str, int]:
     """The member created_at, in milliseconds; no member if this is not a time."""
     try:
         moment = datetime.fromisoformat(timestamp)
-    except ValueError:
+    except (TypeError, ValueError):
         return {}
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)

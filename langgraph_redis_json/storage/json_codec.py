@@ -26,7 +26,7 @@ The content of a ``$class`` or ``$ext`` tag has tags of its own only if the tag 
 ``"tagged": true``.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from math import isfinite
 from operator import is_
 from typing import Any, Literal, NamedTuple
@@ -152,7 +152,7 @@ def decode(stored: Any) -> tuple[str, bytes]:
         first, form = stored
         type_, content = stored["type"], stored[form]
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise _not_a_stored_value(error) from error
+        raise not_a_stored_value(error) from error
     if type_ == "msgpack" and first == "type" and form != "base64":
         return type_, pack(form, content)
     if not isinstance(type_, str) or first != "type":
@@ -177,8 +177,8 @@ def pack(form: str, content: Any) -> bytes:
             return ormsgpack.packb(unmark(content), option=_PACKING)
         if form == "json":
             return ormsgpack.packb(content, option=_PACKING)
-    except _MALFORMED as error:
-        raise _not_a_stored_value(error) from error
+    except MALFORMED as error:
+        raise not_a_stored_value(error) from error
     if form != "base64":
         raise ValueError(
             f"it is not a stored value: type 'msgpack' cannot have the form {form!r:.50}"
@@ -187,31 +187,11 @@ def pack(form: str, content: Any) -> bytes:
     try:  # The caller joins these bytes with others, so they must be exactly one msgpack value.
         ormsgpack.unpackb(data, ext_hook=ormsgpack.Ext, option=_PACKING)
     except ValueError as error:
-        raise _not_a_stored_value(error) from error
+        raise not_a_stored_value(error) from error
     return data
 
 
-def pack_all(stored: Iterable[Any]) -> bytes | None:
-    """Convert stored values to the serializer's msgpack of one list of them.
-
-    Returns:
-        None unless every value has the type ``msgpack`` and a readable form.
-
-    Raises:
-        ValueError: as `decode`.
-    """
-    trees: list[Any] = []
-    try:
-        for value in stored:
-            if len(value) != 2 or value["type"] != "msgpack" or "base64" in value:
-                return None
-            trees.append(unmark(value["tagged"]) if "tagged" in value else value["json"])
-        return ormsgpack.packb(trees, option=_PACKING)
-    except _MALFORMED as error:
-        raise _not_a_stored_value(error) from error
-
-
-_MALFORMED = (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError)
+MALFORMED = (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError)
 """The errors of `unmark` for a tree that `mark` did not create."""
 
 
@@ -219,10 +199,10 @@ def _decode_base64(content: Any) -> bytes:
     try:
         return b64decode(content, validate=True)
     except (TypeError, ValueError) as error:
-        raise _not_a_stored_value(error) from error
+        raise not_a_stored_value(error) from error
 
 
-def _not_a_stored_value(error: Exception) -> ValueError:
+def not_a_stored_value(error: Exception) -> ValueError:
     return ValueError(f"it is not a stored value ({type(error).__name__}: {error})")
 
 
@@ -486,3 +466,69 @@ _UNMARK: dict[str, Callable[[dict[str, Any]], Any]] = {
     "$msgpack": lambda tag: ormsgpack.unpackb(b64decode(tag["$msgpack"], validate=True)),
 }
 """The first key of a tag, and the function that reads the tag."""
+
+
+# ---- lists
+
+
+def split(data: bytes) -> list[bytes] | None:
+    """The items of a list that the serializer wrote; None if the data is not a list."""
+    try:
+        tree = ormsgpack.unpackb(data, ext_hook=ormsgpack.Ext, option=_PACKING)
+        if type(tree) is not list:
+            return None
+        items = [ormsgpack.packb(item, option=_PACKING) for item in tree]
+    except (ValueError, TypeError):
+        return None
+    return items if join(items) == data else None
+
+
+def join(items: Sequence[bytes]) -> bytes:
+    """The list of these items, as the serializer would have written it."""
+    return list_head(len(items)) + b"".join(items)
+
+
+def list_head(count: int) -> bytes:
+    """How msgpack begins a list of so many items."""
+    if count < 16:
+        return bytes((0x90 | count,))
+    if count < 1 << 16:
+        return b"\xdc" + count.to_bytes(2, "big")
+    return b"\xdd" + count.to_bytes(4, "big")
+
+
+def length_and_start(data: bytes) -> tuple[int, int]:
+    """How many items a msgpack list says that it has, and where they begin; 0, 0 for no list."""
+    match data[:1]:
+        case b"\xdc":
+            return int.from_bytes(data[1:3], "big"), 3
+        case b"\xdd":
+            return int.from_bytes(data[1:5], "big"), 5
+    return (data[0] & 0x0F, 1) if data and data[0] & 0xF0 == 0x90 else (0, 0)
+
+
+def size_of_items(data: bytes) -> int:
+    """How many bytes at the end of a list that the serializer wrote are its items."""
+    return len(data) - length_and_start(data)[1]
+
+
+def encode_item(item: bytes) -> bytes:
+    """The JSON text of an item of a log: an object of its form and content."""
+    _, form, content = encode("msgpack", item)
+    quote = b'"' if form == "base64" else b""
+    return b'{"%s":%s%s%s}' % (form.encode(), quote, content, quote)
+
+
+def decode_items(items: Iterable[Any]) -> list[bytes]:
+    """The serializer's bytes of items of a log.
+
+    Raises:
+        ValueError: if one is not an item.
+    """
+    found: list[bytes] = []
+    for item in items:
+        if type(item) is not dict or len(item) != 1:
+            raise ValueError("one of its items is not an object with one member")
+        [(form, content)] = item.items()
+        found.append(pack(form, content))
+    return found

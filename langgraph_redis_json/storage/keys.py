@@ -119,6 +119,7 @@ class ThreadKeys(NamedTuple):
         return entry
 
 
+@lru_cache(maxsize=1024)
 def thread_keys(key_prefix: str, thread_id: str) -> ThreadKeys:
     """The keys of a thread."""
     # A hash tag must not be empty, or Redis Cluster would hash the whole key.

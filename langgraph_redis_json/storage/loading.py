@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 import orjson
+import ormsgpack
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
     Checkpoint,
@@ -73,7 +74,7 @@ class Log:
             new = [number for number in wanted if number not in self._decoded]
             if not self._items.keys() >= {*new}:
                 raise ValueError(f"it has no item {min({*new} - self._items.keys())}")
-            items = channels.decode_items(map(self._items.pop, new))
+            items = json_codec.decode_items(map(self._items.pop, new))
             self._decoded.update(zip(new, items, strict=True))
             return [self._decoded[number] for number in wanted]
         except DAMAGE as error:
@@ -156,7 +157,6 @@ class DecodedCheckpoint(NamedTuple):
     """The document of a checkpoint, decoded to what only the serializer can load.
 
     Attributes:
-        v: the version of LangGraph's checkpoint format.
         parent_checkpoint_id: None for a first checkpoint.
         metadata: metadata key -> value, or `Dumped`.
         checkpoint: the rest of LangGraph's checkpoint: key -> value, or `Dumped`.
@@ -166,7 +166,6 @@ class DecodedCheckpoint(NamedTuple):
         lists: channel -> its items, for each channel whose logs were read.
     """
 
-    v: int
     parent_checkpoint_id: str | None
     metadata: dict[str, Any]
     checkpoint: dict[str, Any]
@@ -208,20 +207,19 @@ def decode_checkpoint(row: Row, wanted: Container[str] | None = None) -> Decoded
             if wanted is not None and channel not in wanted:
                 continue
             last = row.cached.get(channel)
-            if stored is None:
-                channel_values[channel] = Dumped("null", b"")
-            elif last is not None and last.dumped is not None and _is_valid(row, last, stored):
+            if last is not None and last.dumped is not None and _is_valid(row, last, stored):
                 channel_values[channel] = last.dumped
+            elif stored is None:
+                channel_values[channel] = Dumped("null", b"")
             elif "log" in stored:
                 lists[channel] = _list_items(row, stored["log"])
-                channel_values[channel] = Dumped("msgpack", channels.join(lists[channel]))
+                channel_values[channel] = Dumped("msgpack", json_codec.join(lists[channel]))
             elif "blob" in stored:
                 channel_values[channel] = _decode_blob(row, row.thread.entry(stored["blob"]))
             else:
                 channel_values[channel] = Dumped(*json_codec.decode(stored))
         sends = fields.get("pending_sends")
         return DecodedCheckpoint(
-            int(checkpoint["v"]),
             parent,
             _decode_members(fields["metadata"]),
             checkpoint,
@@ -234,7 +232,7 @@ def decode_checkpoint(row: Row, wanted: Container[str] | None = None) -> Decoded
         raise damaged(row.key, error) from error
 
 
-def _is_valid(row: Row, cached: StoredChannel, stored: dict[str, Any]) -> bool:
+def _is_valid(row: Row, cached: StoredChannel, stored: Any) -> bool:
     """Whether a cached value is the one that the document refers to, and its blob and logs exist:
     the script reads those of all cached values if one of them is gone."""
     if row.blobs or row.logs:
@@ -304,7 +302,7 @@ def to_cache(row: Row, decoded: DecodedCheckpoint) -> CachedCheckpoint:
                 item_hashes=channels.hashes_of(decoded.lists[channel]),
                 log_lengths={entry: log.length for entry, log in logs.items() if log is not None},
                 dumped=dumped,
-                items_size=channels.size_of_items(dumped.data),
+                items_size=json_codec.size_of_items(dumped.data),
             )
         elif last is not None and dumped is last.dumped:
             found[channel] = last._replace(version=version)
@@ -313,7 +311,7 @@ def to_cache(row: Row, decoded: DecodedCheckpoint) -> CachedCheckpoint:
             is_large = len(row.blobs[entry] or b"") > LARGE
             found[channel] = StoredChannel(version, text, entry, is_large, dumped=dumped)
         else:
-            found[channel] = StoredChannel(version, text)
+            found[channel] = StoredChannel(version, text, dumped=dumped)
     return CachedCheckpoint(row.read.entry, found)
 
 
@@ -321,7 +319,6 @@ def load_checkpoint(
     row: Row,
     decoded: DecodedCheckpoint,
     metadata: CheckpointMetadata,
-    old_sends: Sequence[Any],
     serde: SerializerProtocol,
     thread_id: Any,
 ) -> CheckpointTuple:
@@ -331,8 +328,6 @@ def load_checkpoint(
         row: the checkpoint as the server holds it.
         decoded: the same, decoded.
         metadata: its metadata, loaded.
-        old_sends: the tasks of a checkpoint of a version before 4, which LangGraph kept among its
-            parent's writes. They become its tasks channel, as in the Postgres saver.
         serde: the saver's serializer.
         thread_id: the thread as the caller spells it, for the configs.
     """
@@ -343,11 +338,16 @@ def load_checkpoint(
     }
     if decoded.pending_sends is not None:
         checkpoint["pending_sends"] = serde.loads_typed(decoded.pending_sends)
-    if old_sends:
-        versions = checkpoint["channel_versions"]
-        checkpoint["channel_values"][TASKS] = list(old_sends)
-        versions[TASKS] = max(versions.values()) if versions else keys.next_version(None)
     parent = decoded.parent_checkpoint_id
+    if row.read.parent_writes is not None and parent is not None:
+        # Before version 4 LangGraph kept the tasks among the parent's writes. They become the tasks
+        # channel, as in the Postgres saver.
+        key = row.thread.key(keys.checkpoint_entry(checkpoint_ns, parent))
+        tasks = _load_writes(key, row.read.parent_writes, serde, [TASKS])
+        versions = checkpoint["channel_versions"]
+        if tasks:
+            checkpoint["channel_values"][TASKS] = [value for _, _, value in tasks]
+            versions[TASKS] = max(versions.values()) if versions else keys.next_version(None)
     return CheckpointTuple(
         config=config_of(thread_id, checkpoint_ns, row.identity.checkpoint_id),
         checkpoint=cast(Checkpoint, checkpoint),
@@ -412,14 +412,21 @@ def load_writes(
         serde: the saver's serializer.
         wanted: the channels whose writes are loaded; all if None.
     """
-    if row.read.writes is None:
-        if row.read.writes_are_named:
-            missing = row.thread.key(keys.writes_entry(row.read.entry))
-            raise MissingDocumentError(key=row.key, missing=missing)
-        return []
+    key = row.thread.key(keys.writes_entry(row.read.entry))
+    if row.read.writes is not None:
+        return _load_writes(key, row.read.writes, serde, wanted)
+    if row.read.writes_are_named:
+        raise MissingDocumentError(key=row.key, missing=key)
+    return []
+
+
+def _load_writes(
+    key: str, document: bytes, serde: SerializerProtocol, wanted: Container[str] | None
+) -> list[PendingWrite]:
     found: list[tuple[tuple[str, str, int], str, str, Any]] = []
+    loaded: Iterable[Any]
     try:
-        stored = parse(row.read.writes)["writes"]
+        stored = parse(document)["writes"]
         # One parse for all texts, and below one load for all values: so the writes of a hundred
         # tasks are read in a third of the time.
         texts = [write for write in stored.values() if type(write) is str]
@@ -441,17 +448,28 @@ def load_writes(
         values = [value for _, _, _, value in found]
         packed = None
         if type(serde).loads_typed is JsonPlusSerializer.loads_typed:
-            packed = json_codec.pack_all(values)
+            packed = _pack_all(values)
         dumped = [] if packed else [json_codec.decode(value) for value in values]
     except DAMAGE as error:
-        key = row.thread.key(keys.writes_entry(row.read.entry))
         raise damaged(key, error) from error
-    loaded: Iterable[Any] = (
-        serde.loads_typed(("msgpack", packed)) if packed else map(serde.loads_typed, dumped)
-    )
+    loaded = serde.loads_typed(("msgpack", packed)) if packed else map(serde.loads_typed, dumped)
     return [
         (task, channel, value) for (_, task, channel, _), value in zip(found, loaded, strict=True)
     ]
+
+
+def _pack_all(stored: Sequence[Any]) -> bytes | None:
+    """The msgpack of a list of stored values; None unless each of them is readable msgpack."""
+    trees: list[Any] = []
+    try:
+        for value in stored:
+            if len(value) != 2 or value["type"] != "msgpack" or "base64" in value:
+                return None
+            tree = json_codec.unmark(value["tagged"]) if "tagged" in value else value["json"]
+            trees.append(tree)
+        return ormsgpack.packb(trees, option=ormsgpack.OPT_NON_STR_KEYS)
+    except json_codec.MALFORMED as error:
+        raise json_codec.not_a_stored_value(error) from error
 
 
 # ---- any document

@@ -1,18 +1,18 @@
 -- requires: references, deadlines
 -- Read checkpoints with their pending writes, blobs and items of logs.
 -- ARGV[1] is a JSON object with these members:
---   namespace   escaped: read its newest checkpoint
---   entries     or: read the checkpoints of these entries
+--   entries     of the checkpoints; absent for the newest one of the namespace
+--   namespace   escaped; absent for the root graph
 --   separately  entries of blobs that the caller reads by another command
 --   cached      the entry of a checkpoint that the caller has in its cache
 --   held        entries of blobs and logs of that checkpoint whose values the caller has
 --   ttl         use_thread() takes it; absent if reading does not prolong the thread's life
--- Returns the rows of the checkpoints (row_of), or of the first ones if they are large; {blob,
--- document, …}, each blob once, false for one that is gone; ranges of logs (read_logs); and what
+-- Returns the rows of the checkpoints (row_of), or of the first ones if they are large; {{blob,
+-- document}, …}, each blob once, false for one that is gone; ranges of logs (read_logs); and what
 -- use_thread() returns.
 
 local order = cjson.decode(ARGV[1])
-local wanted, held, seen = order.entries or { newest(order.namespace) }, {}, {}
+local wanted, held, seen = order.entries or { newest(order.namespace or '') }, {}, {}
 for _, entry in ipairs(order.held or {}) do held[entry] = true end
 for _, entry in ipairs(order.separately or {}) do seen[entry] = true end
 
@@ -64,8 +64,7 @@ for i, entry in ipairs(wanted) do
       if not is_covered(slice) then add_slices(ranges, { slice }) end
     end
     for j, document in ipairs(documents(names)) do
-      blobs[#blobs + 1] = names[j]
-      blobs[#blobs + 1] = document
+      blobs[#blobs + 1] = { names[j], document }
       size = size + #(document or '')
     end
     for _, range in ipairs(read_logs(ranges)) do

@@ -1,5 +1,5 @@
--- requires: contents
--- What checkpoints refer to.
+-- requires: contents, escaping
+-- Checkpoints: what they refer to, and their parents.
 
 local MOST_READ = 4000000 -- bytes after which a call reads no further checkpoint: other clients wait
 
@@ -75,12 +75,25 @@ local function read_logs(wanted)
   return found
 end
 
+-- The entry of a checkpoint's parent; false if it has none.
+local function parent_of(entry)
+  local found = redis.call('JSON.GET', key_of(entry), '$.parent_checkpoint_id')
+  local id = found and cjson.decode(found)[1]
+  return type(id) == 'string' and entry:match('^(.*:)') .. escape(id)
+end
+
 -- A checkpoint with its pending writes: {entry, document, writes, whether the table of contents names
--- the checkpoint, whether it names the writes}. A document that is gone is false.
+-- the checkpoint, whether it names the writes, its parent's writes if its tasks are among them}. A
+-- document that is gone is false.
 local function row_of(entry)
   local both = { entry, writes_of(entry) }
   local found, scores = documents(both), scores_of(both)
   -- Writes that the table of contents does not name belong to a thread that expired earlier.
   local writes = scores[2] and found[2]
-  return { entry, found[1], writes, scores[1] and 1 or 0, scores[2] and 1 or 0 }
+  local parent_writes = false
+  if found[1] and found[1]:find('"tasks_in_parent":true,', 1, true) then
+    local of_parent = writes_of(parent_of(entry) or entry)
+    parent_writes = redis.call('ZSCORE', contents, of_parent) and documents({ of_parent })[1]
+  end
+  return { entry, found[1], writes, scores[1] and 1 or 0, scores[2] and 1 or 0, parent_writes }
 end
