@@ -241,17 +241,18 @@ class NeededAncestorsReply(NamedTuple):
     """The reply of needed_ancestors.lua.
 
     Attributes:
-        needed: the entries of ancestors.
-        unfinished: the walks to continue with.
+        walked: the entries of ancestors, each with a channel that was looked for there.
+        unfinished: the walks to continue with; each has channels.
     """
 
-    needed: set[str]
-    unfinished: list[Walk]
+    walked: set[tuple[str, str]]
+    unfinished: list[tuple[str, list[str]]]
 
 
 def _needed_ancestors_reply(reply: Any) -> NeededAncestorsReply:
     needed, unfinished = reply
-    return NeededAncestorsReply(set(map(text, needed)), orjson.loads(unfinished))
+    walked = {(text(entry), text(channel)) for entry, *channels in needed for channel in channels}
+    return NeededAncestorsReply(walked, orjson.loads(unfinished))
 
 
 def needed_ancestors(thread: ThreadKeys, walks: Sequence[Walk]) -> Call[NeededAncestorsReply]:

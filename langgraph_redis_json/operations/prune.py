@@ -97,15 +97,20 @@ def _without_checkpoint(checkpoints: Sequence[str], writes: Sequence[str]) -> li
 
 def _ancestors_needed(thread: ThreadKeys, kept: Collection[str]) -> Plan[set[str]]:
     """The ancestors from which the delta channels of the kept checkpoints are rebuilt."""
-    needed: set[str] = set()
-    for page in contents.pages(sorted(kept), contents.PAGE):
+    walked: set[tuple[str, str]] = set()
+    # The newest one comes first: most walks end on the way of an earlier walk.
+    for page in contents.pages(sorted(kept, reverse=True), contents.PAGE):
         walks: list[Walk] = [(entry, None) for entry in page]
         while walks:
             reply = yield from send(scripts.needed_ancestors(thread, walks))
-            # A chain of parents that somebody has made a circle ends the walk too.
-            walks = [] if reply.needed <= needed else reply.unfinished
-            needed |= reply.needed
-    return needed
+            walked |= reply.walked
+            # This also ends a walk around a chain of parents that somebody has made a circle.
+            walks = [
+                (entry, rest)
+                for entry, channels in reply.unfinished
+                if (rest := [channel for channel in channels if (entry, channel) not in walked])
+            ]
+    return {entry for entry, _ in walked}
 
 
 # ---- subgraphs

@@ -97,6 +97,7 @@ def store(
             storage.texts[channel], storage.channels[channel] = last.text, last
             continue
         type_, data = serde.dumps_typed(value)
+        data = bytes(data)  # a bytearray is the caller's own, who may change it later
         items = None
         # The tasks of a superstep are not those of the last one: that list does not grow.
         if type_ == "msgpack" and len(data) > INLINE and channel != TASKS:

@@ -199,7 +199,7 @@ def decode_checkpoint(row: Row, wanted: Container[str] | None = None) -> Decoded
         checkpoint.setdefault("id", row.identity.checkpoint_id)
         _ = checkpoint["channel_versions"]
         parent = fields.get("parent_checkpoint_id")
-        if parent is not None and not isinstance(parent, str):
+        if "parent_checkpoint_id" in fields and not isinstance(parent, str):
             raise ValueError(f"its parent_checkpoint_id is {parent!r:.100}, not a string")
         channel_values: dict[str, Dumped] = {}
         lists: dict[str, list[bytes]] = {}
@@ -218,13 +218,15 @@ def decode_checkpoint(row: Row, wanted: Container[str] | None = None) -> Decoded
                 channel_values[channel] = _decode_blob(row, row.thread.entry(stored["blob"]))
             else:
                 channel_values[channel] = Dumped(*json_codec.decode(stored))
-        sends = fields.get("pending_sends")
+        sends = None
+        if "pending_sends" in fields:
+            sends = Dumped(*json_codec.decode(fields["pending_sends"]))
         return DecodedCheckpoint(
             parent,
             _decode_members(fields["metadata"]),
             checkpoint,
             channel_values,
-            None if sends is None else Dumped(*json_codec.decode(sends)),
+            sends,
             fields["channel_values"],
             lists,
         )

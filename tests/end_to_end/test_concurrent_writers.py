@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import redis
 
-from langgraph_redis_json import RedisSaver, sweeping
+from langgraph_redis_json import RedisSaver
+from langgraph_redis_json.operations import contents
 from langgraph_redis_json.operations import copy_thread as copy_thread_operation
 from langgraph_redis_json.operations import delete_for_runs as delete_for_runs_operation
 from langgraph_redis_json.operations import delete_thread as delete_thread_operation
@@ -82,7 +83,7 @@ def savers(make_saver: MakeSaver) -> tuple[RedisSaver, RedisSaver]:
 
 
 def every_step() -> Iterator[int]:
-    """Numbers of steps; whoever takes them stops when a plan has no more."""
+    """Numbers of steps; the caller stops when a plan has no more."""
     return count()
 
 
@@ -206,8 +207,9 @@ def test_a_copy_while_threads_change(
     change: str,
     onto: str,
 ) -> None:
-    monkeypatch.setattr(sweeping, "PIECE", 2)
-    monkeypatch.setattr(sweeping, "PAGE", 2)
+    monkeypatch.setattr(copy_thread_operation, "FIRST", 2)
+    monkeypatch.setattr(copy_thread_operation, "PAGE", 2)
+    monkeypatch.setattr(contents, "PAGE", 2)
     one, two = savers
     for step in every_step():
         source, copy = f"thread {step}", f"copy {step}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from langgraph_redis_json import RedisSaver
 from langgraph_redis_json.operations import put as put_operation
 from tests.support.checkpoints import STRANGE, checkpoint, config, ids, put
 from tests.support.clients import Client, MakeSaver, Saver
+from tests.support.plans import execute
 
 PIECES = [
     *('"', "'", "`", "\\", "{", "}", "(", ")", "[", "]", "|", "*", "%", "@", "$", "~", "-", "=>"),
@@ -51,8 +51,7 @@ HOSTILE = corpus(1_100)
 def put_all(saver: Saver, plans: list[Any]) -> None:
     """Run plans of the saver, each of them one trip, in few trips."""
     commands = [next(plan) for plan in plans]
-    batch: Callable[..., Any] = saver._execute
-    replies = batch([command for [command] in commands])
+    replies = execute(saver, [command for [command] in commands])
     for plan, reply in zip(plans, replies, strict=True):
         with pytest.raises(StopIteration):
             plan.send([reply])

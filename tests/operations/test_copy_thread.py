@@ -11,7 +11,9 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.serde.types import INTERRUPT
 
-from langgraph_redis_json import MissingDocumentError, sweeping
+from langgraph_redis_json import MissingDocumentError
+from langgraph_redis_json.operations.copy_thread import FIRST
+from langgraph_redis_json.search.queries import index_name
 from tests.support.accounting import account
 from tests.support.checkpoints import (
     BIG,
@@ -122,9 +124,9 @@ def test_what_a_copy_replaces_is_freed(
     saver: Saver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     # The logs of a copy have names of their own: those of the copy before it are not needed.
-    said = [{"n": n, "text": BIG[:100]} for n in range(3 * sweeping.PIECE)]
+    said = [{"n": n, "text": BIG[:100]} for n in range(3 * FIRST)]
     for number in range(1, 4):
-        values = {"big": f"{number}{BIG}", "list": said[: number * sweeping.PIECE]}
+        values = {"big": f"{number}{BIG}", "list": said[: number * FIRST]}
         put(saver, f"{number}", values, {"big": number, "list": number})
     for _ in range(2):
         saver.copy_thread("thread", "copy")
@@ -156,7 +158,7 @@ def test_a_copy_onto_itself_is_refused(
 @each_saver
 def test_a_long_thread_is_copied_whole(make_saver: MakeSaver, client: Client) -> None:
     saver = make_saver(client)
-    count = 4 * sweeping.PIECE + 1
+    count = 4 * FIRST + 1
     for number in range(count):
         put(saver, f"{number:04}", {"big": f"{number}{BIG}"}, {"big": number})
     saver.copy_thread("thread", "copy")

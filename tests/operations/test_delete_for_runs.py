@@ -125,7 +125,7 @@ def test_the_thread_document_follows(
     saver.delete_for_runs(["two"])
     [key] = found_keys(redis_client, key_prefix, "thread")
     found = json.loads(redis_client.execute_command("JSON.GET", key))
-    assert (found["checkpoint_id"], found["status"], found["step"]) == ("1", "interrupted", 1)
+    assert (found["checkpoint_id"], found["status"]) == ("1", "interrupted")
     assert found["metadata"] == {"run_id": "one", "step": 1}
     put_run(saver, "3", "three", checkpoint_ns="sub")
     saver.delete_for_runs(["one"])
@@ -150,6 +150,54 @@ def test_ancestors_of_a_delta_channel_stay(saver: Saver) -> None:
     assert ids(saver.list(config())) == ["3", "2"]
     saver.delete_for_runs(["one"])
     assert ids(saver.list(config())) == []
+
+
+def test_ancestors_of_a_fork_of_a_long_thread_stay(make_saver: MakeSaver) -> None:
+    """The ancestors of most checkpoints are those of others, and take several calls to find."""
+    saver = make_saver(Client(RedisSaver, 3, False))
+
+    def step(number: int, parent: int | None, run_id: str) -> None:
+        values = {"log": ["snapshot"]} if parent is None else {}
+        deltas = {} if parent is None else {"log": (1, 1)}
+        written = put(
+            saver,
+            f"{number:04}",
+            values,
+            {"log": number},
+            parent=None if parent is None else f"{parent:04}",
+            metadata={"run_id": run_id, "counters_since_delta_snapshot": deltas},
+        )
+        saver.put_writes(written, [("log", number)], "task")
+
+    for number in range(600):
+        step(number, number - 1 if number else None, "kept")
+    for number in range(700, 711):
+        step(number, number - 1 if number > 700 else 100, "deleted")
+    step(711, 710, "kept")
+    step(800, 3, "deleted")
+    before = saver.get_delta_channel_history(config=config(), channels=["log"])
+    saver.delete_for_runs(["deleted"])
+    assert ids(saver.list(config())) == [
+        f"{n:04}" for n in (*range(711, 699, -1), *range(599, -1, -1))
+    ]
+    given = config(checkpoint_id="0711")
+    after = saver.get_delta_channel_history(config=given, channels=["log"])
+    assert after["log"]["seed"] == before["log"]["seed"] == ["snapshot"]
+    numbers = [*range(101), *range(700, 711)]
+    assert after["log"]["writes"] == [("task", "log", number) for number in numbers]
+
+
+@each_saver
+def test_a_circle_of_parents_ends(saver: Saver) -> None:
+    """Nothing makes one but a person who alters documents."""
+    delta = {"metadata": {"counters_since_delta_snapshot": {"log": (1, 1)}}}
+    for number in range(1, 5):
+        parent = f"{number % 4 + 1}"
+        put_run(saver, f"{number}", f"{number}", versions={"log": number}, parent=parent, **delta)
+    saver.delete_for_runs(["1", "2"])
+    assert ids(saver.list(config())) == ["4", "3", "2", "1"]
+    saver.prune(["thread"])
+    assert ids(saver.list(config())) == ["4", "3", "2", "1"]
 
 
 def test_many_checkpoints_go(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import redis
 from langgraph.checkpoint.serde.types import INTERRUPT
-from langgraph_redis_json.fields import SCHEMAS
 
+from langgraph_redis_json.search.fields import SCHEMAS
 from langgraph_redis_json.search.queries import index_name
 from tests.support.checkpoints import (
     BIG,
@@ -70,7 +70,7 @@ def test_a_thread_that_is_not_there(
 
 
 @each_saver
-def test_a_deleted_thread_begins_anew(saver: Saver) -> None:
+def test_a_deleted_thread_can_be_written_again(saver: Saver) -> None:
     saver.put_writes(put(saver, "2", {"big": BIG}), [("channel", 1)], "task")
     saver.delete_thread("thread")
     found = get_tuple(saver, put(saver, "1", {"big": f"{BIG}new"}))

@@ -10,7 +10,6 @@ import pytest
 import redis
 from langgraph.checkpoint.base import ChannelVersions
 from langgraph.checkpoint.serde.types import INTERRUPT
-from langgraph_redis_json.fields import SCHEMAS
 
 from langgraph_redis_json import (
     MissingDocumentError,
@@ -21,7 +20,10 @@ from langgraph_redis_json.operations import delete_thread as delete_thread_opera
 from langgraph_redis_json.operations import expiry as expiry_operation
 from langgraph_redis_json.operations import put as put_operation
 from langgraph_redis_json.operations import put_writes as put_writes_operation
+from langgraph_redis_json.search.fields import SCHEMAS
+from langgraph_redis_json.search.queries import index_name
 from langgraph_redis_json.storage.cache import LARGE
+from langgraph_redis_json.storage.keys import thread_keys
 from tests.end_to_end.test_concurrent_writers import fill, run_with_break
 from tests.support.accounting import account
 from tests.support.checkpoints import (
@@ -52,7 +54,7 @@ MANY = 2_000
 
 
 def deadline(client: redis.Redis, key_prefix: str, thread_id: str = "thread") -> int:
-    """When a thread vanishes, all of whose keys do so at once: in milliseconds; -1 for never."""
+    """When a thread expires with all its keys, in milliseconds since 1970; -1 for never."""
     found = {
         client.pexpiretime(key) for key in found_keys(client, key_prefix) if tag(key) == thread_id
     }
@@ -73,14 +75,18 @@ def tag(key: str) -> str:
 
 
 def begin(saver: Any, plan: Any) -> None:
-    """The first step of a plan; then who runs it dies."""
+    """The first step of a plan, whose process then dies."""
     execute(saver, next(plan))
+
+
+def run_whole(saver: Any, plan: Any) -> None:
+    saver._runner.run(plan)
 
 
 def crowd(saver: Any, count: int, thread_id: str = "thread") -> None:
     """Keys for a thread, of the cheapest kind: writes that wait for their checkpoints."""
     saver.put_writes(config(thread_id, "", "00000"), [("channel", 1)], "task")
-    pipeline = saver._redis.pipeline(transaction=False)
+    pipeline = saver._runner.client.pipeline(transaction=False)
     for number in range(1, count):
         given = config(thread_id, "", f"{number:05}")
         [command] = next(
@@ -164,7 +170,7 @@ def long_thread(saver: Saver) -> None:
 
 
 @each_saver
-def test_a_thread_vanishes_whole(
+def test_a_thread_expires_whole(
     make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     saver = make_saver(client, ttl={"default_ttl": 60})
@@ -200,7 +206,7 @@ def test_a_thread_vanishes_whole(
 
 
 @each_saver
-def test_a_listing_skips_what_vanishes_meanwhile(
+def test_a_listing_skips_threads_that_expire_meanwhile(
     make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     saver = make_saver(client)
@@ -342,12 +348,12 @@ def test_a_thread_of_many_keys(
     make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str, change: str
 ) -> None:
     """Whatever is written, read or changed between the calls, all keys end with one deadline,
-    and at no time does anything vanish before the table of contents."""
+    and no key ever expires before the table of contents."""
     saver = make_saver(SAVER, ttl={"default_ttl": 600})
     other = make_saver(SAVER, setup=False)
     crowd(saver, MANY + 10)
     fill(other, "thread")
-    thread = saver._plans._thread("thread")
+    thread = thread_keys(key_prefix, "thread")
 
     def plan() -> Any:
         if change == "use":
@@ -419,7 +425,7 @@ def test_two_change_a_deadline_at_once(
     for step in range(10):
         saver.expire("thread", 600)
         try:
-            run = begin if dies else RedisSaver._run
+            run = begin if dies else run_whole
             plan = changes[first]()
             if not run_with_break(saver, plan, step, lambda: run(saver, changes[second]())):  # noqa: B023
                 break
@@ -431,10 +437,10 @@ def test_two_change_a_deadline_at_once(
     assert step > 0
 
 
-def test_another_deadline_in_the_midst_begins_anew(
+def test_another_deadline_set_meanwhile_is_applied_to_all_keys(
     make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
-    """Who goes on after another has begun, and died, gives all keys the other's deadline."""
+    """A process begins to set another deadline and dies: the first one sets it for all keys."""
     saver: Any = make_saver(SAVER)
     crowd(saver, 2 * MANY + 10)
     first, second = (
@@ -452,7 +458,7 @@ def test_large_values_that_are_sent_by_themselves(
     saver: Any = make_saver(SAVER, ttl={"default_ttl": 600})
     put(saver, "1", {"huge": "x" * 3_000_000})
     account(redis_client, key_prefix)
-    # Who dies before the checkpoint is stored leaves nothing for ever.
+    # A process that dies before the checkpoint is stored leaves only keys that expire.
     made = checkpoint("2", {"huge": "y" * 3_000_000}, {"huge": 2})
     commands = next(put_operation.put(saver._context, config(), made, {}, {"huge": 2}))
     execute(saver, commands[:-1])
@@ -506,7 +512,7 @@ def test_what_outlives_its_thread_is_not_there(
     with pytest.raises(MissingDocumentError):
         saver.get_delta_channel_history(config=config(checkpoint_id="5"), channels=["blob"])
     saver.delete_for_runs(["1"])
-    # Who goes on with it, with what another remembers, begins a thread that is whole.
+    # A saver that continues it, with what it has cached, begins a thread that is whole.
     values = newest.checkpoint["channel_values"]
     put(other, "9", values, newest.checkpoint["channel_versions"], parent="8")
     assert get(other, config())["channel_values"] == values

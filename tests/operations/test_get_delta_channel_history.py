@@ -10,8 +10,9 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.types import ERROR
 from langgraph.types import Send
 
-from langgraph_redis_json import DamagedDocumentError, MissingDocumentError, RedisSaver, plans
+from langgraph_redis_json import DamagedDocumentError, MissingDocumentError, RedisSaver
 from langgraph_redis_json.operations import history as history_operation
+from langgraph_redis_json.operations.history import PAGE
 from tests.support.checkpoints import BIG, checkpoint, config, each_saver, found_keys, put
 from tests.support.clients import Client, Saver
 from tests.support.plans import execute
@@ -93,13 +94,13 @@ def test_chains_and_forks(both: Both) -> None:
 @each_saver
 def test_pages_of_ancestors(both: Both) -> None:
     # The seeds stand on both sides of where a page ends.
-    count = 4 * plans.PAGE + 2
+    count = 4 * PAGE + 2
     both.step("0000", None, {"c": BIG})
     for number in range(1, count):
         values: dict[str, Any] = {}
-        if number == count - plans.PAGE:
+        if number == count - PAGE:
             values["a"] = BIG
-        if number == count - plans.PAGE - 1:
+        if number == count - PAGE - 1:
             values["b"] = number
         writes = [("a", number), ("b", [number]), ("c", {number}), ("d", 1), (ERROR, number)]
         both.step(f"{number:04}", f"{number - 1:04}", values, writes)
@@ -147,7 +148,7 @@ def test_a_damaged_ancestor_is_named(
 @pytest.mark.parametrize("client", [Client(RedisSaver, 3, False)], indirect=True)
 @pytest.mark.parametrize("asked", [None, "kept", "pruned"])
 def test_a_thread_that_is_pruned_meanwhile(saver: RedisSaver, asked: str | None) -> None:
-    count = 2 * plans.PAGE
+    count = 2 * PAGE
     put(saver, "000", {"a": 0}, {"a": 0})
     for number in range(1, count):
         delta = {"counters_since_delta_snapshot": {"a": (1, 1)}}

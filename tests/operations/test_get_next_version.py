@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Any
 
 import pytest
@@ -28,10 +29,25 @@ def test_two_forks_never_share_a_version(saver: Saver) -> None:
 
 
 @each_saver
-@pytest.mark.parametrize("current", [None, 5, "5", "5.25", f"{5:032}.{0.5:016}"])
-def test_it_goes_on_from_what_other_savers_count(saver: Saver, current: Any) -> None:
+@pytest.mark.parametrize(
+    "current", [None, 5, "5", "5.25", f"{5:032}.{0.5:016}", f"{10**32 - 1}.5", 10**10 - 1]
+)
+def test_it_continues_the_count_of_other_savers(saver: Saver, current: Any) -> None:
     found = saver.get_next_version(current, None)
     expected = InMemorySaver().get_next_version(current, None)
     assert type(found) is str
-    assert len(found.split(".")[0]) == 32
-    assert found.split(".")[0] == expected.split(".")[0]
+    count, _, rest = found.partition(".")
+    assert int(count) == int(expected.split(".")[0])
+    # Versions are compared as text, so the count keeps the width of another saver's.
+    assert len(count) == max(10, len(str(current).split(".")[0]), len(str(int(count))))
+    assert re.fullmatch("[0-9a-f]{8}", rest)
+
+
+@each_saver
+def test_versions_of_other_savers_sort_before_the_next_one(saver: Saver) -> None:
+    version = InMemorySaver().get_next_version(None, None)
+    for _ in range(1_100):
+        following = saver.get_next_version(version, None)
+        assert version < following
+        version = InMemorySaver().get_next_version(following, None)
+        assert following < version

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.types import INTERRUPT
 
 from langgraph_redis_json import RedisSaver
+from langgraph_redis_json.storage.channels import UNUSED
 from tests.end_to_end.test_concurrent_writers import items
 from tests.operations.test_prune import put_delta
 from tests.operations.test_prune_graphs import GRAPHS, converse
@@ -22,6 +24,7 @@ from tests.support.checkpoints import (
     get,
     get_tuple,
     ids,
+    members,
     names,
     put,
 )
@@ -88,20 +91,85 @@ def test_the_newest_of_each_namespace_stay(
     account(redis_client, key_prefix)
 
 
+@pytest.mark.parametrize("window", [4, 10, 40])
+@pytest.mark.parametrize("keep_last", [1, 3])
+@pytest.mark.parametrize("writers", [1, 2])
 def test_windows_of_a_list_take_no_more_than_they_need(
-    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str
+    make_saver: MakeSaver,
+    redis_client: redis.Redis,
+    key_prefix: str,
+    window: int,
+    keep_last: int,
+    writers: int,
 ) -> None:
-    saver = make_saver(SAVER, keep_last=2)
-    for number in range(70):
-        put(saver, f"{number:03}", {"list": items(*range(number, number + 10))}, {"list": number})
-        lengths = [
+    """The items in logs stay within a bound that does not grow with the number of puts, even when
+    several processes take turns."""
+    savers = [make_saver(SAVER, setup=not n, keep_last=keep_last) for n in range(writers)]
+    reader, all_of_it = make_saver(SAVER, setup=False), InMemorySaver()
+    lengths = []
+    for number in range(300):
+        saver = savers[number // 7 % writers]
+        saver.get_tuple(config())
+        for each in (saver, all_of_it):
+            values = {"list": items(*range(number, number + window))}
+            put(each, f"{number:03}", values, {"list": number})
+        found = [
             redis_client.execute_command("JSON.ARRLEN", key, "$.items")[0]
             for key in found_keys(redis_client, key_prefix, "log")
         ]
-        assert sum(lengths) <= 2 * (10 + 1) + 1 + 11
-    assert [item["n"] for item in get(saver, config())["channel_values"]["list"]] == [
-        *range(69, 79)
-    ]
+        lengths.append(sum(found))
+        for checkpoint_id in range(max(0, number - keep_last + 1), number + 1):
+            given = config(checkpoint_id=f"{checkpoint_id:03}")
+            assert get(reader, given) == get(all_of_it, given)
+    # A log gets new items until it has more than 2 * window + UNUSED. The next one takes its place
+    # when the window has moved out of it, and the checkpoints that are kept too.
+    most = 2 * window + UNUSED + 1
+    assert max(lengths) <= writers * (most + window + keep_last)
+    if writers == 1:
+        # All that is stored is in use, but for one log.
+        assert max(lengths) > most - window
+    assert max(lengths[150:]) <= max(lengths[:150])
+    account(redis_client, key_prefix)
+
+
+@each_saver
+@pytest.mark.parametrize("keep_last", [MOST_OLD, MOST_OLD + 1, 100])
+def test_many_checkpoints_are_kept(
+    make_saver: MakeSaver,
+    client: Client,
+    redis_client: redis.Redis,
+    key_prefix: str,
+    keep_last: int,
+) -> None:
+    """Above 64, older ones are deleted in batches: up to a quarter too many stay."""
+    saver, all_of_it = make_saver(client, keep_last=keep_last), InMemorySaver()
+    counts = []
+    for number in range(2 * keep_last + 60):
+        for each in (saver, all_of_it):
+            values = {"blob": f"{number // 5}{BIG}", "list": items(*range(number, number + 5))}
+            versions = {"blob": number // 5, "list": number}
+            written = put(each, f"{number:03}", values, versions)
+            each.put_writes(written, [("channel", number)], "task")
+        contents = members(redis_client, f"{key_prefix}contents:{{thread}}")
+        left = [entry.rpartition(":")[2] for entry in contents if entry.startswith("c:")]
+        # These are the newest ones, without a gap.
+        assert left == [f"{n:03}" for n in range(number + 1 - len(left), number + 1)]
+        assert len(left) >= min(keep_last, number + 1)
+        counts.append(len(left))
+    too_many = 0 if keep_last <= MOST_OLD else keep_last // 4
+    assert max(counts) == keep_last + too_many
+    # A batch was deleted more than once, and seldom.
+    batches = sum(after < before for before, after in pairwise(counts))
+    assert batches == (0 if not too_many else (keep_last + 60) // (too_many + 1))
+    found = list(saver.list(config()))
+    assert len(found) == counts[-1]
+    for one in found:
+        expected = get_tuple(all_of_it, one.config)
+        assert one.checkpoint == expected.checkpoint
+        assert one.pending_writes == expected.pending_writes
+    account(redis_client, key_prefix, garbage=True)
+    saver.prune(["thread"])
+    account(redis_client, key_prefix)
 
 
 @each_saver
@@ -160,6 +228,51 @@ def test_chains_of_delta_channels_stay(
             ]
             assert histories[0] == histories[1]
     assert max(counts) <= 10 + keep_last + 10 // 4 + 1
+    account(redis_client, key_prefix, garbage=True)
+
+
+@pytest.mark.parametrize("keep_last", [2, 3, 70])
+def test_a_snapshot_leaves_the_ancestors_of_older_checkpoints(
+    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str, keep_last: int
+) -> None:
+    """The newest checkpoint has no delta channels, but an older one that is kept has."""
+    saver = make_saver(SAVER, keep_last=keep_last)
+    all_of_it = make_saver(SAVER, setup=False)
+    count = keep_last + 6
+
+    def step(number: int, *, snapshot: bool) -> None:
+        names = (("a",), ()) if snapshot else ((), ("a",))
+        for each, thread_id in ((saver, "thread"), (all_of_it, "all")):
+            parent = f"{number - 1:03}" if number else None
+            put_delta(each, f"{number:03}", parent, *names, thread_id=thread_id)
+
+    def check(number: int) -> None:
+        for checkpoint_id in range(max(0, number - keep_last + 1), number + 1):
+            given = config("thread", "", f"{checkpoint_id:03}")
+            if checkpoint_id in (0, *range(count, number + 1)):
+                found = get(saver, given)["channel_values"]
+                assert found == {"a": f"a at {checkpoint_id:03} {BIG}"}
+                continue
+            history = saver.get_delta_channel_history(config=given, channels=["a"])
+            assert history == all_of_it.get_delta_channel_history(
+                config=config("all", "", f"{checkpoint_id:03}"), channels=["a"]
+            )
+            assert history["a"]["seed"] == f"a at 000 {BIG}"
+
+    for number in range(count):
+        step(number, snapshot=number == 0)
+    step(count, snapshot=True)
+    check(count)
+    kept = ids(saver.list(config()))
+    assert kept[0] == f"{count:03}"
+    # The first snapshot is not among the newest ones, but the others are rebuilt from it.
+    assert kept[-1] == "000"
+    for number in range(count + 1, count + 40 + keep_last):
+        step(number, snapshot=True)
+        check(number)
+    # Snapshots need no ancestors.
+    left = ids(saver.list(config()))
+    assert len(left) <= keep_last + (keep_last // 4 if keep_last > MOST_OLD else 0)
     account(redis_client, key_prefix, garbage=True)
 
 

@@ -11,8 +11,11 @@ import pytest
 import redis
 from langchain_core.messages import HumanMessage
 
-from langgraph_redis_json import AsyncRedisSaver, IndexMissingError, RedisSaver, plans
+from langgraph_redis_json import AsyncRedisSaver, IndexMissingError, RedisSaver
 from langgraph_redis_json.embedded import EmbeddedRedis
+from langgraph_redis_json.operations import list as listing
+from langgraph_redis_json.operations.list import PAGE
+from langgraph_redis_json.search import queries
 from tests.support.checkpoints import BIG, STRANGE, config, each_saver, ids, names, put, spelled
 from tests.support.clients import Client, MakeSaver, Saver
 
@@ -148,14 +151,14 @@ def test_messages_are_messages(saver: Saver) -> None:
 
 @each_saver
 def test_a_listing_is_lazy_and_survives_deletion(saver: Saver) -> None:
-    count = 3 * plans.PAGE
+    count = 3 * PAGE
     for number in range(count):
         put(saver, f"{number:04}", checkpoint_ns="sub")
     listing = saver.list(config(checkpoint_ns=None))
     assert isinstance(listing, Iterator)
     assert next(listing).checkpoint["id"] == f"{count - 1:04}"
     saver.delete_thread("thread")
-    assert len(list(listing)) < plans.PAGE
+    assert len(list(listing)) < PAGE
     assert list(saver.list(config(checkpoint_ns=None))) == []
 
 
@@ -163,7 +166,7 @@ def test_a_listing_where_no_loop_runs(
     make_saver: MakeSaver, redis_url: str, key_prefix: str
 ) -> None:
     writer = make_saver(Client(RedisSaver, 3, False))
-    count = plans.PAGE + 5
+    count = PAGE + 5
     for number in range(count):
         put(writer, f"{number:04}")
     saver = AsyncRedisSaver(redis_url, key_prefix=key_prefix)
@@ -332,6 +335,28 @@ def test_a_long_thread_is_listed_whole(make_saver: MakeSaver, redis_client: redi
     assert ids(saver.list(None, limit=1_300)) == newest_first[:1_300]
     middle = config(checkpoint_id="1250")
     assert ids(saver.list(config(), before=middle)) == newest_first[-1_250:]
+
+
+@each_saver
+@pytest.mark.parametrize("most", [1, 7, 100])
+def test_names_that_come_in_pages(saver: Saver, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    for number in range(30):
+        for checkpoint_ns in ("", "sub"):
+            metadata = {"even": number % 2 == 0}
+            put(saver, f"{number:02}", checkpoint_ns=checkpoint_ns, metadata=metadata)
+        put(saver, f"{number:02}", thread_id="other", metadata={"even": False})
+    monkeypatch.setattr(queries, "NAMES", 3)
+    monkeypatch.setattr(listing, "NAMES", 3)
+    monkeypatch.setattr(listing, "MOST_NAMES", most)
+    newest_first = [f"{number:02}" for number in range(29, -1, -1)]
+    assert ids(saver.list(config())) == newest_first
+    assert ids(saver.list(config("thread", None))) == [id_ for id_ in newest_first for _ in "ab"]
+    assert ids(saver.list(None)) == [id_ for id_ in newest_first for _ in "abc"]
+    assert ids(saver.list(config(), filter={"even": True})) == newest_first[1::2]
+    assert (
+        ids(saver.list(None, filter={"even": {"$ne": True}}, limit=50))
+        == [id_ for id_ in newest_first for _ in ("abc" if int(id_) % 2 else "a")][:50]
+    )
 
 
 def test_no_cap_of_the_server_is_a_cap_of_a_listing() -> None:

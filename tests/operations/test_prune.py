@@ -91,7 +91,7 @@ def test_another_strategy_is_refused(
     put(saver, "1")
     put(saver, "2")
     before = stored(redis_client, key_prefix)
-    with pytest.raises(ValueError, match="no pruning strategy 'keep_all'"):
+    with pytest.raises(ValueError, match="unknown pruning strategy 'keep_all'"):
         saver.prune(["thread"], strategy="keep_all")
     assert stored(redis_client, key_prefix) == before
 

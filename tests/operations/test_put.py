@@ -14,13 +14,14 @@ from langgraph.checkpoint.base import ChannelVersions, get_serializable_checkpoi
 from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT
-from langgraph_redis_json.memory import Memory
-from langgraph_redis_json.plans import Plans
 
 from langgraph_redis_json.client.scripts import with_source
+from langgraph_redis_json.operations import put as put_operation
+from langgraph_redis_json.operations.context import Context
+from langgraph_redis_json.storage import keys
+from langgraph_redis_json.storage.cache import LARGE, Cache
 from tests.support.checkpoints import (
     BIG,
-    STRANGE,
     checkpoint,
     config,
     each_saver,
@@ -28,6 +29,7 @@ from tests.support.checkpoints import (
     get_tuple,
     ids,
     names,
+    own_indexes,
     put,
     stored,
     strange,
@@ -137,6 +139,20 @@ def test_a_large_value_is_stored_once_for_all_checkpoints(
 
 
 @each_saver
+@pytest.mark.parametrize("size", [0, 10, len(BIG), 2 * LARGE])
+def test_a_value_that_the_caller_changes_later_is_stored_as_it_was(
+    make_saver: MakeSaver, client: Client, size: int
+) -> None:
+    saver, other = make_saver(client), make_saver(client, setup=False)
+    value = bytearray(b"a" * size)
+    returned = put(saver, "1", {"channel": value})
+    value.extend(b"later")
+    for each in (saver, other):
+        found = get_tuple(each, returned).checkpoint["channel_values"]
+        assert found == {"channel": bytearray(b"a" * size)}
+
+
+@each_saver
 def test_versions_of_different_types_are_different(saver: Saver) -> None:
     versions = [1, 1.0, "1", "1.0"]
     for number, version in enumerate(versions):
@@ -162,16 +178,20 @@ def test_nothing_is_stored_while_a_blob_is_missing(
     redis_client: redis.Redis, key_prefix: str
 ) -> None:
     made = checkpoint("1", {"big": BIG, "new": BIG})
-    plan = Plans(key_prefix, JsonPlusSerializer(), Memory()).put(config(), made, {}, {"new": 1})
+    context = Context(key_prefix, JsonPlusSerializer(), Cache(), {})
+    plan = put_operation.put(context, config(), made, {}, {"new": 1})
     [command] = next(plan)
-    missing, grown, *_ = redis_client.execute_command(*with_source(command))
-    assert (len(missing), grown) == (1, [])
+    reply = redis_client.execute_command(*with_source(command))
+    missing, *rest = reply
+    assert missing == [keys.blob_entry("", "big", 1)]
+    assert rest == [[], None, 0, 0]
     assert found_keys(redis_client, key_prefix) == []
-    [command] = plan.send([[missing, grown, None, [], 0]])
-    assert redis_client.execute_command(*with_source(command)) == [[], [], None, [], 0]
+    [command] = plan.send([reply])
+    reply = redis_client.execute_command(*with_source(command))
+    assert reply == [[], [], None, 0, 0]
     assert len(found_keys(redis_client, key_prefix, "blob")) == 2
     with pytest.raises(StopIteration):
-        plan.send([[[], [], None, [], 0]])
+        plan.send([reply])
 
 
 @each_saver
@@ -245,9 +265,9 @@ def test_any_namespace(saver: Saver, text: str) -> None:
 @strange
 def test_any_checkpoint_id(saver: Saver, text: str) -> None:
     if "\0" in text:
-        with pytest.raises(ValueError, match="checkpoint_id must not hold a NUL"):
+        with pytest.raises(ValueError, match="checkpoint_id must not contain a NUL"):
             put(saver, text)
-        with pytest.raises(ValueError, match="checkpoint_id must not hold a NUL"):
+        with pytest.raises(ValueError, match="checkpoint_id must not contain a NUL"):
             saver.get_tuple(config(checkpoint_id=text))
     elif not text:
         with pytest.raises(ValueError, match="checkpoint_id is missing"):
@@ -370,8 +390,9 @@ def test_a_thread_that_is_no_thread_is_refused(saver: Saver, thread_id: Any) -> 
 def test_key_prefixes_keep_applications_apart(
     make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
 ) -> None:
-    # The second one's keys begin as the first one's do.
-    prefixes = [key_prefix, f"{key_prefix}checkpoint", f"{key_prefix}{STRANGE['query']}"]
+    # The keys of the others begin as those of the first one do.
+    hostile = '") | @thread_id:(*'
+    prefixes = [key_prefix, *(f"{key_prefix}{text}" for text in ("checkpoint:", hostile, "é", " "))]
     savers = [make_saver(client, key_prefix=prefix) for prefix in prefixes]
     for number, saver in enumerate(savers):
         put(saver, f"{number}", {"big": BIG}, metadata={"who": number})
@@ -382,12 +403,48 @@ def test_key_prefixes_keep_applications_apart(
         saver.delete_thread("thread")
         assert saver.get_tuple(config()) is None
         assert ids(savers[0].list(None)) == ["0"], number
-    for index in redis_client.execute_command("FT._LIST"):
-        if index.startswith(key_prefix) and not index.startswith(f"{key_prefix}langgraph"):
-            redis_client.execute_command("FT.DROPINDEX", index)
 
 
-# ---- the thread at a glance
+@each_saver
+@pytest.mark.parametrize("prefix", ["", "a{b", "a}b", "{app}:", "a\0b", "\0"])
+def test_a_key_prefix_that_keys_cannot_begin_with(
+    make_saver: MakeSaver, client: Client, prefix: str
+) -> None:
+    with pytest.raises(ValueError, match=r"must not contain \{, \} or NUL"):
+        make_saver(client, setup=False, key_prefix=prefix)
+    for make in (client.saver.from_conn_string, client.saver):
+        with pytest.raises(ValueError, match=r"must not contain \{, \} or NUL"):
+            make("redis://127.0.0.1:1", key_prefix=prefix)
+    with pytest.raises(ValueError, match=r"must not contain \{, \} or NUL"):
+        client.saver.from_conn_info(key_prefix=prefix)
+
+
+@each_saver
+@pytest.mark.parametrize("prefix", [None, b"app:", 7])
+def test_a_key_prefix_that_is_not_text(make_saver: MakeSaver, client: Client, prefix: Any) -> None:
+    with pytest.raises(TypeError, match="key_prefix must be text"):
+        make_saver(client, setup=False, key_prefix=prefix)
+
+
+@each_saver
+def test_every_key_begins_with_exactly_the_key_prefix(
+    make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    prefix = f"{key_prefix}no-colon"
+    saver = make_saver(client, key_prefix=prefix)
+    values = {"big": BIG, "list": [BIG]}
+    saver.put_writes(put(saver, "1", values), [(INTERRUPT, 1)], "task")
+    found = found_keys(redis_client, key_prefix)
+    assert [key.partition("{")[0] for key in found] == [
+        f"{prefix}{kind}:" for kind in ("blob", "checkpoint", "contents", "log", "thread", "writes")
+    ]
+    assert own_indexes(redis_client, prefix) == own_indexes(redis_client, key_prefix)
+    assert {name.rsplit("_v", 1)[0] for name in own_indexes(redis_client, key_prefix)} == {
+        f"{prefix}{which}" for which in ("checkpoints", "threads", "writes")
+    }
+
+
+# ---- the thread document
 
 
 @each_saver
@@ -403,7 +460,6 @@ def test_the_thread_document_is_about_the_latest_root_checkpoint(
     assert found["checkpoint_id"] == "2"
     assert found["thread_id"] == "thread"
     assert found["status"] == "idle"
-    assert found["step"] == 2
     assert found["metadata"] == {"source": "loop", "step": 2, "user": "ada"}
     assert begun <= found["updated_at"] <= ended
 

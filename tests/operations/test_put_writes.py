@@ -13,7 +13,7 @@ from langgraph.checkpoint.base import WRITES_IDX_MAP, writes_sort_key
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME, SCHEDULED
 from langgraph.types import Interrupt, Send
 
-from langgraph_redis_json import keys
+from langgraph_redis_json.storage import keys
 from langgraph_redis_json.storage.documents import FORMAT
 from tests.support.checkpoints import (
     BIG,
@@ -196,7 +196,7 @@ def test_the_document_says_whose_writes_it_has(
 
 
 @each_saver
-def test_writes_of_a_thread_that_vanished_are_nobodys(
+def test_writes_of_a_thread_that_expired_are_not_read(
     saver: Saver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     put(saver, "1")

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
-from langgraph_redis_json.fields import SCHEMAS
 from redis.cache import CacheConfig
 
 from langgraph_redis_json import (
@@ -23,9 +22,11 @@ from langgraph_redis_json import (
     RedisSaver,
     UnsuitableServerError,
     embedded,
-    finding,
 )
 from langgraph_redis_json.embedded import EmbeddedRedis
+from langgraph_redis_json.search import queries
+from langgraph_redis_json.search.fields import SCHEMAS
+from langgraph_redis_json.search.queries import index_name
 from tests.support.checkpoints import (
     BIG,
     config,
@@ -138,7 +139,7 @@ for prefix in prefixes:
 
 
 def test_eight_processes_at_once(server: EmbeddedRedis, admin: redis.Redis) -> None:
-    prefixes = [f"eight-{number}" for number in range(2)]
+    prefixes = [f"eight-{number}:" for number in range(2)]
     done = subprocess.run(
         [sys.executable, "-c", EIGHT, server.url, *prefixes],
         capture_output=True,
@@ -158,12 +159,33 @@ def test_setup_takes_one_connection(server: EmbeddedRedis, admin: redis.Redis) -
 
 
 async def test_the_asynchronous_setup_has_two_names(server: EmbeddedRedis) -> None:
-    async with AsyncRedisSaver.from_conn_string(server.url, key_prefix="two") as saver:
+    async with AsyncRedisSaver.from_conn_string(server.url, key_prefix="two:") as saver:
         await saver.asetup()
         assert [found async for found in saver.alist(None)] == []
-    with RedisSaver.from_conn_string(server.url, key_prefix="three") as saver:
+    with RedisSaver.from_conn_string(server.url, key_prefix="three:") as saver:
         await saver.asetup()
         assert list(saver.list(None)) == []
+
+
+@pytest.mark.parametrize("kind", SAVERS)
+def test_the_default_key_prefix(
+    server: EmbeddedRedis, admin: redis.Redis, kind: type[Saver]
+) -> None:
+    admin.flushall()  # other tests may have left indexes
+    saver: Any = kind(server.url)
+    assert saver.key_prefix == "langgraph:"
+    with RedisSaver.from_conn_string(server.url) as other:
+        other.setup()
+        saver.put_writes(put(saver, "1", {"big": BIG, "list": [BIG]}), [("channel", 1)], "task")
+        assert ids(other.list(None)) == ["1"]
+    assert {key.partition("{")[0] for key in admin.scan_iter()} == {
+        f"langgraph:{kind}:"
+        for kind in ("blob", "checkpoint", "contents", "log", "thread", "writes")
+    }
+    for which in ("checkpoints", "writes", "threads"):
+        assert index_name(saver.key_prefix, which) == f"langgraph:{which}"
+        assert admin.execute_command("FT.INFO", f"langgraph:{which}")
+    assert len(own_indexes(admin, "langgraph:")) == len(admin.execute_command("FT._LIST"))
 
 
 # ---- servers that do not do
@@ -214,13 +236,13 @@ def test_a_server_without_search_or_json(
 
 @pytest.mark.parametrize("saver", SAVERS)
 def test_another_database(saver: type[Saver], server: EmbeddedRedis, admin: redis.Redis) -> None:
-    message = setup_error(saver, f"{server.url}/1", key_prefix="one")
+    message = setup_error(saver, f"{server.url}/1", key_prefix="one:")
     assert "only database 0" in message
     assert "key_prefix" in message
-    assert own_indexes(admin, "one") == []
-    with RedisSaver.from_conn_string(server.url, key_prefix="one") as made:
+    assert own_indexes(admin, "one:") == []
+    with RedisSaver.from_conn_string(server.url, key_prefix="one:") as made:
         made.setup()
-    assert "only database 0" in setup_error(saver, f"{server.url}/1", key_prefix="one")
+    assert "only database 0" in setup_error(saver, f"{server.url}/1", key_prefix="one:")
 
 
 @pytest.mark.parametrize("saver", SAVERS)
@@ -271,7 +293,7 @@ def test_the_commands_are_all_that_the_savers_run(
     server: EmbeddedRedis, admin: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Few names are many then, and come in pages.
-    monkeypatch.setattr(finding, "NAMES", 2)
+    monkeypatch.setattr(queries, "NAMES", 2)
     admin.script_flush()
     with RedisSaver.from_conn_string(server.url) as saver:
         admin.config_resetstat()
@@ -339,9 +361,9 @@ def test_a_user_who_may_not_use_the_keys(server: EmbeddedRedis, admin: redis.Red
     )
     url = server.url.replace("redis://", "redis://limited:secret@")
     for saver in SAVERS:
-        message = setup_error(saver, url, key_prefix="team:app")
-        assert "may not use the key team;.app:contents:" in message
-        assert "Let the user use the keys team;.app:*" in message
+        message = setup_error(saver, url, key_prefix="teams:app:")
+        assert "may not use the key teams:app:contents:{" in message
+        assert "Let the user use the keys teams:app:*" in message
 
 
 def test_a_user_with_all_of_them_and_no_more(server: EmbeddedRedis, admin: redis.Redis) -> None:
@@ -350,7 +372,7 @@ def test_a_user_with_all_of_them_and_no_more(server: EmbeddedRedis, admin: redis
         *(f"+{command}" for command in COMMANDS),
     )
     url = server.url.replace("redis://", "redis://careful:secret@")
-    with RedisSaver.from_conn_string(url, key_prefix="app") as saver:
+    with RedisSaver.from_conn_string(url, key_prefix="app:") as saver:
         saver.setup()
         saver.put_writes(put(saver, "1", {"big": BIG}), [("channel", 1)], "task")
         put(saver, "2", {"big": BIG}, parent="1")
@@ -367,9 +389,9 @@ def test_a_user_of_other_keys(server: EmbeddedRedis, admin: redis.Redis) -> None
         *("ACL", "SETUSER", "neighbour", "reset", "on", ">secret", "~other:*", "+@all")
     )
     url = server.url.replace("redis://", "redis://neighbour:secret@")
-    message = setup_error(RedisSaver, url, key_prefix="app")
+    message = setup_error(RedisSaver, url, key_prefix="app:")
     assert "access a key" in message or "one of the keys" in message
-    with RedisSaver.from_conn_string(url, key_prefix="app") as saver:
+    with RedisSaver.from_conn_string(url, key_prefix="app:") as saver:
         with pytest.raises(redis.exceptions.NoPermissionError):
             put(saver, "1")
         assert admin.keys() == []
@@ -388,14 +410,14 @@ def full(server: EmbeddedRedis, admin: redis.Redis) -> Iterator[redis.Redis]:
 def test_a_full_server_says_so_and_changes_nothing(
     full: redis.Redis, server: EmbeddedRedis, client: Client
 ) -> None:
-    with RedisSaver.from_conn_string(server.url, key_prefix="full") as other:
+    with RedisSaver.from_conn_string(server.url, key_prefix="full:") as other:
         other.setup()
         for number in (1, 2):
             made = put(other, f"{number}", {"big": f"{number}{BIG}"}, {"big": number})
             other.put_writes(made, [("channel", 1), ("__interrupt__", 1)], "task")
         put(other, "1", thread_id="other")
-    before = stored(full, "full")
-    saver = client.saver(server.url, key_prefix="full")
+    before = stored(full, "full:")
+    saver = client.saver(server.url, key_prefix="full:")
     assert saver.get_tuple(made) is not None
     full.config_set("maxmemory-policy", "noeviction")
     full.config_set("maxmemory", 1)
@@ -410,7 +432,7 @@ def test_a_full_server_says_so_and_changes_nothing(
     ):
         with pytest.raises(redis.exceptions.OutOfMemoryError):
             call()
-        assert stored(full, "full") == before
+        assert stored(full, "full:") == before
     # What is there can be read, and what makes room can be done.
     assert ids(saver.list(config())) == ["2", "1"]
     pending = get_tuple(saver, made).pending_writes or []

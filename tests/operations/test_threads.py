@@ -17,9 +17,9 @@ from langgraph_redis_json import (
     IndexMissingError,
     RedisSaver,
     ThreadSummary,
-    finding,
-    summaries,
 )
+from langgraph_redis_json.operations import threads
+from langgraph_redis_json.search import queries
 from tests.support.checkpoints import BIG, config, each_saver, found_keys, get_tuple, put
 from tests.support.clients import Client, MakeSaver, Saver
 from tests.support.strategies import examples
@@ -93,8 +93,8 @@ def test_what_is_asked_for(saver: Saver) -> None:
 def test_the_thread_that_changed_last_comes_first(
     saver: Saver, redis_client: redis.Redis, key_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finding, "NAMES", 3)
-    monkeypatch.setattr(summaries, "PAGE", 2)
+    monkeypatch.setattr(queries, "NAMES", 3)
+    monkeypatch.setattr(threads, "PAGE", 2)
     times = {f"{number}": 1_000 * (number * 7 % 11) for number in range(11)}
     for thread_id, time in times.items():
         put(saver, "1", thread_id=thread_id)
@@ -127,7 +127,7 @@ def test_python_decides_which_threads_match(
 def test_a_cap_of_the_server_is_none_here(saver: Saver, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(20):
         put(saver, "1", thread_id=f"{number}")
-    monkeypatch.setattr(summaries, "NEWEST", 100_000)
+    monkeypatch.setattr(queries, "MOST_SORTED", 100_000)
     # More than MAXSEARCHRESULTS, 10,000 unless it was raised; then this is as good.
     assert len(thread_ids(saver.threads(limit=50_000))) == 20
 
@@ -136,7 +136,7 @@ def test_a_cap_of_the_server_is_none_here(saver: Saver, monkeypatch: pytest.Monk
 def test_threads_that_are_deleted_or_changed_meanwhile(
     saver: Saver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(summaries, "PAGE", 2)
+    monkeypatch.setattr(threads, "PAGE", 2)
     for number in range(9):
         put(saver, "1", thread_id=f"{number}", metadata={"user": "a"})
     found = saver.threads({"user": "a"})

@@ -10,10 +10,13 @@ from uuid import UUID
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from langgraph_redis_json.filters import metadata_tokens, same
 from redisvl.query.filter import FilterExpression
 
-from langgraph_redis_json import configs, filters, finding
+from langgraph_redis_json.arguments import Target
+from langgraph_redis_json.operations.list import Wanted
+from langgraph_redis_json.search import filters
+from langgraph_redis_json.search.filters import same
+from langgraph_redis_json.storage.keys import metadata_tokens, namespace_token, thread_token
 from tests.support.checkpoints import spelled
 
 # No time limit for an example: the machine may be busy.
@@ -112,8 +115,8 @@ def test_true_is_not_one() -> None:
 def test_keys_have_tokens_of_their_own() -> None:
     keys = ["a", "a1", "b", "A", "", "a:1", 'a"', "a\0", "a,", "é", "thread_id"]
     found = {token(value, key) for key in keys for value in (1, 11, "1", None)}
-    found |= {filters.thread_token(key) for key in keys}
-    found |= {filters.namespace_token(key) for key in keys}
+    found |= {thread_token(key) for key in keys}
+    found |= {namespace_token(key) for key in keys}
     assert len(found) == 6 * len(keys)
 
 
@@ -171,14 +174,14 @@ texts = st.text(st.characters(exclude_categories=["Cs"]))
 def test_nothing_of_the_users_gets_into_a_search(
     thread_id: str | None, checkpoint_ns: str | None, filter: dict[str, Any]
 ) -> None:
-    target = thread_id and configs.Target(thread_id, thread_id, checkpoint_ns, None)
+    target = thread_id and Target(thread_id, thread_id, checkpoint_ns, None)
     given = {
         key: dict.fromkeys(("$eq", "$ne"), value) | {"$in": [value, 1]}
         for key, value in filter.items()
     }
-    found = finding.Wanted(target or None, read(given), None, False).expression()
+    found = Wanted(target or None, read(given), None, False).expression()
     assert isinstance(found, FilterExpression)
-    assert set(str(found)) <= set("@tokensplacefrmat:{}|() *0123456789abcdef[]+-in")
+    assert set(str(found)) <= set("@tokensfrma:{}|() *0123456789abcdef[]+-in")
     clauses = [value for value in filter.values() if value is not None]
-    assert str(found).count("@tokens:") == 2 * len(clauses)
-    assert str(found).count("@place:") == (0 if not target else 1 if checkpoint_ns is None else 2)
+    places = 0 if not target else 1 if checkpoint_ns is None else 2
+    assert str(found).count("@tokens:") == places + 2 * len(clauses)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 import redis
-from langgraph_redis_json.fields import SCHEMAS
 
 from langgraph_redis_json import (
     IndexIncompleteError,
@@ -17,10 +16,14 @@ from langgraph_redis_json import (
     RedisSaver,
     UnindexedDocumentsError,
     UnsuitableServerError,
-    finding,
-    indexes,
 )
+from langgraph_redis_json.client.plan import Command, Replies
+from langgraph_redis_json.client.sync_runner import SyncRunner
 from langgraph_redis_json.embedded import EmbeddedRedis
+from langgraph_redis_json.operations.list import search_sort_keys
+from langgraph_redis_json.search import filters, indexes, queries
+from langgraph_redis_json.search.fields import SCHEMAS
+from langgraph_redis_json.search.queries import index_name
 from tests.support.checkpoints import each_saver, found_keys, ids, indexed, own_indexes, put
 from tests.support.clients import Client, MakeSaver, Saver
 from tests.support.waiting import wait_until
@@ -152,7 +155,11 @@ def test_readers_and_writers_go_on_while_an_index_is_replaced(
     copies(redis_client, f"{key_prefix}checkpoint:{{0}}::000", 8_000)
     reader = make_saver(SYNC, setup=False)
     assert isinstance(reader, RedisSaver)
-    query = reader._plans._filter({"x": "y"}).expression()
+    query = filters.read({"x": "y"}, {}).expression()
+
+    def find_all() -> list[bytes]:
+        return reader._runner.run(search_sort_keys(reader._context, query))
+
     done = threading.Event()
     counts: list[tuple[int, int]] = []
     errors: list[redis.RedisError] = []
@@ -162,7 +169,7 @@ def test_readers_and_writers_go_on_while_an_index_is_replaced(
         while not done.is_set():
             before = written
             try:
-                counts.append((before, len(reader._runner.run(reader._plans._search(query)))))
+                counts.append((before, len(find_all())))
             except redis.RedisError as error:
                 errors.append(error)
 
@@ -186,7 +193,7 @@ def test_readers_and_writers_go_on_while_an_index_is_replaced(
     assert errors == []
     assert len(counts) >= 3
     assert [count for count in counts if count[1] < count[0]] == []
-    assert len(reader._runner.run(reader._plans._search(query))) == written
+    assert len(find_all()) == written
     left = [name for name in own_indexes(redis_client, key_prefix) if "checkpoints" in name]
     assert len(left) == 1
 
@@ -199,7 +206,7 @@ def test_a_document_that_no_index_takes(
     saver = make_saver(client, setup=False)
     put(saver, "1")
     bad = f"{key_prefix}checkpoint:{{thread}}::2"
-    redis_client.execute_command("JSON.SET", bad, "$", '{"format":1,"step":"seven"}')
+    redis_client.execute_command("JSON.SET", bad, "$", '{"format":1,"created_at":"seven"}')
     for _ in range(2):
         with pytest.raises(UnindexedDocumentsError, match="1 documents") as raised:
             make_saver(client)
@@ -212,7 +219,7 @@ def test_a_document_that_no_index_takes(
     redis_client.delete(bad)
     make_saver(client)
     assert ids(saver.list(None)) == ["1"]
-    redis_client.execute_command("JSON.SET", bad, "$", '{"format":1,"step":"seven"}')
+    redis_client.execute_command("JSON.SET", bad, "$", '{"format":1,"created_at":"seven"}')
     with pytest.raises(UnindexedDocumentsError):
         make_saver(client)
     assert ids(saver.list(None)) == ["1"]
@@ -221,16 +228,16 @@ def test_a_document_that_no_index_takes(
     assert ids(saver.list(None)) == ["1"]
 
 
-class Altering(RedisSaver):
-    """A saver that sends a command before its next ones, in the same pipeline."""
+class Altering(SyncRunner):
+    """Sends a command before the next ones, in the same pipeline."""
 
-    before: tuple[Any, ...] | None = None
+    before: Command | None = None
 
-    def _execute(self, commands: Any) -> Any:
+    def execute(self, client: Any, commands: Sequence[Command]) -> Replies:
         if self.before is None:
-            return super()._execute(commands)
+            return super().execute(client, commands)
         before, self.before = self.before, None
-        return super()._execute([before, *commands])[1:]
+        return super().execute(client, [before, *commands])[1:]
 
 
 def test_a_search_raises_while_the_server_fills_its_index(
@@ -238,9 +245,10 @@ def test_a_search_raises_while_the_server_fills_its_index(
 ) -> None:
     """As after a restart: searches raise until the index has all documents."""
     field = ("$[?(@.n>=0)].n", "AS", "z", "NUMERIC")
-    with Altering(redis_url, key_prefix=key_prefix) as saver:
+    with RedisSaver(redis_url, key_prefix=key_prefix) as saver:
+        saver._runner = runner = Altering(saver._runner.client, owned=True)
         # The server does not index between the commands of one pipeline.
-        saver.before = ("FT.ALTER", alias, "SCHEMA", "ADD", *field)
+        runner.before = ("FT.ALTER", alias, "SCHEMA", "ADD", *field)
         with pytest.raises(IndexIncompleteError):
             list(saver.list(None, filter={"x": "y"}))
 
@@ -255,7 +263,7 @@ def test_a_search_raises_while_the_server_fills_its_index(
 
 
 def test_processes_with_fields_of_their_own(redis_url: str, key_prefix: str, many: Saver) -> None:
-    """Each has its field in the end, whoever was first."""
+    """Each has its field in the end, in whatever order they were called."""
     savers = [
         RedisSaver(redis_url, key_prefix=key_prefix, metadata_fields={f"f{n}": "numeric"})
         for n in range(4)
@@ -274,41 +282,35 @@ def test_processes_with_fields_of_their_own(redis_url: str, key_prefix: str, man
 # ---- progress
 
 
-def test_a_bar_needs_rich(make_saver: MakeSaver, monkeypatch: pytest.MonkeyPatch) -> None:
-    saver = make_saver(SYNC, setup=False)
-    saver.setup(progress=True)
-    monkeypatch.setitem(sys.modules, "rich.progress", None)
-    saver.setup()
-    with pytest.raises(ImportError, match=r'pip install "langgraph-redis-json\[progress\]"'):
-        saver.setup(progress=True)
-
-
-def test_a_bar_shows_what_is_done(
-    many: Saver, make_saver: MakeSaver, redis_client: redis.Redis, alias: str, monkeypatch: Any
+@each_saver
+def test_progress_is_told_while_an_index_fills(
+    make_saver: MakeSaver,
+    client: Client,
+    redis_client: redis.Redis,
+    event_loop_thread: asyncio.AbstractEventLoop,
+    alias: str,
+    key_prefix: str,
 ) -> None:
-    shown: list[float] = []
+    saver = make_saver(client)
+    put(saver, "1")
+    copies(redis_client, f"{key_prefix}checkpoint:{{thread}}::1", 8_000)
+    told: list[float] = []
 
-    class Bar:
-        def __init__(self, **_: Any) -> None:
-            pass
+    def set_up() -> None:
+        setting = saver.asetup(on_progress=told.append)
+        asyncio.run_coroutine_threadsafe(setting, event_loop_thread).result()
 
-        def __enter__(self) -> Bar:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-        def add_task(self, what: str, total: float) -> int:
-            assert (what, total) == ("Indexing checkpoints", 1.0)
-            return 0
-
-        def update(self, task: int, completed: float) -> None:
-            shown.append(completed)
-
-    monkeypatch.setattr("rich.progress.Progress", Bar)
-    redis_client.execute_command("FT.DROPINDEX", live(redis_client, alias))
-    many.setup(progress=True)
-    assert all(0 <= share < 1 for share in shown)
+    for _ in range(100):  # a fast machine is now and then done before setup first looks
+        redis_client.execute_command("FT.DROPINDEX", live(redis_client, alias))
+        set_up()
+        if told:
+            break
+    assert told == sorted(told)
+    assert 0 <= told[0] <= told[-1] < 1
+    assert indexed(redis_client, alias) == 8_001
+    told.clear()
+    set_up()
+    assert told == []
 
 
 # ---- a server that gives parts
@@ -325,18 +327,19 @@ def test_no_answer_is_a_part(server: EmbeddedRedis) -> None:
     with RedisSaver(server.url) as saver, redis.Redis.from_url(server.url) as client:
         saver.setup()
         copy = put(saver, "0000", metadata={"x": "y"})["configurable"]["thread_id"]
-        source = client.execute_command("JSON.GET", f"checkpoint:{{{copy}}}::0000", ".")
+        source = client.execute_command("JSON.GET", f"langgraph:checkpoint:{{{copy}}}::0000", ".")
         pipeline = client.pipeline(transaction=False)
         count = 60_000
         for number in range(1, count):
             entry = f"c::{number:05}"
             text = source.replace(b'"0000"', b'"%05d"' % number)
-            pipeline.execute_command("JSON.SET", f"checkpoint:{{{copy}}}{entry[1:]}", "$", text)
-            pipeline.zadd(f"contents:{{{copy}}}", {entry: 0})
+            key = f"langgraph:checkpoint:{{{copy}}}{entry[1:]}"
+            pipeline.execute_command("JSON.SET", key, "$", text)
+            pipeline.zadd(f"langgraph:contents:{{{copy}}}", {entry: 0})
         pipeline.execute()
         for name, value in (("TIMEOUT", 1), ("ON_TIMEOUT", "RETURN")):
             client.execute_command("FT.CONFIG", "SET", name, value)
-        search = ("FT.SEARCH", "checkpoints", "*", "SORTBY", "checkpoint_id")
+        search = ("FT.SEARCH", "langgraph:checkpoints", "*", "SORTBY", "checkpoint_id")
 
         def is_a_part() -> bool:
             part = client.execute_command(*search)
@@ -344,35 +347,36 @@ def test_no_answer_is_a_part(server: EmbeddedRedis) -> None:
 
         # A fast machine is now and then done in time.
         assert any(is_a_part() for _ in range(100)), "no answer is a part: nothing is tested"
-        plans = saver._plans
-        found = saver._runner.run(plans._search(plans._filter({"x": "y"}).expression()))
+        query = filters.read({"x": "y"}, {}).expression()
+        found = saver._runner.run(search_sort_keys(saver._context, query))
         assert len(found) == len(set(found)) == count
         newest = [f"{number:05}" for number in range(count - 1, count - 21, -1)]
         assert ids(saver.list(None, limit=20)) == newest
         assert ids(saver.list(None, filter={"x": "y"}, limit=20)) == newest
 
 
-class Losing(RedisSaver):
-    """A saver whose first cursors are gone when it goes on reading, as after some minutes."""
+class Losing(SyncRunner):
+    """Its first cursors do not exist when it reads them again, as after some minutes."""
 
     lost = 0
 
-    def _execute(self, commands: Any) -> Any:
+    def execute(self, client: Any, commands: Sequence[Command]) -> Replies:
         if commands[0][0] == "FT.CURSOR" and self.lost < 2:
             self.lost += 1
-            super()._execute([("FT.CURSOR", "DEL", *commands[0][2:4])])
-        return super()._execute(commands)
+            super().execute(client, [("FT.CURSOR", "DEL", *commands[0][2:4])])
+        return super().execute(client, commands)
 
 
 def test_a_cursor_that_is_lost(
     many: Saver, redis_url: str, key_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finding, "NAMES", 4)
+    monkeypatch.setattr(queries, "NAMES", 4)
     calls: list[tuple[Callable[[Saver], list[Any]], int]] = [
         (lambda saver: ids(saver.list(None)), 500),
         (lambda saver: list(saver.threads()), 10),
     ]
     for call, expected in calls:
-        with Losing(redis_url, key_prefix=key_prefix) as saver:
+        with RedisSaver(redis_url, key_prefix=key_prefix) as saver:
+            saver._runner = runner = Losing(saver._runner.client, owned=True)
             assert len(call(saver)) == expected
-            assert saver.lost == 2
+            assert runner.lost == 2

@@ -2,7 +2,10 @@
 -- Find the ancestors from which the delta channels of checkpoints are rebuilt.
 -- ARGV[1] is a JSON array of walks: {entry, channels} to begin with the checkpoint itself; channels are
 -- false to begin with its parent, for its own delta channels.
--- Returns the entries of ancestors, and a JSON array of walks to continue with.
+-- Returns the ancestors, each with the channels that were looked for: {entry, channel, …}; and a JSON
+-- array of walks to continue with.
+
+local MOST = 250 -- ancestors that one call finds, so that other clients need not wait long
 
 local needed, walked, unfinished = {}, {}, {}
 for _, start in ipairs(cjson.decode(ARGV[1])) do
@@ -17,15 +20,18 @@ for _, start in ipairs(cjson.decode(ARGV[1])) do
     entry = parent_of(entry)
   end
   local next_entry = walk(entry, open, function(ancestor)
-    if #needed == 250 then return false end
+    if #needed == MOST then return false end
+    local found = { ancestor }
     -- An earlier walk has gone back from here for these channels.
     for channel in pairs(open) do
       local step = channel .. ':' .. ancestor
-      if walked[step] then open[channel] = nil end
+      if walked[step] then open[channel] = nil else found[#found + 1] = channel end
       walked[step] = true
     end
-    return next(open)
-  end, function(ancestor) needed[#needed + 1] = ancestor end)
+    if not next(open) then return false end
+    needed[#needed + 1] = found
+    return true
+  end, function() end)
   if next_entry then
     channels = {}
     for channel in pairs(open) do channels[#channels + 1] = channel end
