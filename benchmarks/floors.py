@@ -31,6 +31,7 @@ from rich.progress import track
 
 from langgraph_redis_json import RedisSaver
 from langgraph_redis_json.embedded import EmbeddedRedis
+from langgraph_redis_json.operations import put as put_operation
 
 ROUNDS = 300
 LONG_ROUNDS = 31
@@ -40,9 +41,10 @@ MEMORY = "InMemorySaver"
 _NUMBERS = count()
 
 # How keys begin: all of a saver, and each kind.
-ALL_KEYS = "checkpoint"
-CHECKPOINT, WRITES, BLOB = "checkpoint:", "checkpoint_write:", "checkpoint_blob:"
-LOG, THREAD, CONTENTS = "checkpoint_log:", "checkpoint_thread:", "checkpoint_keys:"
+ALL_KEYS = "langgraph:"
+CHECKPOINT, WRITES, BLOB, LOG, THREAD, CONTENTS = (
+    f"{ALL_KEYS}{kind}:" for kind in ("checkpoint", "writes", "blob", "log", "thread", "contents")
+)
 
 PUT = """
 redis.call('ZADD', KEYS[1], 0, ARGV[1])
@@ -130,7 +132,7 @@ class BareCommand:
     def arguments(self, length: int, characters: int) -> Iterator[Any]:
         """Yield the command of one put for each superstep."""
         for put in call_arguments(self._saver, length, characters, "put"):
-            plan = self._saver._plans.put(*put)
+            plan = put_operation.put(self._saver._context, *put)
             [command] = next(plan)
             yield command
             with suppress(StopIteration):

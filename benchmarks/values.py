@@ -22,10 +22,10 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from measuring import median_times
 from pybase64 import b64decode, b64encode
 
-from langgraph_redis_json import values
-from langgraph_redis_json.channels import StoredChannels, store_channels
-from langgraph_redis_json.keys import CheckpointName
-from langgraph_redis_json.memory import Known
+from langgraph_redis_json.storage import channels, json_codec
+from langgraph_redis_json.storage.cache import StoredChannel
+from langgraph_redis_json.storage.channels import Storage
+from langgraph_redis_json.storage.keys import CheckpointIdentity, thread_keys
 
 ROUNDS = 61
 SERIALIZER = JsonPlusSerializer()
@@ -80,20 +80,20 @@ def _each(make_argument: Callable[[], Any]) -> Iterator[tuple[Any]]:
 def json_row(label: str, value: Any, reference: str = "the serializer") -> list[str]:
     """The cost of a value's JSON form, as ratios to the serializer (of bytes: to pybase64)."""
     dumped = SERIALIZER.dumps_typed(value)
-    stored = values.encode(*dumped).text()
-    assert values.decode(orjson.loads(stored)) == dumped
+    stored = json_codec.encode(*dumped).text()
+    assert json_codec.decode(orjson.loads(stored)) == dumped
     write_reference: Callable[[Any], Any] = SERIALIZER.dumps_typed
     read_reference: Callable[[Any], Any] = lambda _: SERIALIZER.loads_typed(dumped)  # noqa: E731
     if reference == "pybase64":
         encoded = b64encode(dumped[1])
         write_reference, read_reference = b64encode, lambda _: b64decode(encoded)
     writes = compare(
-        lambda value: values.encode(*SERIALIZER.dumps_typed(value)).text(),
+        lambda value: json_codec.encode(*SERIALIZER.dumps_typed(value)).text(),
         write_reference,
         lambda: SERIALIZER.loads_typed(dumped),
     )
     reads = compare(
-        lambda _: SERIALIZER.loads_typed(values.decode(orjson.loads(stored))),
+        lambda _: SERIALIZER.loads_typed(json_codec.decode(orjson.loads(stored))),
         read_reference,
         lambda: None,
     )
@@ -140,18 +140,19 @@ def _row(
 def growing_row(count: int, new: int) -> list[str]:
     """The cost of a put of a list that has grown: the saver encodes only the new messages."""
     value = messages(count)
-    name = CheckpointName("thread", "", "1")
+    thread, identity = thread_keys("langgraph:", "thread"), CheckpointIdentity("thread", "", "1")
 
-    def store(value: list[AnyMessage], known: dict[str, Known]) -> StoredChannels:
+    def store(value: list[AnyMessage], cached: dict[str, StoredChannel]) -> Storage:
         checkpoint = empty_checkpoint()
         checkpoint["channel_values"] = {"messages": value}
         checkpoint["channel_versions"] = {"messages": "1"}
-        return store_channels(name, checkpoint, {"messages": "1"}, SERIALIZER, known, ())
+        versions = {"messages": "1"}
+        return channels.store(thread, identity, checkpoint, versions, SERIALIZER, cached)
 
-    known = store(value[:-new], {}).known
-    assert sum(len(items) for _, items in store(value, known).appended.values()) == new
+    cached = store(value[:-new], {}).channels
+    assert sum(len(items) for _, items in store(value, cached).appended.values()) == new
     write, reference = compare(
-        lambda value: store(value, known), SERIALIZER.dumps_typed, lambda: value
+        lambda value: store(value, cached), SERIALIZER.dumps_typed, lambda: value
     )
     label = f"a list of {count - new} stored messages and {new} new ones"
     return [label, "the serializer", "", f"{write / reference:.2f}", "", ""]

@@ -20,6 +20,7 @@ from pydantic import BaseModel
 
 from langgraph_redis_json import RedisSaver
 from langgraph_redis_json.embedded import EmbeddedRedis
+from langgraph_redis_json.storage.keys import thread_keys
 
 PAGE = Path(__file__).parent / "documents.md"
 
@@ -95,19 +96,18 @@ def fixed(text: str) -> str:
 
 
 def _examples(client: redis.Redis) -> Iterator[tuple[str, str]]:
-    names = client.zrange(f"checkpoint_keys:{{{THREAD}}}", 0, -1)
-    keys = {"".join(re.findall("^[a-z]", name)): name for name in names}
-    checkpoint = f"checkpoint:{{{THREAD}}}::{SECOND}"
+    thread = thread_keys("langgraph:", THREAD)
+    keys = {name[0]: thread.key(name) for name in client.zrange(thread.contents, 0, -1)}
     found = {
-        "contents": f"ZRANGE checkpoint_keys:{{{THREAD}}} 0 -1",
-        "checkpoint": f"JSON.GET {checkpoint}",
-        "write": f"JSON.GET checkpoint_write:{{{THREAD}}}{keys['w'][1:]}",
-        "log": f"JSON.GET checkpoint_log:{{{THREAD}}}{keys['l'][1:]}",
-        "texts": f"JSON.GET checkpoint_log:{{{THREAD}}}{keys['l'][1:]} $.items..text",
-        "blob": f"JSON.GET checkpoint_blob:{{{THREAD}}}{keys['b'][1:]}",
-        "thread": f"JSON.GET checkpoint_thread:{{{THREAD}}}",
-        "content": f"JSON.GET {checkpoint} $.channel_values.messages..content",
-        "classes": f"JSON.GET {checkpoint} '$..[\"$class\"]'",
+        "contents": f"ZRANGE {thread.contents} 0 -1",
+        "checkpoint": f"JSON.GET {keys['c']}",
+        "write": f"JSON.GET {keys['w']}",
+        "log": f"JSON.GET {keys['l']}",
+        "texts": f"JSON.GET {keys['l']} $.items..text",
+        "blob": f"JSON.GET {keys['b']}",
+        "thread": f"JSON.GET {keys['t']}",
+        "content": f"JSON.GET {keys['c']} $.channel_values.messages..content",
+        "classes": f"JSON.GET {keys['c']} '$..[\"$class\"]'",
     }
     for name, command in found.items():
         yield name, _shown(client, command)
@@ -123,7 +123,7 @@ def _shown(client: redis.Redis, command: str) -> str:
 
 
 def page(text: str, examples: dict[str, str]) -> str:
-    """The page with its examples anew.
+    """The page with current examples.
 
     Raises:
         KeyError: for an example that there is none of.

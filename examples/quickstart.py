@@ -138,7 +138,7 @@ def main(url: str) -> None:
         [first] = agent.get_state_history(trip, filter={"source": "loop", "step": 0})
         checkpoint_id = first.config["configurable"]["checkpoint_id"]
         with Redis.from_url(url, decode_responses=True) as client:
-            key = next(client.scan_iter(f"*checkpoint:*:{checkpoint_id}", count=1_000))
+            key = f"{saver.key_prefix}checkpoint:{{trip-1}}::{checkpoint_id}"
             show_code(f"JSON.GET {key}")
             console.print_json(client.execute_command("JSON.GET", key))
 
@@ -154,7 +154,7 @@ def answer(url: str) -> None:
 
 # ---- the server
 
-KEY_PREFIX = "quickstart"
+KEY_PREFIX = "quickstart:"
 
 KEEP = """This Redis has been stopped. To look at the data in RedisInsight, at http://localhost:5540:
 docker compose up -d --wait
@@ -184,7 +184,7 @@ def redis_server() -> Iterator[str]:
             delete_trips(saver)
         with Redis.from_url(url, decode_responses=True) as client:
             for index in client.execute_command("FT._LIST"):
-                if index.startswith("quickstart:"):
+                if index.startswith(KEY_PREFIX):
                     client.execute_command("FT.DROPINDEX", index)
 
 

@@ -18,8 +18,6 @@ from langgraph_redis_json.saver import RedisSaver
 
 __version__ = "0.1.0"
 
-__version__ = "0.1.0"
-
 __all__ = [
     "AsyncRedisSaver",
     "CheckpointError",

@@ -53,11 +53,11 @@ def redis_client(redis_url: str) -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def key_prefix(redis_client: redis.Redis) -> Iterator[str]:
-    """A part of the server that is this test's own, and is empty again afterwards."""
-    prefix = f"test-{uuid4().hex[:12]}"
+    """The key prefix of this test. Its keys and indexes are deleted afterwards."""
+    prefix = f"test-{uuid4().hex[:12]}:"
     yield prefix
     for index in redis_client.execute_command("FT._LIST"):
-        if index.startswith(f"{prefix}"):
+        if index.startswith(prefix):
             redis_client.execute_command("FT.DROPINDEX", index)
     for keys in _batches(redis_client, f"{prefix}*"):
         redis_client.unlink(*keys)

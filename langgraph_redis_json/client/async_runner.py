@@ -174,12 +174,11 @@ class AsyncRunner:
         return items()
 
     async def _alone(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        last = self._clients.last
+        self._clients.begin_call()
         try:
             return await call()
         finally:
             await self._clients.disconnect()
-            self._clients.last = last
 
     # async only: end
 

@@ -24,24 +24,33 @@ class ClientPerLoop:
     on one loop at a time.
 
     Attributes:
-        last: the loop that asked last.
+        last: the loop that asked last, other than the loops that `begin_call` was called on.
     """
 
     def __init__(self, client: AnyClient) -> None:
         self._given = client
+        self._process_of_given = getpid()
         self._clients: dict[asyncio.AbstractEventLoop, AnyClient] = {}
         self._process = getpid()
         self._lock = Lock()
         self._given_is_free = True
+        self._loop_of_given: asyncio.AbstractEventLoop | None = None
+        self._of_one_call: set[asyncio.AbstractEventLoop] = set()
         self.last: asyncio.AbstractEventLoop | None = None
+
+    def begin_call(self) -> None:
+        """Say that the running loop ends after one call, with `disconnect`. Calls on other threads
+        must not wait for it."""
+        self._of_one_call.add(asyncio.get_running_loop())
 
     def client(self) -> AnyClient:
         """The client of the running event loop."""
         loop = asyncio.get_running_loop()
-        self.last = loop
         client = self._clients.get(loop)
         if client is None or self._process != getpid():
-            return self._add(loop)
+            client = self._add(loop)
+        if loop not in self._of_one_call:
+            self.last = loop
         return client
 
     def running(self) -> asyncio.AbstractEventLoop | None:
@@ -53,7 +62,11 @@ class ClientPerLoop:
 
     async def disconnect(self) -> None:
         """Close all connections of the running loop. The client can open others."""
-        client = self._clients.pop(asyncio.get_running_loop(), None) or self._given
+        loop = asyncio.get_running_loop()
+        self._of_one_call.discard(loop)
+        client = self._clients.pop(loop, None) or self._given
+        if client is self._given and self._process_of_given != getpid():
+            return  # its connections are the parent's
         if isinstance(client, RedisCluster):
             await client.aclose()
         else:
@@ -67,11 +80,17 @@ class ClientPerLoop:
             if self._process != getpid():
                 _of_parent.append(self._clients)
                 self._clients, self._process = {}, getpid()
+                self.last = None  # the parent's loop says here that it runs, and does not
             for closed in [other for other in self._clients if other.is_closed()]:
-                del self._clients[closed]
+                if self._clients.pop(closed) is self._given:
+                    self._given_is_free = True
             if self._given_is_free or isinstance(self._given, RedisCluster):
                 client = self._given
-                self._given_is_free = False
+                if isinstance(client, Redis) and self._loop_of_given not in (None, loop):
+                    for pool in _pools(client):
+                        _renew(pool)
+                self._given_is_free, self._loop_of_given = False, loop
+                self._process_of_given = getpid()
             else:
                 client = with_own_connections(self._given)
             self._clients[loop] = client
@@ -87,11 +106,16 @@ def with_own_connections(client: Redis) -> Redis:
         pool.connection_kwargs = {**pool.connection_kwargs, "connection_pool": proxy(pool)}
         pool.sentinel_manager = copy(manager)
         pool.sentinel_manager.sentinels = [*map(with_own_connections, manager.sentinels)]
+    _renew(pool)
+    return twin
+
+
+def _renew(pool: Any) -> None:
+    """Prepare a pool without connections for another loop."""
     for name, value in vars(pool).items():
         if isinstance(value, (asyncio.Lock, asyncio.Condition)):
             setattr(pool, name, type(value)())
     pool.reset()
-    return twin
 
 
 def _pools(client: Redis) -> list[Any]:

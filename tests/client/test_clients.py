@@ -28,9 +28,7 @@ from tests.support.plans import execute
 
 def test_a_client_that_parses_json_itself(redis_url: str, key_prefix: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
-        client.json().get(
-            f"{key_prefix}not there"
-        )  # from now on the client parses replies to JSON.GET
+        client.json()  # from now on the client parses replies to JSON.GET
         with RedisSaver(client, key_prefix=key_prefix) as saver:
             saver.setup()
             values = {"large": "x" * 2 * LARGE, "blob": BIG}
@@ -156,8 +154,7 @@ def test_loops_that_take_turns(
                 assert ids(saver.list(config()))[0] == f"{number}"
         for loop in loops:
             loop.run_until_complete(saver.aget_tuple(config()))
-            assert isinstance(saver._redis, redis.asyncio.Redis)
-            loop.run_until_complete(saver._runner.client.connection_pool.disconnect())
+            loop.run_until_complete(saver._runner._clients.disconnect())
 
 
 async def list_while_the_loop_writes(saver: AsyncRedisSaver) -> None:
@@ -214,8 +211,10 @@ def test_a_client_of_one_connection(redis_url: str, key_prefix: str, make_saver:
     with redis.Redis.from_url(redis_url, single_connection_client=True) as client:
         saver = RedisSaver(client, key_prefix=key_prefix)
         put(saver, "1")
-        assert isinstance(saver._redis, redis.Redis)
-        assert saver._redis.connection is client.connection  # so that WAIT is about its writes
+        plain = saver._runner._plain
+        assert isinstance(plain, redis.Redis)
+        assert plain.connection is client.connection  # so that WAIT is about its writes
+        del plain
         assert client.connection is not None
         del saver
         gc.collect()

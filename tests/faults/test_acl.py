@@ -15,9 +15,9 @@ from redis.cluster import RedisCluster
 
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
 from langgraph_redis_json.embedded import EmbeddedRedis
-from tests.operations.test_setup import COMMANDS
 from tests.support.checkpoints import BIG, config, each_saver, get_tuple, ids, put
 from tests.support.clients import ACL_USER, Client, Saver, acl_for
+from tests.support.commands import COMMANDS
 from tests.support.project import ROOT
 from tests.support.record import tried
 from tests.support.servers import cluster
@@ -74,7 +74,7 @@ def test_every_verb(saver: Saver, redis_url: str) -> None:
 
 @each_saver
 def test_keys_of_others(client: Client, redis_url: str, redis_client: redis.Redis) -> None:
-    other = client.saver(redis_url, key_prefix="others")
+    other = client.saver(redis_url, key_prefix="others:")
     for call in (
         lambda: other.get_tuple(config()),
         lambda: put(other, "1"),
@@ -109,7 +109,7 @@ async def test_a_cluster(tmp_path: Path) -> None:
     with cluster(tmp_path, *options) as nodes:
         port = nodes.primaries[0].port
         with RedisCluster(port=port, **login) as client:
-            made = RedisSaver(client, key_prefix="app")
+            made = RedisSaver(client, key_prefix="app:")
             made.setup()
             assert ids([get_tuple(made, put(made, "1", {"big": BIG}))]) == ["1"]
             slot = client.keyslot("{thread}")
@@ -118,6 +118,6 @@ async def test_a_cluster(tmp_path: Path) -> None:
             put(made, "2", {"big": BIG})
             assert ids(made.list(config(), filter={"step": 1})) == ["2", "1"]
         async with AsyncRedisCluster(port=port, **login) as client:
-            other = AsyncRedisSaver(client, key_prefix="app")
+            other = AsyncRedisSaver(client, key_prefix="app:")
             await other.setup()
             assert [found.checkpoint["id"] async for found in other.alist(config())] == ["2", "1"]

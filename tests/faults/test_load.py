@@ -19,8 +19,13 @@ import redis.asyncio
 from langchain_core.messages import AIMessage
 
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
+from langgraph_redis_json.client.long_steps import executor
 from langgraph_redis_json.storage.cache import (
+    MOST_BYTES,
+    Cache,
+    CachedCheckpoint,
     Slice,
+    StoredChannel,
 )
 from langgraph_redis_json.storage.json_codec import Dumped
 from tests.support.checkpoints import checkpoint, config, put
@@ -42,7 +47,7 @@ async def converse(
     messages: list[dict[str, Any]] = []
     while time.monotonic() < end or step < first + 2:
         begun = time.perf_counter()
-        # Each conversation starts anew after 40 messages, so that memory can stay flat.
+        # Each conversation drops all but 40 messages, so that memory can stay flat.
         messages = [*messages[-39:], {"id": f"{thread}-{step}", "text": "x" * 300}]
         values = {"messages": messages, "step": step}
         made = checkpoint(f"{step:08}", values, {"messages": f"{step}", "step": f"{step}"})
@@ -115,16 +120,16 @@ STATES: dict[str, Any] = {
 def offloaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the threads in which steps of plans were done."""
     seen: list[str] = []
-    to_thread = asyncio.to_thread
+    submit = executor().submit
 
-    async def record(step: Any, *arguments: Any) -> Any:
+    def record(step: Any, *arguments: Any) -> Any:
         def recorded() -> Any:
             seen.append(threading.current_thread().name)
             return step(*arguments)
 
-        return await to_thread(recorded)
+        return submit(recorded)
 
-    monkeypatch.setattr(asyncio, "to_thread", record)
+    monkeypatch.setattr(executor(), "submit", record)
     return seen
 
 
@@ -149,7 +154,7 @@ async def test_large_states_are_not_encoded_on_the_event_loop(
         listed = [found async for found in saver.alist(config())]
         assert [found.checkpoint["id"] for found in listed] == ["1", "0"]
         assert len(offloaded) > 3
-    assert threading.main_thread().name not in offloaded
+    assert all(name.startswith("langgraph-redis-json") for name in offloaded)
 
 
 @pytest.mark.skipif(not LONG, reason="measures time: make test-faults")
@@ -208,23 +213,23 @@ async def test_the_event_loop_goes_on_beside_large_states(redis_url: str, key_pr
     )
 
 
-# ---- what a saver remembers
+# ---- the memory of the cache
 
 
-def remembered(channels: int, text: int, items: int, size: int) -> Remembered:
-    known = {}
+def cached(channels: int, text: int, items: int, size: int) -> CachedCheckpoint:
+    found = {}
     for number in range(channels):
         log = f"l::{number}:{'x' * 16}"
-        known[f"channel-{number}"] = Known(
+        found[f"channel-{number}"] = StoredChannel(
             f"{number:032}.{number:016}",
             b"x" * text + b"%d" % number,
             slices=[Slice(log, 0, items)] if items else (),
-            digests=array("q", bytes(8 * items)),
-            lengths={log: items} if items else {},
+            item_hashes=array("q", bytes(8 * items)),
+            log_lengths={log: items} if items else {},
             dumped=Dumped("msgpack", bytes(size)) if size else None,
-            size=size,
+            items_size=size,
         )
-    return Remembered(known, "c::1")
+    return CachedCheckpoint("c::1", found)
 
 
 @pytest.mark.parametrize(
@@ -238,17 +243,17 @@ def remembered(channels: int, text: int, items: int, size: int) -> Remembered:
     ],
     ids=["many threads", "many channels", "many small channels", "long lists", "large lists"],
 )
-def test_what_a_saver_remembers_is_bounded(
+def test_the_memory_of_the_cache_is_bounded(
     threads: int, channels: int, text: int, items: int, size: int
 ) -> None:
-    memory = Memory()
+    cache = Cache()
     tracemalloc.start()
     for number in range(threads):
-        memory.learn(f"contents:{{{number}}}", "", remembered(channels, text, items, size))
+        cache.put(f"contents:{{{number}}}", "", cached(channels, text, items, size))
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert taken < BYTES * 1.25 < 50_000_000
-    last = memory.recall(f"contents:{{{threads - 1}}}", "")
+    assert taken < MOST_BYTES * 1.25 < 50_000_000
+    last = cache.get(f"contents:{{{threads - 1}}}", "")
     assert len(last.channels) == channels
     assert len(last.held) == (channels if size else 0)
 

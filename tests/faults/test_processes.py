@@ -222,4 +222,4 @@ def test_made_outside_an_event_loop(make: Any, redis_url: str, key_prefix: str) 
 
     assert asyncio.run(use()) == ["1"]
     assert ids(saver.list(config())) == ["1"]
-    assert os.getpid() == saver._home.process
+    assert os.getpid() == saver._runner._clients._process

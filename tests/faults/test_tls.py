@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 import pytest
 import redis
-import redis.asyncio
 import trustme
 
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
@@ -83,7 +82,7 @@ def use(saver: Any) -> None:
 
 @each_saver
 def test_a_url(secured: Secured, client: Client) -> None:
-    saver = client.saver(f"{secured.url}?ssl_ca_certs={secured.authority}", key_prefix="url")
+    saver = client.saver(f"{secured.url}?ssl_ca_certs={secured.authority}", key_prefix="url:")
     if isinstance(saver, RedisSaver):
         saver.setup()
     else:
@@ -94,8 +93,7 @@ def test_a_url(secured: Secured, client: Client) -> None:
 
 async def setup(saver: AsyncRedisSaver) -> None:
     await saver.setup()
-    assert isinstance(saver._redis, redis.asyncio.Redis)
-    await saver._runner.client.connection_pool.disconnect()
+    await saver.aclose()
 
 
 @each_saver
@@ -118,7 +116,7 @@ def test_arguments_of_the_connection(secured: Secured) -> None:
         port=int(secured.url.rpartition(":")[2]),
         ssl=True,
         ssl_ca_certs=secured.authority,
-        key_prefix="arguments",
+        key_prefix="arguments:",
     ) as saver:
         saver.setup()
         use(saver)

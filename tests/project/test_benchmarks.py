@@ -12,9 +12,9 @@ from uuid import uuid4
 import pytest
 import redis
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph_redis_json.fields import SCHEMAS
 
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
+from langgraph_redis_json.search.fields import SCHEMAS
 from langgraph_redis_json.search.queries import index_name
 from tests.support.project import ROOT
 
@@ -66,7 +66,7 @@ class OurStore:
 
     @property
     def prefix(self) -> str:
-        return f"{self.key_prefix}:{next(self.numbers)}"
+        return f"{self.key_prefix}{next(self.numbers)}:"
 
     @contextmanager
     def saver(self) -> Iterator[RedisSaver]:
@@ -96,7 +96,7 @@ class OurStore:
 @pytest.fixture(scope="module")
 def done(redis_url: str) -> Iterator[Bench]:
     """A benchmark after its work, but for what needs a network."""
-    prefix = f"test-benchmarks-{uuid4().hex[:12]}"
+    prefix = f"test-benchmarks-{uuid4().hex[:12]}:"
     with redis.Redis.from_url(redis_url) as client:
         found = Bench(TINY, [MemoryStore(), OurStore(client, redis_url, prefix)], [], client.ping)
         bench.run(found)

@@ -87,7 +87,10 @@ def test_the_quickstart_on_a_server_of_its_own() -> None:
     assert_complete("quickstart.py", output)
     threads = output[output.index("5. ") : output.index("6. ")]
     assert "trip-2" not in threads
-    start, end = output.index("> JSON.GET checkpoint:{trip-1}::"), output.index("\n}\n") + 3
+    start, end = (
+        output.index("> JSON.GET langgraph:checkpoint:{trip-1}::"),
+        output.index("\n}\n") + 3,
+    )
     key, document = output[start:end].split("\n", 1)
     shown = orjson.loads(document)
     assert key.endswith(f"::{shown['checkpoint_id']}")

@@ -1,109 +1,167 @@
-"""Both savers are one: same code, same methods, all of LangGraph's."""
+"""Both savers have the same methods, among them all of LangGraph's, and each has the other's kind.
+
+tests/project/test_generated.py sees that they have the same code.
+"""
 
 from __future__ import annotations
 
 import ast
+import asyncio
 import inspect
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import pytest
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 import langgraph_redis_json
-from langgraph_redis_json import AsyncRedisSaver, RedisSaver, aio, saver
+from langgraph_redis_json import AsyncRedisSaver, RedisSaver
+from tests.support.checkpoints import checkpoint, config
 
-SAVERS = [RedisSaver, AsyncRedisSaver]
+SAVERS: list[type[RedisSaver | AsyncRedisSaver]] = [RedisSaver, AsyncRedisSaver]
 
-NAMES = {
-    "AsyncRedisSaver": "RedisSaver",
-    "AsyncIterator": "Iterator",
-    "AsyncSearchIndex": "SearchIndex",
-    "SyncOnLoop": "AsyncInThreads",
-    "__aenter__": "__enter__",
-    "__aexit__": "__exit__",
-    "aclose": "close",
-    "athreads": "threads",
-    "asyncio": "time",  # where sleep is from
-    "redis.asyncio": "redis",
-    "redis.asyncio.cluster": "redis.cluster",
-    "an ``async with``": "a ``with``",
-}
+CLOSES: dict[type, str] = {RedisSaver: "close", AsyncRedisSaver: "aclose"}
 
 
-def plain(text: str) -> str:
-    """A name or a text of aio.py as saver.py has it."""
-    if text in NAMES:
-        return NAMES[text]
-    if text.startswith("a") and hasattr(RedisSaver, text) and hasattr(RedisSaver, text[1:]):
-        return text.removeprefix("a")
-    return text
+def methods_of(cls: type) -> dict[str, Any]:
+    """The public methods that a saver defines itself, without `close`."""
+    return {
+        name: member
+        for name, member in vars(cls).items()
+        if not name.startswith("_") and inspect.isfunction(member) and name != CLOSES[cls]
+    }
 
 
-class WithoutAsync(ast.NodeTransformer):
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
-        return self.visit(ast.FunctionDef(**dict(ast.iter_fields(node))))
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        node.name = plain(node.name)
-        return self.generic_visit(node)
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        node.name = plain(node.name)
-        # The classes say of themselves what they are for: not the same.
-        assert ast.get_docstring(node)
-        node.body = [part for part in node.body[1:] if not is_alias(part)]
-        return self.generic_visit(node)
-
-    def visit_Await(self, node: ast.Await) -> ast.AST:
-        return self.visit(node.value)
-
-    def visit_AsyncFor(self, node: ast.AsyncFor) -> ast.AST:
-        # There is no `yield from` in an asynchronous generator.
-        [only] = node.body
-        assert isinstance(only, ast.Expr)
-        assert isinstance(only.value, ast.Yield)
-        assert only.value.value is not None
-        assert ast.dump(only.value.value) == ast.dump(node.target).replace("Store", "Load")
-        return ast.Expr(ast.YieldFrom(self.visit(node.iter)))
-
-    def visit_Name(self, node: ast.Name) -> ast.AST:
-        node.id = plain(node.id)
-        return node
-
-    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
-        node.attr = plain(node.attr)
-        return self.generic_visit(node)
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
-        node.module = plain(node.module or "")
-        for name in node.names:
-            name.name = plain(name.name)
-        return node
-
-    def visit_Constant(self, node: ast.Constant) -> ast.AST:
-        if isinstance(node.value, str):
-            for name in ("AsyncRedisSaver", "redis.asyncio", "an ``async with``"):
-                node.value = node.value.replace(name, NAMES[name])
-        return node
+TWINS = sorted(
+    name
+    for name in methods_of(RedisSaver)
+    if f"a{name}" in methods_of(RedisSaver) and name != "list"
+)
+"""Methods that have a twin with an `a` in front."""
 
 
-def is_alias(node: ast.AST) -> bool:
-    return ast.dump(node) == ast.dump(ast.parse("asetup = setup").body[0])
+def test_both_savers_have_the_same_methods() -> None:
+    ours, theirs = map(methods_of, SAVERS)
+    assert ours.keys() == theirs.keys()
+    assert {name for name in ours if f"a{name}" not in ours and name[1:] not in ours} == {
+        "get_next_version"
+    }
+    for cls in SAVERS:
+        assert callable(getattr(cls, CLOSES[cls]))
+        assert isinstance(vars(cls)["checkpoints_index"], property)
+        for name in ("from_conn_string", "from_conn_info"):
+            assert isinstance(vars(cls)[name], classmethod)
+    others = [vars(cls).keys() - methods_of(cls).keys() - {CLOSES[cls]} for cls in SAVERS]
+    public = [{name for name in each if not name.startswith("_")} for each in others]
+    assert public[0] == public[1]
 
 
-def code(module: ModuleType) -> list[str]:
-    """A module's statements but for its docstring, the imports in one order."""
-    tree = ast.parse(inspect.getsource(module))
-    assert ast.get_docstring(tree)
-    body = [WithoutAsync().visit(node) for node in tree.body[1:]]
-    imports = [node for node in body if isinstance(node, ast.ImportFrom)]
-    others = [node for node in body if not isinstance(node, ast.ImportFrom)]
-    return [*sorted(map(ast.dump, imports)), *(ast.dump(node, indent=1) for node in others)]
+def parameters(function: Any) -> list[tuple[Any, ...]]:
+    """The parameters of a function, with annotations in which neither kind of client is named."""
+    return [
+        (each.name, each.kind, each.default, str(each.annotation))
+        for each in inspect.signature(function).parameters.values()
+    ]
 
 
-def test_the_savers_differ_by_async_and_names_alone() -> None:
-    assert code(aio) == code(saver)
+@pytest.mark.parametrize("name", sorted(methods_of(RedisSaver)))
+def test_methods_have_the_same_signatures(name: str) -> None:
+    ours, theirs = (methods_of(cls)[name] for cls in SAVERS)
+    assert parameters(ours) == parameters(theirs)
+    assert inspect.iscoroutinefunction(ours) == inspect.iscoroutinefunction(theirs) or (
+        name == "setup"  # which each saver has in its own kind
+    )
+    twin = methods_of(RedisSaver).get(f"a{name}")
+    if twin is not None:
+        assert parameters(ours) == parameters(twin)
+
+
+@pytest.mark.parametrize("name", ["__init__", "from_conn_string", "from_conn_info"])
+def test_savers_are_made_alike(name: str) -> None:
+    ours, theirs = (
+        [parameter[:3] for parameter in parameters(getattr(cls, name))] for cls in SAVERS
+    )
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("name", sorted({*TWINS, "list"} - {"setup"}))
+@pytest.mark.parametrize("cls", SAVERS)
+def test_bridged_methods_have_names_and_docstrings_of_their_own(
+    cls: type[RedisSaver | AsyncRedisSaver], name: str
+) -> None:
+    own, bridged = (name, f"a{name}") if cls is RedisSaver else (f"a{name}", name)
+    method = getattr(cls, bridged)
+    assert method.__wrapped__ is vars(cls)[own]
+    assert method.__name__ == bridged
+    assert method.__qualname__ == f"{cls.__name__}.{bridged}"
+    assert method.__module__ == cls.__module__
+    doc = inspect.getdoc(method)
+    assert doc is not None
+    assert f"`{own}`" in doc
+    assert doc != inspect.getdoc(getattr(cls, own))
+    assert "thread" in doc
+    assert not hasattr(getattr(cls, own), "__wrapped__")
+
+
+async def test_the_synchronous_saver_is_awaited(redis_url: str, key_prefix: str) -> None:
+    with RedisSaver(redis_url, key_prefix=key_prefix) as saver:
+        assert inspect.iscoroutinefunction(saver.aput)
+        await saver.asetup()
+        made = checkpoint("1", {"channel": 1})
+        putting = saver.aput(config(), made, {"step": 1}, made["channel_versions"])
+        assert inspect.iscoroutine(putting)
+        assert saver.get_tuple(config()) is None  # nothing is put before it is awaited
+        stored = await putting
+        assert stored == config(checkpoint_id="1")
+        await saver.aput_writes(stored, [("channel", 2)], "task")
+        found = await saver.aget_tuple(config())
+        assert found == saver.get_tuple(config())
+        assert [one async for one in saver.alist(None, filter={"step": 1})] == [found]
+        assert [one.thread_id async for one in saver.athreads()] == ["thread"]
+        with pytest.raises(ValueError, match="names no thread"):
+            await saver.aget_tuple({})
+        with pytest.raises(ValueError, match="names no thread"):
+            saver.alist({"configurable": {}, "tags": []})  # at once
+        await saver.adelete_thread("thread")
+        assert await saver.aget_tuple(config()) is None
+
+
+def test_the_asynchronous_saver_blocks(redis_url: str, key_prefix: str) -> None:
+    saver = AsyncRedisSaver(redis_url, key_prefix=key_prefix)
+    asyncio.run(saver.setup())
+    assert not inspect.iscoroutinefunction(saver.put)
+    made = checkpoint("1", {"channel": 1})
+    stored = saver.put(config(), made, {"step": 1}, made["channel_versions"])
+    assert stored == config(checkpoint_id="1")
+    saver.put_writes(stored, [("channel", 2)], "task")
+    found = saver.get_tuple(config())
+    assert found is not None
+    assert found.pending_writes == [("task", "channel", 2)]
+    assert list(saver.list(None, filter={"step": 1})) == [found]
+    assert [one.thread_id for one in saver.threads()] == ["thread"]
+    with pytest.raises(ValueError, match="names no thread"):
+        saver.list({"configurable": {}, "tags": []})  # at once
+    saver.delete_thread("thread")
+    assert saver.get_tuple(config()) is None
+
+
+async def test_the_asynchronous_saver_does_not_block_its_loop(
+    redis_url: str, key_prefix: str
+) -> None:
+    async with AsyncRedisSaver(redis_url, key_prefix=key_prefix) as saver:
+        await saver.setup()
+        made = checkpoint("1", {"channel": 1})
+        calls: list[Callable[[], Any]] = [
+            lambda: saver.put(config(), made, {"step": 1}, made["channel_versions"]),
+            lambda: saver.get_tuple(config()),
+            lambda: list(saver.list(config())),
+            lambda: saver.delete_thread("thread"),
+        ]
+        for call in calls:
+            with pytest.raises(RuntimeError, match="would block the event loop"):
+                call()
+        assert await saver.aget_tuple(config()) is None
 
 
 def test_all_is_what_the_package_exports() -> None:
@@ -112,7 +170,7 @@ def test_all_is_what_the_package_exports() -> None:
         for name, value in vars(langgraph_redis_json).items()
         if not name.startswith("_") and not inspect.ismodule(value)
     }
-    assert public == set(langgraph_redis_json.__all__)
+    assert public | {"__version__"} == set(langgraph_redis_json.__all__)
     assert list(langgraph_redis_json.__all__) == sorted(langgraph_redis_json.__all__)
     for name in langgraph_redis_json.__all__:
         # An error class's docstring is its message.
@@ -122,8 +180,8 @@ def test_all_is_what_the_package_exports() -> None:
 def test_the_init_only_exports() -> None:
     tree = ast.parse(Path(langgraph_redis_json.__file__).read_text(encoding="utf-8"))
     kinds = [type(node) for node in tree.body]
-    assert set(kinds[1:-1]) == {ast.ImportFrom}
-    assert kinds[-1] is ast.Assign
+    assert set(kinds[1:-2]) == {ast.ImportFrom}
+    assert kinds[-2:] == [ast.Assign, ast.Assign]  # __version__ and __all__
 
 
 METHODS = sorted(

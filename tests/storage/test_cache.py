@@ -1,4 +1,4 @@
-"""What a saver remembers it neither sends nor reads again, and it is never wrong."""
+"""A saver neither sends nor reads again what its cache has, and the cache is never wrong."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import redis
 
 from langgraph_redis_json import MissingDocumentError
 from langgraph_redis_json.embedded import EmbeddedRedis
+from langgraph_redis_json.storage import cache, channels
+from langgraph_redis_json.storage.cache import Cache, CachedCheckpoint, Slice, StoredChannel
+from langgraph_redis_json.storage.json_codec import Dumped
 from tests.support.checkpoints import config, each_saver, found_keys, put
 from tests.support.clients import Client, MakeSaver
 from tests.support.growing_lists import LENGTHS, WORDS, Conversation, Thread, items, traffic
@@ -24,18 +27,18 @@ def redis_url() -> Iterator[str]:
 
 @each_saver
 @pytest.mark.parametrize("target", [config(), config(checkpoint_id="newest")], ids=["newest", "id"])
-def test_a_get_does_not_read_what_the_saver_remembers(
+def test_a_get_does_not_read_what_is_in_the_cache(
     make_saver: MakeSaver, client: Client, redis_client: redis.Redis, target: Any
 ) -> None:
     saver = make_saver(client)
     conversation = Conversation()
     answered: list[int] = []
-    anew: list[int] = []
+    uncached: list[int] = []
     for length in LENGTHS:
         conversation.grow(saver, length)
         if "checkpoint_id" in target["configurable"]:
             target = config(checkpoint_id=f"{length - 1:08}")
-        for reader, sizes in ((saver, answered), (make_saver(client, setup=False), anew)):
+        for reader, sizes in ((saver, answered), (make_saver(client, setup=False), uncached)):
             for _ in range(2):
                 sizes.append(traffic(redis_client, lambda: reader.get_tuple(target))[1])  # noqa: B023
                 found = reader.get_tuple(target)
@@ -43,14 +46,14 @@ def test_a_get_does_not_read_what_the_saver_remembers(
                 assert found.checkpoint["channel_values"]["messages"] == conversation.messages
     assert max(answered) - min(answered) < 300, answered
     assert max(answered) < 2_000
-    # What another has stored is read once.
-    for size, length in zip(anew[::2], LENGTHS, strict=True):
+    # A checkpoint that another saver has stored is read once.
+    for size, length in zip(uncached[::2], LENGTHS, strict=True):
         assert size > length * len(WORDS)
-    assert anew[1::2] == answered[1::2]
+    assert uncached[1::2] == answered[1::2]
 
 
 @each_saver
-def test_a_get_does_not_read_large_values_that_the_saver_remembers(
+def test_a_get_does_not_read_large_values_that_are_in_the_cache(
     make_saver: MakeSaver, client: Client, redis_client: redis.Redis
 ) -> None:
     values = {"text": WORDS * 10, "bytes": b"\xff" * 200_000, "list": [WORDS, {"a": 1}] * 50}
@@ -83,7 +86,7 @@ def test_a_get_does_not_read_large_values_that_the_saver_remembers(
 def test_a_checkpoint_that_others_have_stored_again(
     make_saver: MakeSaver, client: Client, id_: str | None
 ) -> None:
-    """Under its id there are other lists than a saver remembers."""
+    """Under its id the server has other lists than the cache of a saver."""
     thread = Thread()
     one, other = make_saver(client), make_saver(client, setup=False)
     thread.put(one, items(0, 10))
@@ -111,7 +114,7 @@ def test_a_server_that_lost_the_last_steps(
     other_steps: int,
     then: str,
 ) -> None:
-    """After a failover other items stand where a saver has put its own: just as many."""
+    """After a failover a log has other items than those of a saver's cache: just as many."""
     thread = Thread()
     saver, other = make_saver(client), make_saver(client, setup=False)
     thread.put(saver, items(0, 10))
@@ -138,7 +141,7 @@ def test_a_server_that_lost_the_last_steps(
 @each_saver
 @pytest.mark.parametrize("kind", ["log", "blob"])
 @pytest.mark.parametrize("checkpoint_id", [None, "1"])
-def test_what_is_gone_is_missed(
+def test_a_missing_document_is_reported(
     make_saver: MakeSaver,
     client: Client,
     redis_client: redis.Redis,
@@ -146,7 +149,7 @@ def test_what_is_gone_is_missed(
     kind: str,
     checkpoint_id: str | None,
 ) -> None:
-    """A saver that remembers a value does not hide that others will not find it."""
+    """A saver that has the value in its cache reports it too, because others will not find it."""
     saver = make_saver(client)
     values = {"list": items(0, 10), "other": items(10, 20), "text": WORDS, "words": WORDS * 2}
     put(saver, "1", values)
@@ -159,3 +162,93 @@ def test_what_is_gone_is_missed(
     with pytest.raises(MissingDocumentError) as raised:
         saver.get_tuple(target)
     assert gone in str(raised.value)
+
+
+# ---- the size of the cache
+
+UNIT = 200_000
+"""Bytes, of which one is more than what a cache adds for all checkpoints of the test."""
+
+
+def cached(text: int, value: int = 0) -> CachedCheckpoint:
+    """A checkpoint with a channel.
+
+    Args:
+        text: the size of what stands for the value in the checkpoint, in units.
+        value: the size of the value, in units.
+    """
+    stored = StoredChannel(
+        "1",
+        b"x" * (text * UNIT),
+        slices=[Slice("l::list:1", 0, 1)],
+        item_hashes=channels.hashes_of([b"x"]),
+        dumped=Dumped("msgpack", b"x" * (value * UNIT)) if value else None,
+        items_size=value * UNIT,
+    )
+    return CachedCheckpoint("c::1", {"list": stored})
+
+
+def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "MOST_CHECKPOINTS", 10)
+    monkeypatch.setattr(cache, "MOST_BYTES", 100 * UNIT + UNIT // 2)
+    made = Cache()
+
+    def put(thread: int, text: int, value: int = 0) -> None:
+        made.put(f"{thread}", "", cached(text, value))
+
+    def held() -> dict[int, int]:
+        """Thread -> how many units of it are in the cache."""
+        found = {n: made.get(f"{n}", "").channels.get("list") for n in range(50)}
+        return {
+            n: (len(one.text) + (len(one.dumped.data) if one.dumped else 0)) // UNIT
+            for n, one in found.items()
+            if one is not None
+        }
+
+    for n in range(20):
+        put(n, 1)
+    assert held() == dict.fromkeys(range(10, 20), 1)
+    put(10, 50)  # used again, so that it is not the next to be dropped
+    put(20, 40)
+    assert held() == {**dict.fromkeys(range(12, 20), 1), 10: 50, 20: 40}
+    put(21, 9)
+    assert held() == {19: 1, 10: 50, 20: 40, 21: 9}
+    put(22, 101)
+    assert held() == {}
+    for _ in range(30):
+        put(1, 60)
+    assert held() == {1: 60}
+    # Values go first: those of the threads that were used least recently. Their hashes stay.
+    put(2, 1, 20)
+    put(3, 1, 10)
+    put(2, 1, 20)
+    assert held() == {1: 60, 2: 21, 3: 11}
+    put(4, 1, 6)
+    assert held() == {1: 60, 2: 21, 3: 11, 4: 7}
+    put(5, 1, 1)
+    assert held() == {1: 60, 2: 21, 3: 1, 4: 7, 5: 2}
+    left = made.get("3", "")
+    assert left.held == []
+    assert made.get("2", "").held == ["l::list:1"]
+    assert left.channels["list"].items_hash == cache.hash_of(b"x" * (10 * UNIT))
+    assert left.channels["list"].begins(b"x" * (10 * UNIT), 0)
+    put(6, 99)
+    assert held() == {5: 1, 6: 99}
+    # The values of one checkpoint get a quarter of the cache at most.
+    put(6, 9)
+    put(7, 1, 26)
+    assert held()[7] == 1
+    put(7, 1, 25)
+    assert held()[7] == 26
+    for n in range(10, 30):
+        put(n, 1, 1)
+    assert held() == dict.fromkeys(range(20, 30), 2)
+
+
+def test_a_value_is_known_by_its_beginning() -> None:
+    """With and without the cached bytes."""
+    stored = cached(0, 1).channels["list"]
+    for one in (stored, stored.without_value()):
+        assert one.begins(b"[" + b"x" * UNIT + b"more", 1)
+        assert not one.begins(b"[" + b"x" * (UNIT - 1) + b"ymore", 1)
+        assert not one.begins(b"[" + b"x" * (UNIT - 1), 1)

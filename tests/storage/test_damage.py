@@ -89,6 +89,18 @@ def damages(document: Any) -> Iterator[tuple[str, Path, Any]]:
                 yield f"no {path}", path, root[""]
 
 
+def inner_damages(document: Any) -> Iterator[tuple[str, Path, Any]]:
+    """A checkpoint's document with a damaged member `checkpoint`: text that is not JSON, or not an
+    object, or an object without channel versions."""
+    text = document["checkpoint"]
+    members = orjson.loads(text)
+    texts = {"cut off": text[:-1], "twice": text * 2, "empty": "", "a number": "1", "a list": "[]"}
+    del members["channel_versions"]
+    texts["no versions"] = orjson.dumps(members).decode()
+    for description, damaged in texts.items():
+        yield f"{description} for checkpoint", ("checkpoint",), {**document, "checkpoint": damaged}
+
+
 def is_the_users(path: Path, description: str) -> bool:
     """Whether any JSON is right there: content, and what is optional."""
     if path[:1] == ("metadata",) or {"json", "tagged", "base64"} & {*path}:
@@ -119,7 +131,10 @@ def test_every_field(
     put = read()
     wrong = []
     key, document = documents(redis_client, key_prefix, kind)[-1]
-    for description, path, damaged in damages(document):
+    damaged_ones = [*damages(document)]
+    if kind == "checkpoint":  # the JSON object in its string has members too
+        damaged_ones += inner_damages(document)
+    for description, path, damaged in damaged_ones:
         redis_client.execute_command("JSON.SET", key, "$", orjson.dumps(damaged))
         try:
             found = read()
@@ -170,15 +185,24 @@ def test_every_operation(
 
 
 @each_saver
-@pytest.mark.parametrize("entry", ["", "x", "b", "b:", "b::large:other", "c::1", "t", "large"])
+@pytest.mark.parametrize(
+    "reference",
+    [
+        *("", "x", "b", "b::large", "large", "{p}", "{p}blob:{{t}}", "{p}blob:{{t}}:"),
+        *("{p}blob:{{t}}::large:other", "{p}blob:{{other}}::large:1", "{p}checkpoint:{{t}}::1"),
+        *("{p}thread:{{t}}", "{p}contents:{{t}}", "{p}log:{{t}}::large:1", "other:blob:{{t}}::a:1"),
+    ],
+)
 def test_a_reference_to_no_blob(
-    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str, kind: Client, entry: str
+    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str, kind: Client, reference: str
 ) -> None:
     saver = make_saver(kind, setup=False)
     fill(saver)
     [*_, (key, _)] = documents(redis_client, key_prefix, "checkpoint")
     path = '$.channel_values["large"].blob'
-    redis_client.execute_command("JSON.SET", key, path, orjson.dumps(entry))
+    redis_client.execute_command(
+        "JSON.SET", key, path, orjson.dumps(reference.format(p=key_prefix))
+    )
     for read in (lambda: saver.get_tuple(THREAD), lambda: list(saver.list(THREAD))):
         with pytest.raises(CheckpointError) as raised:
             read()

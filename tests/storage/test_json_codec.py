@@ -32,7 +32,7 @@ from langgraph.store.base import Item
 from langgraph.types import Send
 from pydantic import SecretStr
 
-from langgraph_redis_json import values
+from langgraph_redis_json.storage import json_codec, loading
 from tests.support import strategies
 from tests.support.strategies import Color, Order, Person, Plain, Point, examples, same
 
@@ -44,15 +44,15 @@ MOMENT = datetime.datetime(2024, 2, 29, 12, 30, 0, 5, tzinfo=UTC)
 
 def stored(value: Any) -> dict[str, Any]:
     """A value as its document has it, parsed."""
-    return orjson.loads(values.encode(*SERDE.dumps_typed(value)).text())
+    return orjson.loads(json_codec.encode(*SERDE.dumps_typed(value)).text())
 
 
 def assert_exact(value: Any) -> dict[str, Any]:
     """The serializer's bytes come back, and so does the value that they stand for."""
     dumped = SERDE.dumps_typed(value)
     found = stored(value)
-    assert values.decode(found) == (dumped[0], bytes(dumped[1]))
-    assert same(SERDE.loads_typed(values.decode(found)), SERDE.loads_typed(dumped))
+    assert json_codec.decode(found) == (dumped[0], bytes(dumped[1]))
+    assert same(SERDE.loads_typed(json_codec.decode(found)), SERDE.loads_typed(dumped))
     return found
 
 
@@ -252,8 +252,8 @@ def test_none() -> None:
     ids=repr,
 )
 def test_anything_else_is_base64(type_: str, data: bytes) -> None:
-    encoded = values.encode(type_, data)
-    assert values.decode(orjson.loads(encoded.text())) == (type_, data)
+    encoded = json_codec.encode(type_, data)
+    assert json_codec.decode(orjson.loads(encoded.text())) == (type_, data)
     assert encoded.form == "base64" or data[:1] == b"\xd6"
 
 
@@ -287,7 +287,7 @@ def _has_strange_nan(data: bytes) -> bool:
 def test_data_that_looks_like_ours_stays_data(value: Any) -> None:
     """Dicts, lists, text and numbers alone come back, whatever their keys are called."""
     found = assert_exact({"state": value})
-    assert same(SERDE.loads_typed(values.decode(found)), {"state": value})
+    assert same(SERDE.loads_typed(json_codec.decode(found)), {"state": value})
     assert "base64" not in found or any(number != number for number in _numbers(value)), (
         "only a NaN has no readable form"
     )
@@ -359,8 +359,8 @@ careful_msgpack = pytest.mark.skipif(
 @example("null", b"")
 def test_any_bytes_of_any_serializer_are_exact(type_: str, data: bytes) -> None:
     for named in ("msgpack", "null", type_.encode("utf-8", "replace").decode()):
-        encoded = values.encode(named, data)
-        assert values.decode(orjson.loads(encoded.text())) == (named, data)
+        encoded = json_codec.encode(named, data)
+        assert json_codec.decode(orjson.loads(encoded.text())) == (named, data)
 
 
 @careful_msgpack
@@ -371,8 +371,8 @@ def test_msgpack_with_any_byte_changed_is_exact(seed: int) -> None:
     data = bytearray(SERDE.dumps_typed(chance.choice(list(TAGS.values()))[0])[1])
     for _ in range(chance.randint(1, 3)):
         data[chance.randrange(len(data))] = chance.randrange(256)
-    encoded = values.encode("msgpack", bytes(data))
-    assert values.decode(orjson.loads(encoded.text())) == ("msgpack", bytes(data))
+    encoded = json_codec.encode("msgpack", bytes(data))
+    assert json_codec.decode(orjson.loads(encoded.text())) == ("msgpack", bytes(data))
 
 
 # ---- nesting
@@ -408,7 +408,7 @@ def test_redis_takes_any_depth(
                 dumped = SERDE.dumps_typed(value)
             except (TypeError, RecursionError):  # the serializer's own limit
                 break
-            encoded = values.encode(*dumped)
+            encoded = json_codec.encode(*dumped)
             forms.add(encoded.form)
             sent.append(dumped)
             # Where a value stands deepest: among a task's writes.
@@ -418,14 +418,14 @@ def test_redis_takes_any_depth(
         replies = pipeline.execute()
     assert set(replies[::2]) == {"OK"}
     found = [orjson.loads(reply)["writes"]["0"]["value"] for reply in replies[1::2]]
-    assert [values.decode(value) for value in found] == sent
+    assert [json_codec.decode(value) for value in found] == sent
     assert len(sent) > 100
     assert forms > {"base64"}
 
 
 def test_brackets_in_strings_do_not_hide_depth() -> None:
     deep: Any = "end"
-    for _ in range(values.DEEPEST + 1):
+    for _ in range(json_codec.DEEPEST + 1):
         deep = ["]", deep, "["]
     assert stored(deep) == {"type": "msgpack", "base64": ANY}
     assert stored(deep[1]) == {"type": "msgpack", "json": deep[1]}
@@ -489,7 +489,7 @@ def test_altered_by_hand(seed: int) -> None:
     for _ in range(chance.randint(1, 3)):
         found = _alter(found, chance)
     try:
-        type_, data = values.decode(found)
+        type_, data = json_codec.decode(found)
     except ValueError:
         return
     assert isinstance(type_, str)
@@ -546,7 +546,7 @@ ALTERED: list[Any] = [
 @pytest.mark.parametrize("altered", ALTERED, ids=repr)
 def test_no_stored_value(altered: Any) -> None:
     with pytest.raises(ValueError, match="not a stored value"):
-        values.decode(altered)
+        json_codec.decode(altered)
 
 
 # ---- many at once
@@ -556,7 +556,7 @@ def test_no_stored_value(altered: Any) -> None:
 @given(st.lists(strategies.values, max_size=5))
 def test_a_list_of_stored_values(sent: list[Any]) -> None:
     found = [stored(value) for value in sent]
-    packed = values.pack_all(found)
+    packed = loading._pack_all(found)
     readable = all(value["type"] == "msgpack" and "base64" not in value for value in found)
     assert (packed is not None) == readable
     if packed is not None:
@@ -568,7 +568,7 @@ def test_a_list_with_no_stored_value(altered: Any) -> None:
     """Either it says so, or leaves it to `decode` to say so."""
     packed = None
     with suppress(ValueError):
-        packed = values.pack_all([stored(1), altered])
+        packed = loading._pack_all([stored(1), altered])
     assert packed is None
 
 
@@ -576,16 +576,16 @@ def test_a_list_with_no_stored_value(altered: Any) -> None:
 @given(strategies.values)
 def test_what_is_plain(value: Any) -> None:
     dumped = SERDE.dumps_typed([value])
-    tree = values.plain(*dumped)
-    assert (tree is not None) == (values.encode(*dumped).form == "json")
+    tree = json_codec.plain(*dumped)
+    assert (tree is not None) == (json_codec.encode(*dumped).form == "json")
     if tree is not None:
-        assert orjson.dumps(tree) == values.encode(*dumped).content
+        assert orjson.dumps(tree) == json_codec.encode(*dumped).content
 
 
 def test_pickle_is_the_serializers_affair() -> None:
     serde = JsonPlusSerializer(pickle_fallback=True)
     dumped = serde.dumps_typed(Plain(1))
     assert dumped[0] == "pickle"
-    encoded = values.encode(*dumped)
+    encoded = json_codec.encode(*dumped)
     assert encoded.form == "base64"
-    assert values.decode(orjson.loads(encoded.text())) == dumped
+    assert json_codec.decode(orjson.loads(encoded.text())) == dumped

@@ -1,15 +1,18 @@
-"""Large values pass the scripts by: they are sent and read by commands beside them."""
+"""Large blobs are sent and read by commands of their own, in the same trip as the script."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 import redis
 
-from langgraph_redis_json import RedisSaver, keys, memory
+from langgraph_redis_json import RedisSaver
+from langgraph_redis_json.client.plan import Command, Replies
+from langgraph_redis_json.client.sync_runner import SyncRunner
 from langgraph_redis_json.operations import put as put_operation
+from langgraph_redis_json.storage import cache, keys
 from langgraph_redis_json.storage.cache import LARGE
 from tests.support.checkpoints import checkpoint, config, each_saver, found_keys, ids, put
 from tests.support.clients import Client, MakeSaver, Saver
@@ -24,7 +27,7 @@ def values(saver: Saver, **place: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("client", [Client(RedisSaver, 3, False)], indirect=True)
-def test_they_do_not_pass_through_a_script(saver: Saver) -> None:
+def test_large_blobs_do_not_pass_through_a_script(saver: Saver) -> None:
     made = checkpoint("1", VALUES)
     metadata: Any = {"source": "loop", "step": 1}
     sent = next(
@@ -45,14 +48,14 @@ def test_what_another_saver_put_since_is_found(make_saver: MakeSaver, client: Cl
     put(other, "2", newer, {"text": 2, "bytes": 1, "small": 1})
     assert values(saver) == newer
     put(other, "3", {"text": "small"}, {"text": 3})
-    other.prune(["thread"])  # what the first saver remembers is gone
+    other.prune(["thread"])  # what the first saver has in its cache is gone
     assert values(saver) == {"text": "small"}
     other.delete_thread("thread")
     assert saver.get_tuple(config()) is None
 
 
 @each_saver
-def test_what_a_fork_does_not_have_is_sent(make_saver: MakeSaver, client: Client) -> None:
+def test_a_blob_that_the_server_lacks_is_sent(make_saver: MakeSaver, client: Client) -> None:
     saver, other = make_saver(client), make_saver(client)
     put(saver, "1", VALUES)
     other.delete_thread("thread")
@@ -62,39 +65,47 @@ def test_what_a_fork_does_not_have_is_sent(make_saver: MakeSaver, client: Client
     assert values(saver) == VALUES
 
 
-class Slow(RedisSaver):
+class Slow(SyncRunner):
     """Lets others work before the last command of a trip."""
 
     meanwhile: Callable[[], Any] | None = None
 
-    def _execute(self, commands: Any) -> Any:
+    def execute(self, client: Any, commands: Sequence[Command]) -> Replies:
         if len(commands) == 1 or self.meanwhile is None:
-            return super()._execute(commands)
-        replies = super()._execute(commands[:-1])
+            return super().execute(client, commands)
+        replies = super().execute(client, commands[:-1])
         call, self.meanwhile = self.meanwhile, None
         call()
-        return [*replies, *super()._execute(commands[-1:])]
+        return [*replies, *super().execute(client, commands[-1:])]
 
 
-def test_one_that_is_about_to_be_freed_is_sent_again(
+def slow(saver: RedisSaver) -> Slow:
+    """Give a saver a slow runner."""
+    runner = Slow(saver._runner.client, owned=saver._runner.owned)
+    saver._runner = runner
+    return runner
+
+
+def test_a_blob_that_is_about_to_be_deleted_is_sent_again(
     redis_url: str, redis_client: redis.Redis, key_prefix: str
 ) -> None:
-    """What a prune has marked, it deletes, unless the table of contents names it once more."""
+    """A prune deletes what it has marked, unless the table of contents names it again."""
     thread = keys.thread_keys(key_prefix, "thread")
     blob = keys.blob_entry("", "text", 1)
-    with Slow(redis_url, key_prefix=key_prefix) as saver:
-        saver.meanwhile = lambda: redis_client.zrem(thread.contents, blob)
+    with RedisSaver(redis_url, key_prefix=key_prefix) as saver:
+        runner = slow(saver)
+        runner.meanwhile = lambda: redis_client.zrem(thread.contents, blob)
         put(saver, "1", {"text": "x" * 2 * LARGE})
-        assert saver.meanwhile is None
+        assert runner.meanwhile is None
     assert redis_client.zscore(thread.contents, blob) == 0
 
 
 def test_a_newer_checkpoint_between_the_commands_of_a_trip(
     redis_url: str, redis_client: redis.Redis, key_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "BYTES", 10_000)  # room for what is stored, not for the values
+    monkeypatch.setattr(cache, "MOST_BYTES", 10_000)  # room for what is stored, not for the values
     with (
-        Slow(redis_url, key_prefix=key_prefix) as saver,
+        RedisSaver(redis_url, key_prefix=key_prefix) as saver,
         RedisSaver(redis_url, key_prefix=key_prefix) as other,
     ):
 
@@ -103,13 +114,14 @@ def test_a_newer_checkpoint_between_the_commands_of_a_trip(
             other.prune(["thread"])
 
         put(saver, "1", VALUES)
-        saver.meanwhile = go_on
+        runner = slow(saver)
+        runner.meanwhile = go_on
         assert values(saver) == {"text": "small"}
-        assert saver.meanwhile is None
+        assert runner.meanwhile is None
 
 
 @each_saver
-def test_one_that_is_not_stored_stops_the_checkpoint(
+def test_a_blob_that_cannot_be_stored_stops_the_checkpoint(
     saver: Saver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     put(saver, "1", {"small": 1})

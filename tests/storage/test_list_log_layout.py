@@ -1,8 +1,9 @@
-"""Which items of a list are where, without a server."""
+"""Where the items of a list are stored, without a server."""
 
 from __future__ import annotations
 
 from datetime import date
+from itertools import pairwise
 from typing import Any
 
 import orjson
@@ -11,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import HumanMessage
 
-from langgraph_redis_json import logs, memory, values
+from langgraph_redis_json.storage import channels, json_codec
+from langgraph_redis_json.storage.cache import Slice, StoredChannel
+from langgraph_redis_json.storage.json_codec import Dumped
 from tests.support.growing_lists import TEXT, serde
 from tests.support.strategies import examples
 
@@ -31,23 +34,26 @@ from tests.support.strategies import examples
 def test_split_and_join(value: list[Any], large: int) -> None:
     value = [*value, *[TEXT * 5] * large]
     _, data = serde.dumps_typed(value)
-    found = logs.split(data)
+    found = json_codec.split(data)
     assert found is not None
-    assert logs.join(found) == data
+    assert json_codec.join(found) == data
     assert [serde.dumps_typed([item])[1][1:] for item in value] == found
-    assert logs.decode_items(orjson.loads(logs.encode_item(item)) for item in found) == found
-    items = logs.read(data)
-    assert (items is not None) == (len(data) >= logs.ITEM * len(value))
+    assert (
+        json_codec.decode_items(orjson.loads(json_codec.encode_item(item)) for item in found)
+        == found
+    )
+    items = channels._read_list(data)
+    assert (items is not None) == (len(data) >= channels.ITEM * len(value))
     assert items is None or items.new == found
 
 
 @pytest.mark.parametrize("length", [0, 1, 15, 16, 65_535, 65_536])
 def test_lengths_of_lists(length: int) -> None:
     _, data = serde.dumps_typed([b"%064d" % n for n in range(length)])
-    found = logs.split(data)
+    found = json_codec.split(data)
     assert found is not None
     assert len(found) == length
-    assert logs.join(found) == data
+    assert json_codec.join(found) == data
 
 
 @pytest.mark.parametrize(
@@ -63,7 +69,7 @@ def test_lengths_of_lists(length: int) -> None:
     ],
 )
 def test_what_is_not_split(data: bytes) -> None:
-    assert logs.read(data) is None
+    assert channels._read_list(data) is None
 
 
 LISTS = st.lists(
@@ -81,161 +87,217 @@ LISTS = st.lists(
 )
 
 
-@examples(300)
-@given(LISTS)
-def test_the_slices_of_a_layout(lists: list[Any]) -> None:
-    """They name the items of the list, in order; nothing that is known is stored again."""
-    server: dict[str, list[bytes]] = {}
-    known: memory.Known | None = None
-    last: list[bytes] = []
-    for numbers, grown, forgotten in lists:
-        value = [b"%d" % number for number in numbers]
-        layout = logs.lay_out(logs.digests(value), known, "ns", "list")
-        assert len(layout.slices) <= logs.MOST_SLICES
-        before = {log: [*there] for log, there in server.items()}
+class Log:
+    """What a test has stored of one channel, put by put, as `channels.store` would.
+
+    Attributes:
+        logs: entry -> its items.
+        stored: how the last list is stored.
+        sent: how many items were sent.
+    """
+
+    def __init__(self) -> None:
+        self.logs: dict[str, list[bytes]] = {}
+        self.stored: StoredChannel | None = None
+        self.sent = 0
+
+    def put(self, value: list[bytes]) -> channels.Layout:
+        """Store a list, and check that the layout holds it."""
+        layout = channels.lay_out(channels.hashes_of(value), self.stored, "ns", "list")
+        assert len(layout.slices) <= channels.MOST_SLICES
         if layout.log is None:
             assert not layout.new
         else:
             assert layout.log.startswith("l:ns:list:")
-            there = server.setdefault(layout.log, [])
+            there = self.logs.setdefault(layout.log, [])
             assert len(there) == layout.length
             there += [value[number] for number in layout.new]
-        assert [item for log, a, b in layout.slices for item in server[log][a:b]] == value
-        if layout.length and known is not None and value[: len(last)] != last:
-            remembered = {item for log, a, b in known.slices for item in before[log][a:b]}
-            assert remembered.isdisjoint(value[number] for number in layout.new)
-        for left, right in zip(layout.slices, layout.slices[1:], strict=False):
+        assert [item for log, a, b in layout.slices for item in self.logs[log][a:b]] == value
+        for left, right in pairwise(layout.slices):
             assert (left.log, left.stop) != (right.log, right.start)
-        used = {part.log for part in layout.slices}
-        lengths = {log: len(server[log]) for log in used if not (grown and log == layout.log)}
-        if grown and layout.log:  # another process adds to it
-            server[layout.log].append(b"x")
-        last, known = (
-            value,
-            memory.Known("1", b"", None, layout.slices, logs.digests(value), lengths),
+        lengths = {log: len(self.logs[log]) for log in self.used(layout)}
+        if layout.log is not None:  # the last one gets the next items
+            lengths[layout.log] = lengths.pop(layout.log)
+        hashes = channels.hashes_of(value)
+        self.stored = StoredChannel(
+            "1", b"", slices=layout.slices, item_hashes=hashes, log_lengths=lengths
         )
+        self.sent += len(layout.new)
+        return layout
+
+    def used(self, layout: channels.Layout) -> set[str]:
+        """The entries of the logs that a layout refers to."""
+        return {part.log for part in layout.slices}
+
+    def changed_by_others(self, log: str) -> None:
+        """Another process adds to a log."""
+        assert self.stored is not None
+        self.logs[log].append(b"x")
+        lengths = {one: n for one, n in self.stored.log_lengths.items() if one != log}
+        self.stored = self.stored._replace(log_lengths=lengths)
+
+
+@examples(300)
+@given(LISTS)
+def test_the_slices_of_a_layout(lists: list[Any]) -> None:
+    """They name the items of the list, in order. Cached items are not stored again, unless the
+    whole list is."""
+    log = Log()
+    for numbers, changed, forgotten in lists:
+        value = [b"%d" % number for number in numbers]
+        before = log.stored
+        lengths = {entry: len(items) for entry, items in log.logs.items()}
+        cached: set[bytes] = set()
+        if before is not None:
+            cached = {item for entry, a, b in before.slices for item in log.logs[entry][a:b]}
+        layout = log.put(value)
+        new = [value[number] for number in layout.new]
+        if layout.log is not None:
+            assert layout.length == lengths.get(layout.log, 0)
+            assert layout.length <= 2 * len(value) + channels.UNUSED
+        if not is_whole(layout, value):
+            assert before is not None
+            assert before.slices
+            known = sum(before.log_lengths.get(entry, 0) for entry in log.used(layout))
+            continued = channels.hashes_of(value)[: len(before.item_hashes)] == before.item_hashes
+            if not continued:
+                assert cached.isdisjoint(new)
+                assert known <= 4 * len(value) + channels.UNUSED
+        if changed and layout.log:
+            log.changed_by_others(layout.log)
         if forgotten:
-            known = None
+            log.stored = None
+
+
+def is_whole(layout: channels.Layout, value: list[bytes]) -> bool:
+    """Whether a layout stores the whole list in a new log."""
+    return layout.length == 0 and [*layout.new] == [*range(len(value))]
+
+
+def numbered(start: int, stop: int) -> list[bytes]:
+    return [b"%d" % number for number in range(start, stop)]
+
+
+@pytest.mark.parametrize("left", [2, 10, 100])
+def test_a_long_log_gets_no_further_items(left: int) -> None:
+    """A list that uses less than half of its log, but for 32 items, gets a new log for its new
+    items."""
+    longest = 2 * (left + 1) + channels.UNUSED
+    for count in (longest, longest + 1):
+        log = Log()
+        first = log.put(numbered(0, count)).log
+        trimmed = log.put(numbered(count - left, count))
+        assert trimmed == ([Slice(str(first), count - left, count)], None, 0, [])
+        layout = log.put(numbered(count - left, count + 1))
+        assert [*layout.new] == [left]
+        if count == longest:
+            assert (layout.log, layout.length) == (first, count)
+            assert layout.slices == [Slice(str(first), count - left, count + 1)]
+        else:
+            assert layout.log not in (None, first)
+            assert layout.length == 0
+            assert len(layout.slices) == 2
+
+
+@pytest.mark.parametrize("left", [1, 10, 100])
+def test_a_list_of_few_items_in_long_logs_is_stored_again(left: int) -> None:
+    """That is one that uses less than a quarter of its logs, but for 32 items."""
+    longest = 4 * left + channels.UNUSED
+    for count in (longest, longest + 1):
+        log = Log()
+        first = log.put(numbered(0, count)).log
+        value = numbered(count - left, count)
+        layout = log.put(value)
+        if count == longest:
+            assert layout == ([Slice(str(first), count - left, count)], None, 0, [])
+        else:
+            assert is_whole(layout, value)
+            assert layout.log != first
+            assert layout.slices == [Slice(str(layout.log), 0, left)]
+
+
+def test_the_logs_of_a_list_count_together() -> None:
+    """Neither log alone is too long for the list, but both together are."""
+    log = Log()
+    log.put(numbered(0, 60))
+    log.put(numbered(50, 60))
+    layout = log.put([*numbered(50, 60), *numbered(100, 101)])
+    assert (len(log.logs), layout.length) == (2, 0)
+    log.put([*numbered(50, 60), *numbered(100, 117)])
+    value = [*numbered(50, 60), *numbered(116, 117)]
+    assert 60 + 17 > 4 * len(value) + channels.UNUSED > 60
+    assert is_whole(log.put(value), value)
+
+
+@pytest.mark.parametrize("step", [1, 3])
+@pytest.mark.parametrize("keeps_first", [False, True])
+@pytest.mark.parametrize("window", [1, 2, 5, 20, 100])
+def test_a_sliding_window(window: int, keeps_first: bool, step: int) -> None:
+    """Over thousands of puts no log gets long, and no item is sent much more than once."""
+    log = Log()
+    puts = 3_000
+    first = [b"first"] if keeps_first else []
+    used: set[str] = set()
+    for number in range(1, puts + 1):
+        stop = number * step
+        value = [*first, *numbered(max(0, stop - window), stop)]
+        layout = log.put(value)
+        now = log.used(layout)
+        # A log that is no longer used never is again, so it is deleted with its checkpoints.
+        assert not (now - used) & (log.logs.keys() - {layout.log})
+        used = now
+        total = sum(len(log.logs[entry]) for entry in now)
+        assert total <= 4 * len(value) + channels.UNUSED + step
+    count = window + len(first)
+    assert max(map(len, log.logs.values())) <= 2 * count + channels.UNUSED + step
+    assert log.sent <= 2 * puts * step
 
 
 @pytest.mark.parametrize("new", [["b"], ["b", "c"]], ids=repr)
 def test_an_item_that_is_none_of_its_own(new: list[str]) -> None:
     """Two keys of a dict may be one text to the serializer: then a list has no items to tell."""
     said = [f"{number} {TEXT}" for number in range(5)]
-    before = logs.read(serde.dumps_typed(said)[1])
+    before = channels._read_list(serde.dumps_typed(said)[1])
     assert before is not None
-    known = memory.Known(
+    known = StoredChannel(
         "1",
         b"",
-        digests=before.digests,
-        dumped=values.Dumped(*serde.dumps_typed(said)),
-        size=before.size,
+        item_hashes=before.hashes,
+        dumped=Dumped(*serde.dumps_typed(said)),
+        items_size=before.size,
     )
     for remembered in (known, known.without_value()):
-        grown = logs.read(serde.dumps_typed([*said, *new])[1], remembered)
+        grown = channels._read_list(serde.dumps_typed([*said, *new])[1], remembered)
         assert grown is not None
         assert [serde.loads_typed(("msgpack", item)) for item in grown.new] == new
-        assert grown.digests == before.digests + logs.digests(grown.new)
-        others = logs.read(serde.dumps_typed([*said[:-1], *new])[1], remembered)
+        assert grown.hashes == before.hashes + channels.hashes_of(grown.new)
+        others = channels._read_list(serde.dumps_typed([*said[:-1], *new])[1], remembered)
         assert others is not None
         assert len(others.new) == len(said) - 1 + len(new)
         odd = {date(2020, 1, 1): TEXT, "2020-01-01": 2}
-        assert logs.read(serde.dumps_typed([*said, *new, odd])[1], remembered) is None
+        assert channels._read_list(serde.dumps_typed([*said, *new, odd])[1], remembered) is None
         # Where it is the only one that is new, it is what is left.
         _, whole = serde.dumps_typed([*said, odd])
-        alone = logs.read(whole, remembered)
+        alone = channels._read_list(whole, remembered)
         assert alone is not None
-        decoded = logs.decode_items(orjson.loads(logs.encode_item(item)) for item in alone.new)
-        assert logs.join([*(logs.split(serde.dumps_typed(said)[1]) or ()), *decoded]) == whole
+        decoded = json_codec.decode_items(
+            orjson.loads(json_codec.encode_item(item)) for item in alone.new
+        )
+        assert (
+            json_codec.join([*(json_codec.split(serde.dumps_typed(said)[1]) or ()), *decoded])
+            == whole
+        )
 
 
 def test_neighbours_in_two_logs_are_two_slices() -> None:
     """Item 2 of one log and item 3 of another do not follow each other."""
-    known = memory.Known(
+    known = StoredChannel(
         "1",
         b"",
-        None,
-        [memory.Slice("one", 0, 5), memory.Slice("two", 0, 5)],
-        logs.digests([b"%d" % number for number in range(10)]),
-        {"one": 5, "two": 5},
+        slices=[Slice("one", 0, 5), Slice("two", 0, 5)],
+        item_hashes=channels.hashes_of(numbered(0, 10)),
+        log_lengths={"one": 5, "two": 5},
     )
     value = [b"%d" % number for number in (0, 1, 2, 8, 9)]
-    layout = logs.lay_out(logs.digests(value), known, "", "list")
+    layout = channels.lay_out(channels.hashes_of(value), known, "", "list")
     assert layout.slices == [("one", 0, 3), ("two", 3, 5)]
-
-
-def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "THREADS", 10)
-    monkeypatch.setattr(memory, "BYTES", 100)
-    monkeypatch.setattr(
-        memory,
-        "_size",
-        lambda found: sum(
-            len(known.digests) + (len(known.dumped.data) if known.dumped else 0)
-            for known in found.channels.values()
-        ),
-    )
-
-    def known(size: int, items: int = 0) -> memory.Remembered:
-        there = values.Dumped("msgpack", b"x" * items) if items else None
-        digests = logs.digests([b"x"] * size)
-        return memory.Remembered(
-            {
-                "list": memory.Known(
-                    "1",
-                    b"",
-                    slices=[memory.Slice("l", 0, size)],
-                    digests=digests,
-                    dumped=there,
-                    size=items,
-                )
-            },
-            "c::1",
-        )
-
-    def taken(found: memory.Known) -> int:
-        return len(found.digests) + (len(found.dumped.data) if found.dumped else 0)
-
-    remembered = memory.Memory()
-    held = lambda: {  # noqa: E731
-        n: taken(found.channels["list"])
-        for n in range(50)
-        if (found := remembered.recall(f"{n}", "")).channels
-    }
-    for n in range(20):
-        remembered.learn(f"{n}", "", known(1))
-    assert held() == dict.fromkeys(range(10, 20), 1)
-    remembered.learn("10", "", known(50))  # used again: not the next to be forgotten
-    remembered.learn("20", "", known(40))
-    assert held() == {**dict.fromkeys(range(12, 20), 1), 10: 50, 20: 40}
-    remembered.learn("21", "", known(9))
-    assert held() == {19: 1, 10: 50, 20: 40, 21: 9}
-    remembered.learn("22", "", known(101))
-    assert held() == {}
-    for _ in range(30):
-        remembered.learn("1", "", known(60))
-    assert held() == {1: 60}
-    # Items go first, of the threads that were used last ago; what tells them stays.
-    remembered.learn("2", "", known(1, 20))
-    remembered.learn("3", "", known(1, 10))
-    remembered.learn("2", "", known(1, 20))
-    assert held() == {1: 60, 2: 21, 3: 11}
-    remembered.learn("4", "", known(1, 6))
-    assert held() == {1: 60, 2: 21, 3: 11, 4: 7}
-    remembered.learn("5", "", known(1, 1))
-    assert held() == {1: 60, 2: 21, 3: 1, 4: 7, 5: 2}
-    left = remembered.recall("3", "")
-    assert left.held == []
-    assert remembered.recall("2", "").held == ["l"]
-    assert left.channels["list"].digest == memory.digest(b"x" * 10)
-    remembered.learn("6", "", known(99))
-    assert held() == {5: 1, 6: 99}
-    # What would leave no room for others is not kept at all.
-    remembered.learn("6", "", known(9))
-    remembered.learn("7", "", known(1, 26))
-    assert held()[7] == 1
-    remembered.learn("7", "", known(1, 25))
-    assert held()[7] == 26
-    for n in range(10, 30):
-        remembered.learn(f"{n}", "", known(1, 1))
-    assert held() == dict.fromkeys(range(20, 30), 2)

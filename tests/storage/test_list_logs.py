@@ -16,7 +16,8 @@ from langgraph.checkpoint.base import ChannelVersions
 from langgraph.checkpoint.serde.types import TASKS
 from langgraph.types import Send
 
-from langgraph_redis_json import AsyncRedisSaver, RedisSaver, logs, memory
+from langgraph_redis_json import AsyncRedisSaver, RedisSaver
+from langgraph_redis_json.storage import cache, channels
 from tests.support.checkpoints import checkpoint, config, each_saver, found_keys, strange
 from tests.support.clients import Client, MakeSaver, Saver
 from tests.support.growing_lists import EDITS, ITEMS, TEXT, Logs, Thread, get_json, items, same
@@ -105,7 +106,7 @@ def test_edits_follow_edits(
 
 
 @each_saver
-@pytest.mark.parametrize(("every", "slices"), [(2, logs.MOST_SLICES), (3, 1)])
+@pytest.mark.parametrize(("every", "slices"), [(2, channels.MOST_SLICES), (3, 1)])
 def test_too_many_slices_are_written_as_one(
     saver: Saver,
     thread: Thread,
@@ -114,7 +115,7 @@ def test_too_many_slices_are_written_as_one(
     every: int,
     slices: int,
 ) -> None:
-    size = 2 * logs.MOST_SLICES if every == 2 else 3 * (logs.MOST_SLICES + 1)
+    size = 2 * channels.MOST_SLICES if every == 2 else 3 * (channels.MOST_SLICES + 1)
     thread.put(saver, items(0, size))
     id_ = thread.put(saver, thread.last[::every])
     [key] = [key for key in found_keys(redis_client, stored_logs.prefix) if key.endswith(id_)]
@@ -183,7 +184,7 @@ def test_a_fork_shares_what_it_has_in_common(
 
 
 @each_saver
-def test_a_saver_with_a_stale_memory(
+def test_a_saver_with_a_stale_cache(
     make_saver: MakeSaver, client: Client, thread: Thread, stored_logs: Logs
 ) -> None:
     one, other = make_saver(client), make_saver(client, setup=False)
@@ -267,8 +268,8 @@ class Recording(redis.Redis):
 
 def last_command(saver: RedisSaver) -> tuple[Any, ...]:
     """The last command that the saver sent with its copy of a recording client."""
-    assert isinstance(saver._redis, Recording)
-    return saver._redis.sent
+    assert isinstance(saver._runner._plain, Recording)
+    return saver._runner._plain.sent
 
 
 @each_saver
@@ -339,7 +340,7 @@ def edited(value: list[Any], edit: str, at: int, new: list[Any]) -> list[Any]:
     return EDITS[edit][0](value, new) if len(value) > 8 else value + new * (at % 5)
 
 
-@pytest.mark.parametrize("room", [memory.BYTES, 5_000], ids=["room for items", "little room"])
+@pytest.mark.parametrize("room", [cache.MOST_BYTES, 5_000], ids=["room for items", "little room"])
 def test_any_sequence_of_edits(
     make_saver: MakeSaver,
     redis_client: redis.Redis,
@@ -347,7 +348,7 @@ def test_any_sequence_of_edits(
     monkeypatch: pytest.MonkeyPatch,
     room: int,
 ) -> None:
-    monkeypatch.setattr(memory, "BYTES", room)
+    monkeypatch.setattr(cache, "MOST_BYTES", room)
     kinds = [Client(saver, 3, False) for saver in (RedisSaver, AsyncRedisSaver)]
     pair = [make_saver(kind) for kind in kinds]
     reader: Any = make_saver(kinds[0], setup=False)
@@ -366,7 +367,7 @@ def test_any_sequence_of_edits(
             if who == "other":
                 current = pair[1] if current is pair[0] else pair[0]
             elif who == "fresh":
-                current = RedisSaver(reader._redis, key_prefix=key_prefix)
+                current = RedisSaver(reader._runner.client, key_prefix=key_prefix)
             parent = max(thread.expected, default=None)
             if where != "newest" and thread.expected:
                 parent = sorted(thread.expected)[seed % len(thread.expected)]

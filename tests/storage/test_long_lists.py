@@ -3,38 +3,45 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 
-from langgraph_redis_json import RedisSaver, filters, finding, keys, plans
+from langgraph_redis_json import RedisSaver
+from langgraph_redis_json.client.plan import Command, Replies
+from langgraph_redis_json.client.sync_runner import SyncRunner
+from langgraph_redis_json.operations import list as list_operation
 from langgraph_redis_json.operations import put as put_operation
+from langgraph_redis_json.search import filters, queries
+from langgraph_redis_json.storage import keys
 from tests.support.checkpoints import checkpoint, config, ids, put
-from tests.support.clients import Client, MakeSaver, Saver
+from tests.support.clients import Client, MakeSaver
 from tests.support.plans import execute
 
 
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """50,000 and 5,000 otherwise: so these lists are long."""
-    monkeypatch.setattr(finding, "NAMES_KEPT", 300)
-    monkeypatch.setattr(finding, "NAMES", 100)
+    """50,000 and 5,000 otherwise, so that these lists count as long."""
+    monkeypatch.setattr(list_operation, "MOST_NAMES", 300)
+    monkeypatch.setattr(list_operation, "NAMES", 100)
+    monkeypatch.setattr(queries, "NAMES", 100)
 
 
-class Counting(RedisSaver):
+class Counting(SyncRunner):
+    """Counts the trips."""
+
     trips = 0
 
-    def _execute(self, commands: Any) -> Any:
+    def execute(self, client: Any, commands: Sequence[Command]) -> Replies:
         self.trips += 1
-        return super()._execute(commands)
+        return super().execute(client, commands)
 
 
-def fill(saver: Saver, count: int, of: str) -> list[str]:
+def fill(saver: RedisSaver, count: int, of: str) -> list[str]:
     """So many checkpoints of a thread, in turn over the root and 40 subgraphs; their ids, newest
     first."""
     made = [f"{number:06}" for number in range(count)]
-    batch: Any = saver._execute
     for first in range(0, count, 500):
         begun = []
         for number in range(first, min(first + 500, count)):
@@ -45,13 +52,13 @@ def fill(saver: Saver, count: int, of: str) -> list[str]:
                     saver._context, config(of, ns), checkpoint(made[number]), given, {}
                 )
             )
-        batch([command for plan in begun for command in next(plan)])
+        execute(saver, [command for plan in begun for command in next(plan)])
     return made[::-1]
 
 
 @pytest.fixture
-def saver(redis_url: str, key_prefix: str) -> Iterator[Counting]:
-    with Counting(redis_url, key_prefix=key_prefix, metadata_fields={"n": "numeric"}) as made:
+def saver(redis_url: str, key_prefix: str) -> Iterator[RedisSaver]:
+    with RedisSaver(redis_url, key_prefix=key_prefix, metadata_fields={"n": "numeric"}) as made:
         made.setup()
         yield made
 
@@ -67,17 +74,18 @@ ASKED: dict[str, tuple[Any, dict[str, Any], int]] = {
 }
 
 
-def test_whole_in_order_and_in_few_trips(saver: Counting) -> None:
+def test_whole_in_order_and_in_few_trips(saver: RedisSaver) -> None:
+    saver._runner = runner = Counting(saver._runner.client, owned=True)
     count = 1_000
     newest_first = fill(saver, count, "long")
     for what, (target, options, every) in ASKED.items():
         expected = newest_first[1::2] if every == 2 else newest_first
-        saver.trips = 0
+        runner.trips = 0
         assert ids(saver.list(target, **options)) == expected, what
         # Each round looks through all names, and then there are the pages of checkpoints.
-        rounds = count // finding.NAMES_KEPT + 1
-        names = rounds * (count // finding.NAMES + 1)
-        assert saver.trips <= names + count / plans.PAGE + rounds, what
+        rounds = count // list_operation.MOST_NAMES + 1
+        names = rounds * (count // list_operation.NAMES + 1)
+        assert runner.trips <= names + count / list_operation.PAGE + rounds, what
         for limit in (299, 300, 301, 999):
             assert ids(saver.list(target, **options, limit=limit)) == expected[:limit], what
         middle = config(checkpoint_id=newest_first[500])
@@ -86,7 +94,7 @@ def test_whole_in_order_and_in_few_trips(saver: Counting) -> None:
         ], what
 
 
-def test_checkpoints_of_one_id_are_all_listed(saver: Counting) -> None:
+def test_checkpoints_of_one_id_are_all_listed(saver: RedisSaver) -> None:
     for thread in range(400):
         put(saver, "same", thread_id=f"{thread}")
     for limit in (None, 50, 299, 301, 400):
@@ -102,7 +110,7 @@ def test_checkpoints_of_one_id_are_all_listed(saver: Counting) -> None:
     assert len(found) == 399
 
 
-def test_memory_does_not_grow_with_the_list(saver: Counting) -> None:
+def test_memory_does_not_grow_with_the_list(saver: RedisSaver) -> None:
     some = ("a thread", "a filter", "what only Python can tell")
     peaks: dict[str, list[int]] = {what: [] for what in some}
     for count in (700, 2_800):
@@ -118,7 +126,7 @@ def test_memory_does_not_grow_with_the_list(saver: Counting) -> None:
         assert long < 1.5 * short, what
 
 
-def test_what_comes_while_a_list_is_read(make_saver: MakeSaver, saver: Counting) -> None:
+def test_what_comes_while_a_list_is_read(make_saver: MakeSaver, saver: RedisSaver) -> None:
     """All that was there is listed once, whatever is written meanwhile."""
     other = make_saver(Client(RedisSaver, 3, False), setup=False)
     newest_first = fill(saver, 1_000, "long")
@@ -142,10 +150,10 @@ def test_what_comes_while_a_list_is_read(make_saver: MakeSaver, saver: Counting)
         other.delete_thread("new")
 
 
-def test_a_document_written_again_while_a_cursor_reads(saver: Counting) -> None:
+def test_a_document_written_again_while_a_cursor_reads(saver: RedisSaver) -> None:
     """A search for * would miss it: it gets another number, beyond those that were there."""
     newest_first = fill(saver, 1_000, "long")
-    plan = saver._plans._search(filters.ANY.expression())
+    plan = list_operation.search_sort_keys(saver._context, filters.ANY.expression())
     commands = next(plan)
     try:
         for first in range(0, 1_000, 100):
@@ -163,5 +171,5 @@ def test_a_document_written_again_while_a_cursor_reads(saver: Counting) -> None:
         while True:
             commands = plan.send(execute(saver, commands))
     except StopIteration as done:
-        found = [keys.checkpoint_at(one).checkpoint_id for one in done.value]
+        found = [keys.identity_of_sort_key(one).checkpoint_id for one in done.value]
     assert found == newest_first

@@ -1,4 +1,4 @@
-"""The rule `values.is_kept`, against the server: RedisJSON alters some numbers.
+"""The rule `json_codec.is_kept`, against the server: RedisJSON alters some numbers.
 
 HYPOTHESIS_PROFILE=long tries millions; run it with -s to see what the rule refuses in vain.
 """
@@ -14,7 +14,7 @@ import orjson
 import pytest
 import redis
 
-from langgraph_redis_json import values
+from langgraph_redis_json.storage import json_codec
 from tests.support.strategies import LONG
 
 COUNT = 1_000_000 if LONG else 30_000
@@ -60,14 +60,14 @@ def through_redis(redis_client: redis.Redis, key_prefix: str) -> Callable[[list[
     """What the server makes of numbers."""
 
     def store(numbers: list[Any]) -> list[Any]:
-        redis_client.execute_command("JSON.SET", f"{key_prefix}", "$", orjson.dumps(numbers))
-        return orjson.loads(redis_client.execute_command("JSON.GET", f"{key_prefix}", "."))
+        redis_client.execute_command("JSON.SET", key_prefix, "$", orjson.dumps(numbers))
+        return orjson.loads(redis_client.execute_command("JSON.GET", key_prefix, "."))
 
     return store
 
 
 def _is_kept(number: float | int) -> bool:
-    return isinstance(number, int) or values.is_kept(number)
+    return isinstance(number, int) or json_codec.is_kept(number)
 
 
 def _is_same(left: Any, right: Any) -> bool:
@@ -109,9 +109,9 @@ def test_the_server_does_alter_numbers(through_redis: Any) -> None:
 
 @pytest.mark.parametrize("number", [0.0, -0.0, 1.5, 19.99, 1e22, 1e-22, 1700000000.123456])
 def test_everyday_numbers_are_readable(number: float) -> None:
-    assert values.is_kept(number)
+    assert json_codec.is_kept(number)
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
 def test_what_is_no_json_is_not_kept(number: float) -> None:
-    assert not values.is_kept(number)
+    assert not json_codec.is_kept(number)

@@ -20,21 +20,21 @@ PINNED = "d:never"
 def account(client: redis.Redis, key_prefix: str, *, garbage: bool = False) -> None:
     """See that each key and each index entry under a prefix has its place.
 
-    Every table of contents names exactly the keys of its thread, all of which vanish at the same
-    millisecond or never; every blob, log and slice that a checkpoint refers to is there; no blob
-    or log is there that none refers to, and at most half of a log's items are dead; the indexes
-    hold the documents, each once, and no other.
+    Every table of contents names exactly the keys of its thread, all of which expire at the same
+    millisecond or never; every blob, log and slice to which a checkpoint refers exists; no blob or
+    log exists to which no checkpoint refers; the indexes hold each document once, and nothing else.
 
     Args:
         client: one that decodes responses.
-        garbage: blobs, logs and items that no checkpoint refers to may be there: what a
-            checkpoint has left that was replaced, or deleted with keys and not by a verb.
+        key_prefix: the saver's.
+        garbage: whether blobs and logs may exist to which no checkpoint refers: those of a
+            checkpoint that was replaced, or whose keys were deleted without the saver.
     """
     threads: dict[str, list[str]] = defaultdict(list)
     for key in found_keys(client, key_prefix):
         threads[key[key.index("{") : key.index("}") + 1]].append(key)
     for tag, there in threads.items():
-        thread = ThreadKeys(f"{key_prefix}", tag)
+        thread = ThreadKeys(key_prefix, tag, f"{key_prefix}contents:{tag}")
         named = members(client, thread.contents)
         assert sorted(there) == sorted(
             {thread.contents, *(thread.key(entry) for entry in named if entry != PINNED)}
@@ -43,7 +43,7 @@ def account(client: redis.Redis, key_prefix: str, *, garbage: bool = False) -> N
         for key in there:
             pipeline.pexpiretime(key)
         deadlines = {*pipeline.execute()}
-        assert len(deadlines) == 1, f"the keys of {tag} vanish at different times: {deadlines}"
+        assert len(deadlines) == 1, f"the keys of {tag} expire at different times: {deadlines}"
         assert PINNED not in named or deadlines == {-1}
         _references(client, thread, named, garbage)
     for which, kind in {"checkpoints": "c", "writes": "w", "threads": "t"}.items():
@@ -73,21 +73,21 @@ def indexed_keys(client: redis.Redis, index: str) -> list[str]:
 
 def _references(client: redis.Redis, thread: ThreadKeys, named: list[str], garbage: bool) -> None:
     blobs: set[str] = set()
-    living: dict[str, set[int]] = defaultdict(set)
+    last: dict[str, int] = defaultdict(int)
     for entry in named:
         if entry.startswith("c:"):
             for value in _json(client, thread.key(entry), "$.channel_values.*"):
                 value = value or {}  # None is stored as null
                 blobs |= {value["blob"]} if "blob" in value else set()
                 for log, start, stop in value.get("log", ()):
-                    living[log].update(range(start, stop))
-    stored = {entry for entry in named if entry[0] in "bl"}
-    assert blobs | living.keys() <= stored
-    assert garbage or blobs | living.keys() == stored
-    for log, items in living.items():
-        [length] = client.execute_command("JSON.ARRLEN", thread.key(log), "$.items")
-        assert max(items) < length
-        assert garbage or length <= 2 * len(items)
+                    assert 0 <= start < stop
+                    last[log] = max(stop, last[log])
+    stored = {thread.key(entry) for entry in named if entry[0] in "bl"}
+    assert blobs | last.keys() <= stored
+    assert garbage or blobs | last.keys() == stored
+    for log, stop in last.items():
+        [length] = client.execute_command("JSON.ARRLEN", log, "$.items")
+        assert stop <= length
 
 
 def _json(client: redis.Redis, key: str, path: str) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 import redis
 from langgraph.checkpoint.base import ChannelVersions
 
+from langgraph_redis_json.storage.keys import ThreadKeys
 from tests.support.checkpoints import checkpoint, config
 from tests.support.clients import Saver
 
@@ -37,7 +38,7 @@ class Writer:
             "messages": [
                 {"id": f"{self.thread_id}-{n}", "text": f"{n}" * 200} for n in range(step + 1)
             ],
-            # Every fourth one is sent beside the script that stores its checkpoint.
+            # Every fourth one is sent separately, before the script that stores its checkpoint.
             "big": f"{self.thread_id}-{step // BIG}-" * (7000 if step // BIG % 4 == 3 else 100),
             "small": [self.thread_id, step],
         }
@@ -96,28 +97,23 @@ class Writer:
         return 2 * len(steps)
 
 
-def check_contents(client: Any, key_prefix: str = "") -> int:
+def check_contents(client: Any, key_prefix: str = "langgraph:") -> int:
     """See that each table of contents names the keys of its thread, no more and no less; but a
-    large blob is named before it is sent, so that none is there that nobody will ever delete.
+    large blob is named before it is sent, so that it is always deleted with its thread.
 
     Returns:
         How many keys there are.
     """
-    prefix = f"{key_prefix}" if key_prefix else ""
     named: set[str] = set()
     tables: set[str] = set()
-    kinds = {"c": "checkpoint", "w": "writes", "b": "blob"}
-    kinds |= {"l": "log", "t": "thread"}
-    for table in client.scan_iter(f"{prefix}contents:*", count=1000):
+    for table in client.scan_iter(f"{key_prefix}contents:*", count=1000):
         tables.add(table)
-        tag = table.removeprefix(f"{prefix}contents:")
-        for entry in client.zrange(table, 0, -1):
-            kind, colon, rest = entry.partition(":")
-            named.add(f"{prefix}{kinds[kind]}:{tag}{colon}{rest}")
-    there = set(client.scan_iter(f"{prefix}checkpoint*", count=1000))
+        thread = ThreadKeys(key_prefix, table.removeprefix(f"{key_prefix}contents:"), table)
+        named |= {thread.key(entry) for entry in client.zrange(table, 0, -1)}
+    there = set(client.scan_iter(f"{key_prefix}*", count=1000))
     assert there - tables <= named, sorted(there - tables - named)[:10]
     missing = named - there
-    assert all(key.startswith(f"{prefix}blob:") for key in missing), missing
+    assert all(key.startswith(f"{key_prefix}blob:") for key in missing), missing
     return len(there)
 
 
