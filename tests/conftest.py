@@ -45,7 +45,7 @@ def event_loop_thread() -> Iterator[asyncio.AbstractEventLoop]:
 
 @pytest.fixture
 def redis_client(redis_url: str) -> Iterator[redis.Redis]:
-    """A plain client, to look at what the savers store; it may do anything."""
+    """A plain client with all permissions, to inspect what the savers store."""
     url = redis_url.replace(ACL_USER, "")
     with redis.Redis.from_url(url, decode_responses=True) as client:
         yield client
@@ -53,7 +53,7 @@ def redis_client(redis_url: str) -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def key_prefix(redis_client: redis.Redis) -> Iterator[str]:
-    """The key prefix of this test. Its keys and indexes are deleted afterwards."""
+    """A key prefix that only this test uses; its keys and indexes are deleted afterwards."""
     prefix = f"test-{uuid4().hex[:12]}:"
     yield prefix
     for index in redis_client.execute_command("FT._LIST"):
@@ -113,11 +113,11 @@ def make_saver(
 
 @pytest.fixture(params=CLIENTS)
 def client(request: pytest.FixtureRequest) -> Client:
-    """Every way to talk to Redis, one after another."""
+    """Each saver with each client configuration."""
     return request.param
 
 
 @pytest.fixture
 def saver(make_saver: MakeSaver, client: Client) -> Saver:
-    """Each saver, over each kind of client, after setup."""
+    """Each saver with each client configuration, after setup()."""
     return make_saver(client)

@@ -46,7 +46,7 @@ def test_serves_search_and_json_and_leaves_nothing_behind(unix_socket: bool) -> 
     assert not directory.exists()
 
 
-def test_listens_on_the_loopback_interface_alone() -> None:
+def test_listens_only_on_the_loopback_interface() -> None:
     with EmbeddedRedis(options=["--bind", "0.0.0.0"]) as server, connect(server) as client:
         assert client.config_get("bind")["bind"] == "127.0.0.1"
 
@@ -56,7 +56,7 @@ def test_unix_socket_opens_no_port() -> None:
         assert client.config_get("port")["port"] == "0"
 
 
-def test_unix_socket_where_the_temporary_directory_has_a_long_path(
+def test_unix_socket_works_in_a_temporary_directory_with_a_long_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     long_path = tmp_path / ("x" * 100)
@@ -91,7 +91,7 @@ def test_data_dir_is_refused_to_a_second_server(
 
 
 def test_data_dir_stays_locked_while_a_server_writes_there(tmp_path: Path) -> None:
-    """Also after its parent has died, or has been killed in the middle of a shutdown."""
+    """Also after its parent was killed, even in the middle of a shutdown."""
     parent, pid = start_in_another_process(tmp_path)
     os.kill(pid, signal.SIGSTOP)
     parent.kill()
@@ -138,13 +138,13 @@ def test_server_ends_with_its_parent(
     wait_until(lambda: list(tmp_path.iterdir()) == [])
 
 
-def test_ctrl_c_is_not_for_the_server() -> None:
+def test_ctrl_c_does_not_reach_the_server() -> None:
     with EmbeddedRedis() as server, connect(server) as client:
         pid = client.info("server")["process_id"]
         assert os.getsid(pid) != os.getsid(0)
 
 
-def test_stop_ends_a_server_that_does_not_react() -> None:
+def test_stop_ends_an_unresponsive_server() -> None:
     server = EmbeddedRedis().start()
     with connect(server) as client:
         pid = client.info("server")["process_id"]
@@ -153,7 +153,7 @@ def test_stop_ends_a_server_that_does_not_react() -> None:
     assert not is_alive(pid)
 
 
-def test_starts_again_after_stop_and_only_once_at_a_time() -> None:
+def test_a_stopped_server_can_start_again_but_not_a_running_one() -> None:
     server = EmbeddedRedis()
     server.stop()
     for _ in range(2):
@@ -174,13 +174,13 @@ def test_options_reach_the_server() -> None:
         assert client.config_get("maxmemory")["maxmemory"] == str(123 * 2**20)
 
 
-def test_cluster_mode() -> None:
+def test_cluster_mode_works() -> None:
     with EmbeddedRedis(options=["--cluster-enabled", "yes"]) as server, connect(server) as client:
         assert client.info("cluster")["cluster_enabled"] == 1
 
 
-def test_ports_are_not_those_that_clients_are_given() -> None:
-    first = 32768  # of Linux's ip_local_port_range, as it is by default
+def test_ports_are_below_the_ephemeral_range() -> None:
+    first = 32768  # default of Linux's ip_local_port_range
     assert all(embedded._free_port() + 10_000 < first for _ in range(100))
 
 
@@ -192,13 +192,13 @@ def test_search_has_the_result_cap_of_redis_stack() -> None:
             client.execute_command("FT.SEARCH", "idx", "*", "LIMIT", "0", "10001")
 
 
-def test_locale_that_the_system_does_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_starts_under_an_unknown_locale(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LC_ALL", "xx_XX.UTF-8")
     with EmbeddedRedis() as server, connect(server) as client:
         assert client.ping()
 
 
-def test_a_fixed_port_and_its_refusal_where_it_is_taken(tmp_path: Path) -> None:
+def test_a_fixed_port_is_used_or_refused_if_taken(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
@@ -208,12 +208,12 @@ def test_a_fixed_port_and_its_refusal_where_it_is_taken(tmp_path: Path) -> None:
         assert client.config_get("port")["port"] == f"{node.port}"
 
 
-def test_port_and_unix_socket_exclude_each_other() -> None:
+def test_port_and_unix_socket_together_are_refused() -> None:
     with pytest.raises(ValueError, match="not on both"):
         EmbeddedRedis(port=6379, unix_socket=True)
 
 
-def test_a_server_that_does_not_start_says_why(
+def test_the_error_says_why_a_server_does_not_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -234,7 +234,7 @@ def test_a_server_that_is_not_ready_in_time_is_stopped(
 
 
 def start_without_packages(path: str) -> subprocess.CompletedProcess[str]:
-    """Start a server with this PATH, in a Python that sees the standard library alone."""
+    """Start a server with this PATH, in a Python that has only the standard library."""
     script = "import embedded; server = embedded.EmbeddedRedis().start(); print(server.log)"
     return subprocess.run(
         [sys.executable, "-S", "-c", script],
@@ -260,7 +260,7 @@ def test_without_any_server_the_error_says_what_to_install(tmp_path: Path) -> No
     ],
 )
 def test_finds_a_redis_on_path(server: str, modules: str, command: str, tmp_path: Path) -> None:
-    """Laid out as Redis Stack and Redis 8 lay out their files."""
+    """The directories are those of Redis Stack and of Redis 8."""
     binary, module_dir = embedded._find_server()
     prefix, path = tmp_path / "prefix", tmp_path / "path"
     for directory in ((prefix / server).parent, prefix / modules, path):

@@ -1,4 +1,4 @@
-"""Clients that others use too, and calls from many threads."""
+"""Clients that are shared, and calls from many threads and event loops."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ import redis.asyncio
 from redis.cache import CacheConfig
 
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
+from langgraph_redis_json.client.async_runner import AsyncRunner
+from langgraph_redis_json.client.plan import Command, Replies
 from langgraph_redis_json.operations import delete_thread as delete_thread_operation
 from langgraph_redis_json.operations.delete_thread import CHUNK
 from langgraph_redis_json.storage.cache import LARGE
@@ -26,7 +28,7 @@ from tests.support.clients import ACL_USER, Client, MakeSaver
 from tests.support.plans import execute
 
 
-def test_a_client_that_parses_json_itself(redis_url: str, key_prefix: str) -> None:
+def test_a_client_may_parse_json_replies(redis_url: str, key_prefix: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         client.json()  # from now on the client parses replies to JSON.GET
         with RedisSaver(client, key_prefix=key_prefix) as saver:
@@ -43,7 +45,7 @@ def test_a_client_that_parses_json_itself(redis_url: str, key_prefix: str) -> No
 
 
 @pytest.mark.parametrize("kind", [RedisSaver, AsyncRedisSaver])
-def test_many_threads_call_where_no_loop_runs(
+def test_many_threads_call_without_a_running_event_loop(
     redis_url: str, key_prefix: str, make_saver: MakeSaver, kind: Any
 ) -> None:
     make_saver(Client(RedisSaver, 3, False))  # makes the indexes
@@ -61,7 +63,7 @@ def test_many_threads_call_where_no_loop_runs(
 
 
 @pytest.mark.parametrize("way", ["URL", "host and port"])
-def test_hundreds_of_calls_at_once(
+def test_one_saver_serves_hundreds_of_calls_at_once(
     redis_url: str, key_prefix: str, make_saver: MakeSaver, way: str
 ) -> None:
     make_saver(Client(RedisSaver, 3, False))  # makes the indexes
@@ -105,7 +107,7 @@ def make_client(redis_url: str, pool: str) -> Any:
 
 
 @pytest.mark.parametrize("pool", ["of a URL", "blocking"])
-def test_clones_on_one_loop_after_another(
+def test_clones_work_on_one_event_loop_after_another(
     redis_url: str, key_prefix: str, make_saver: MakeSaver, pool: str
 ) -> None:
     make_saver(Client(RedisSaver, 3, False))
@@ -116,7 +118,7 @@ def test_clones_on_one_loop_after_another(
         asyncio.run(write_at_once(clones))
 
 
-def test_a_clone_is_called_from_a_thread(
+def test_a_clone_can_be_called_from_a_thread(
     redis_url: str, key_prefix: str, make_saver: MakeSaver
 ) -> None:
     make_saver(Client(RedisSaver, 3, False))
@@ -138,7 +140,7 @@ def test_a_clone_is_called_from_a_thread(
 
 
 @pytest.mark.parametrize("pool", ["of a URL", "blocking"])
-def test_loops_that_take_turns(
+def test_event_loops_may_take_turns(
     redis_url: str, key_prefix: str, make_saver: MakeSaver, pool: str
 ) -> None:
     make_saver(Client(RedisSaver, 3, False))
@@ -157,39 +159,49 @@ def test_loops_that_take_turns(
             loop.run_until_complete(saver._runner._clients.disconnect())
 
 
-async def list_while_the_loop_writes(saver: AsyncRedisSaver) -> None:
-    """A thread begins to list before this loop makes its first call, and ends after it."""
-    begun, written = threading.Event(), threading.Event()
+class Held(AsyncRunner):
+    """Holds the first call from a thread until the event loop has called."""
 
-    def read() -> None:
-        listing = saver.list(config())
-        next(listing)
-        begun.set()
-        assert len(ids(listing)) == 99  # while the loop makes its first calls
-        assert written.wait(120)
-        assert len(ids(saver.list(config()))) == 100
+    def __init__(self, client: Any, *, owned: bool) -> None:
+        super().__init__(client, owned=owned)
+        self.begun, self.written = threading.Event(), threading.Event()
 
-    reading = asyncio.create_task(asyncio.to_thread(read))
-    assert await asyncio.to_thread(begun.wait, 120)
-    await write_at_once([saver])
-    written.set()
-    while not reading.done():
-        await write_at_once([saver])
-    await reading
+    async def execute(self, client: Any, commands: Sequence[Command]) -> Replies:
+        replies = await super().execute(client, commands)
+        if threading.current_thread() is not threading.main_thread() and not self.begun.is_set():
+            self.begun.set()
+            assert await asyncio.to_thread(self.written.wait, 120)
+        return replies
 
 
-def test_a_loop_begins_while_a_thread_calls(
+def test_an_event_loop_may_begin_while_a_thread_calls(
     redis_url: str, key_prefix: str, make_saver: MakeSaver
 ) -> None:
     other = make_saver(Client(RedisSaver, 3, False))
     for number in range(100):
         put(other, f"{number:03}", {"channel": BIG})
+
+    async def main(saver: AsyncRedisSaver) -> list[int]:
+        saver._runner = held = Held(saver._runner.client, owned=True)
+
+        def read() -> list[int]:
+            """The first call begins before the event loop calls, the second one after it."""
+            return [len(ids(saver.list(config()))) for _ in range(2)]
+
+        reading = asyncio.create_task(asyncio.to_thread(read))
+        assert await asyncio.to_thread(held.begun.wait, 120)
+        await write_at_once([saver])
+        held.written.set()
+        while not reading.done():
+            await write_at_once([saver])
+        return await reading
+
     for _ in range(5):
         saver = AsyncRedisSaver(redis_url, key_prefix=key_prefix)
-        asyncio.run(asyncio.wait_for(list_while_the_loop_writes(saver), 300))
+        assert asyncio.run(asyncio.wait_for(main(saver), 300)) == [100, 100]
 
 
-def test_a_client_that_caches_replies(redis_url: str, key_prefix: str) -> None:
+def test_a_client_may_cache_replies(redis_url: str, key_prefix: str) -> None:
     url = redis_url.replace(ACL_USER, "")  # docs/acl.conf does not let clients do this
     with redis.Redis.from_url(url, protocol=3, cache_config=CacheConfig()) as client:
         saver = RedisSaver(client, key_prefix=key_prefix)
@@ -206,7 +218,9 @@ def test_a_client_that_caches_replies(redis_url: str, key_prefix: str) -> None:
         assert ids(saver.list(config("copy"))) == ["2", "1", "0"]
 
 
-def test_a_client_of_one_connection(redis_url: str, key_prefix: str, make_saver: MakeSaver) -> None:
+def test_a_client_may_have_a_single_connection(
+    redis_url: str, key_prefix: str, make_saver: MakeSaver
+) -> None:
     make_saver(Client(RedisSaver, 3, False))
     with redis.Redis.from_url(redis_url, single_connection_client=True) as client:
         saver = RedisSaver(client, key_prefix=key_prefix)
@@ -221,7 +235,7 @@ def test_a_client_of_one_connection(redis_url: str, key_prefix: str, make_saver:
         assert client.connection not in client.connection_pool._available_connections
 
 
-def test_a_call_that_waits_for_a_loop_that_ends(
+def test_a_call_raises_when_its_event_loop_ends(
     redis_url: str, key_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saver = AsyncRedisSaver(redis_url, key_prefix=key_prefix)
@@ -247,14 +261,48 @@ def test_a_call_that_waits_for_a_loop_that_ends(
     assert isinstance(error, (RuntimeError, CancelledError))
 
 
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+def test_a_call_that_an_event_loop_never_runs_raises(
+    redis_url: str, key_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop stops after the call has seen it run and before the call is handed over."""
+    saver = AsyncRedisSaver(redis_url, key_prefix=key_prefix)
+    loop = asyncio.new_event_loop()
+    hand_over = loop.call_soon_threadsafe
+    found_running, stopped, handed_over = (threading.Event() for _ in range(3))
+
+    def hand_over_late(*arguments: Any, **options: Any) -> Any:
+        found_running.set()
+        assert stopped.wait(120)
+        handle = hand_over(*arguments, **options)
+        handed_over.set()
+        return handle
+
+    with ThreadPoolExecutor(1) as threads:
+
+        async def work() -> Any:
+            await saver.asetup()
+            await saver.aclose()  # its connections, before the loop is closed
+            monkeypatch.setattr(loop, "call_soon_threadsafe", hand_over_late)
+            call = threads.submit(saver.get_tuple, config())
+            assert found_running.wait(120)
+            return call
+
+        call = loop.run_until_complete(work())
+        stopped.set()
+        assert handed_over.wait(120)
+        loop.close()
+        with pytest.raises(RuntimeError, match="stopped before this call ended"):
+            call.result(timeout=120)
+
+
 @pytest.mark.parametrize("client", [Client(RedisSaver, 3, False)], indirect=True)
-def test_a_thread_half_deleted_is_not_listed(make_saver: MakeSaver, client: Client) -> None:
+def test_a_half_deleted_thread_is_not_listed(make_saver: MakeSaver, client: Client) -> None:
     saver = make_saver(client)
     for number in range(2 * CHUNK):
         saver.put_writes(config(checkpoint_id=f"{number:04}"), [("channel", 1)], "task")
     put(saver, "0001")
-    execute(
-        saver, next(delete_thread_operation.delete_thread(saver._context, "thread"))
-    )  # and then the process dies
+    plan = delete_thread_operation.delete_thread(saver._context, "thread")
+    execute(saver, next(plan))  # and then the process is killed
     assert list(saver.threads()) == []
     assert list(saver.list(config())) == []

@@ -1,4 +1,4 @@
-"""Processes that put, read, prune, copy and delete the same threads; then all is accounted for.
+"""Processes put, read, prune, copy and delete the same threads; then every key is checked.
 
 For a minute instead of some seconds: CHAOS_SECONDS=60 (make chaos).
 """
@@ -31,7 +31,7 @@ Line = dict[str, Any]
 
 
 def state(checkpoint_id: str) -> dict[str, Any]:
-    """The values of a checkpoint, which follow from its id: what is read can be checked."""
+    """The values of a checkpoint, computed from its id, so that a reader can check them."""
     draw = random.Random(checkpoint_id)
     said = [{"n": n, "text": "x" * 100} for n in range(draw.randrange(30))]
     return {
@@ -51,7 +51,7 @@ def versions(checkpoint_id: str) -> dict[str, Any]:
 
 
 def work(url: str, key_prefix: str, number: int, seconds: float) -> None:
-    """What one process does; it says what it has put and deleted, one line of JSON each."""
+    """The work of one process. It prints what it has put and deleted, one line of JSON each."""
     draw = random.Random(number)
     saver = RedisSaver(url, key_prefix=key_prefix, ttl={"default_ttl": 60} if number == 1 else None)
 
@@ -108,7 +108,9 @@ def work(url: str, key_prefix: str, number: int, seconds: float) -> None:
     saver.close()
 
 
-def test_chaos(redis_url: str, redis_client: redis.Redis, key_prefix: str, tmp_path: Path) -> None:
+def test_processes_that_share_threads_lose_nothing(
+    redis_url: str, redis_client: redis.Redis, key_prefix: str, tmp_path: Path
+) -> None:
     with RedisSaver(redis_url, key_prefix=key_prefix) as saver:
         saver.setup()
         lines: list[Line] = []
@@ -162,7 +164,7 @@ def test_chaos(redis_url: str, redis_client: redis.Redis, key_prefix: str, tmp_p
 
 
 def last_ends(lines: list[Line]) -> dict[tuple[str, str], float]:
-    """When what deletes was last said of each thread and run."""
+    """The last time at which each thread and run was reported as pruned or deleted."""
     found: dict[tuple[str, str], float] = {}
     for line in lines:
         for what in ("pruned", "deleted", "deleting"):
@@ -173,7 +175,7 @@ def last_ends(lines: list[Line]) -> dict[tuple[str, str], float]:
 
 
 def is_rightly_gone(line: Line, ends: dict[tuple[str, str], float], newest: str) -> bool:
-    """Whether something that ended after a checkpoint came has deleted it by its rule."""
+    """Whether an operation that ended after the checkpoint was put may have deleted it."""
 
     def came_before(what: str, name: str) -> bool:
         return ends.get((what, name), 0) > line["begun"]

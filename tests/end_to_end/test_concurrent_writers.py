@@ -1,4 +1,4 @@
-"""What is done to whole threads takes many steps: between any two of them others write."""
+"""Operations on whole threads take several steps; other savers write between any two of them."""
 
 from __future__ import annotations
 
@@ -18,51 +18,15 @@ from langgraph_redis_json.operations import delete_thread as delete_thread_opera
 from langgraph_redis_json.operations import prune as prune_operation
 from tests.support.accounting import account
 from tests.support.checkpoints import BIG, checkpoint, config, get_tuple, ids, put
-from tests.support.clients import Client, MakeSaver, Saver
+from tests.support.clients import Client, MakeSaver
+from tests.support.interleaving import fill, items, run_with_break
 from tests.support.plans import execute
 
 SAVER = Client(RedisSaver, 3, False)
 
 
-def run_with_break(saver: Any, plan: Any, step: int, meanwhile: Callable[[], Any]) -> bool:
-    """Run a plan, and do something just before one of its steps. Returns whether it has so many."""
-    number = -1
-    try:
-        commands = next(plan)
-        while True:
-            number += 1
-            if number == step:
-                meanwhile()
-            commands = plan.send(execute(saver, commands))
-    except StopIteration:
-        return number >= step
-
-
-def items(*numbers: int) -> list[dict[str, Any]]:
-    return [{"n": n, "text": BIG[:200]} for n in numbers]
-
-
-def fill(saver: Saver, thread_id: str) -> None:
-    """Checkpoints with blobs that come and go, and a list whose old items go."""
-    for number in range(1, 9):
-        values = {"blob": f"{number // 3}{BIG}", "list": items(*range(number, number + 6))}
-        versions = {"blob": number // 3, "list": number}
-        parent = f"{number - 1}" if number > 1 else None
-        metadata = {"step": number, "run_id": f"{number % 2}"}
-        written = put(
-            saver,
-            f"{number}",
-            values,
-            versions,
-            thread_id=thread_id,
-            parent=parent,
-            metadata=metadata,
-        )
-        saver.put_writes(written, [("channel", number)], "task")
-
-
 def fork(saver: RedisSaver, thread_id: str, parent: str, checkpoint_id: str) -> Any:
-    """Go on from a checkpoint: the blob stays as it is, the list grows."""
+    """Continue from a checkpoint: the blob is unchanged, the list grows."""
     found = get_tuple(saver, config(thread_id, "", parent))
     values = dict(found.checkpoint["channel_values"])
     values["list"] = [*values["list"], *items(100)]
@@ -83,7 +47,7 @@ def savers(make_saver: MakeSaver) -> tuple[RedisSaver, RedisSaver]:
 
 
 def every_step() -> Iterator[int]:
-    """Numbers of steps; the caller stops when a plan has no more."""
+    """Step numbers. The caller stops when the plan has no such step."""
     return count()
 
 
@@ -103,7 +67,7 @@ PLANS: dict[str, Callable[[RedisSaver, str], Any]] = {
 @pytest.mark.parametrize("verb", PLANS)
 @pytest.mark.parametrize("parent", ["1", "2", "5", "8"])
 @pytest.mark.parametrize("checkpoint_id", ["0", "9"])  # the oldest, the newest
-def test_what_is_put_meanwhile_is_whole(
+def test_checkpoints_put_during_an_operation_are_complete(
     savers: tuple[RedisSaver, RedisSaver],
     redis_client: redis.Redis,
     key_prefix: str,
@@ -125,7 +89,7 @@ def test_what_is_put_meanwhile_is_whole(
         else:
             assert found.checkpoint["channel_values"] == values, step
             assert found.pending_writes == [("task", "channel", "new")]
-        for each in deleter.list(config(thread_id)):  # nobody misses anything
+        for each in deleter.list(config(thread_id)):  # no reader misses a document
             assert each.checkpoint["channel_values"].keys() == {"blob", "list"}
         account(redis_client, key_prefix, garbage=True)
         deleter.prune([thread_id])
@@ -135,7 +99,7 @@ def test_what_is_put_meanwhile_is_whole(
 
 
 @pytest.mark.parametrize("other", ["prune", "delete_for_runs"])
-def test_two_that_free_at_once(
+def test_two_operations_may_free_documents_at_once(
     savers: tuple[RedisSaver, RedisSaver], redis_client: redis.Redis, key_prefix: str, other: str
 ) -> None:
     one, two = savers
@@ -154,7 +118,7 @@ def test_two_that_free_at_once(
         one.delete_thread(thread_id)
 
 
-def test_what_a_sweep_that_was_cut_short_has_left(
+def test_an_interrupted_sweep_leaves_nothing_for_good(
     savers: tuple[RedisSaver, RedisSaver], redis_client: redis.Redis, key_prefix: str
 ) -> None:
     class Cut(Exception):
@@ -199,7 +163,7 @@ CHANGES: dict[str, Callable[[RedisSaver, str], Any]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("onto", ["nothing", "a thread"])
-def test_a_copy_while_threads_change(
+def test_a_copy_is_complete_while_threads_change(
     savers: tuple[RedisSaver, RedisSaver],
     redis_client: redis.Redis,
     key_prefix: str,
@@ -236,7 +200,7 @@ def test_a_copy_while_threads_change(
 
 
 @pytest.mark.parametrize("onto", ["nothing", "a thread"])
-def test_a_copy_that_is_pruned_again_and_again(
+def test_a_copy_can_be_pruned_many_times(
     savers: tuple[RedisSaver, RedisSaver],
     redis_client: redis.Redis,
     key_prefix: str,
@@ -288,7 +252,7 @@ def test_two_sweeps_leave_what_a_put_needs(savers: tuple[RedisSaver, RedisSaver]
         except StopIteration:
             pass
 
-    # Both have found no reference; the second one has also marked the blob, and found none again.
+    # Both found no reference. The second one also marked the blob and found no reference again.
     first, second = (
         delete_for_runs_operation.delete_for_runs(one._context, ["run"]),
         prune_operation.prune(one._context, ["thread"], "keep_latest"),

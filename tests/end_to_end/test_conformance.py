@@ -12,7 +12,7 @@ from langgraph_redis_json import AsyncRedisSaver, RedisSaver
 
 
 @pytest.mark.parametrize("saver", [RedisSaver, AsyncRedisSaver])
-async def test_full_conformance(
+async def test_both_savers_conform_fully(
     saver: type[RedisSaver | AsyncRedisSaver], redis_url: str, key_prefix: str
 ) -> None:
     @checkpointer_test(name=saver.__name__)

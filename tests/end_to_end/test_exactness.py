@@ -1,4 +1,4 @@
-"""What you put is what you get: in type, value and bytes, through the whole saver."""
+"""Values come back with the same type, value and bytes, through the whole saver."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def put(
     metadata: Any = None,
     **fields: Any,
 ) -> CheckpointTuple:
-    """Put a checkpoint, and its values once more as writes; get it back."""
+    """Put a checkpoint and its values as pending writes, and get it back."""
     config: Any = {"configurable": {"thread_id": uuid4().hex, "checkpoint_ns": ""}}
     checkpoint: Any = {
         **empty_checkpoint(),
@@ -77,7 +77,7 @@ def alone(serde: Any, value: Any) -> Any:
 
 
 class Recorder(JsonPlusSerializer):
-    """The serializer itself, which notes what it was given to read."""
+    """LangGraph's serializer, which records the bytes that it is given to load."""
 
     def __init__(self) -> None:
         super().__init__(allowed_msgpack_modules=True)
@@ -96,8 +96,8 @@ def both(make_saver: MakeSaver) -> list[Saver]:
 
 @examples(1000)
 @given(st.sampled_from([0, 1]), st.lists(values, min_size=BATCH, max_size=BATCH))
-def test_any_value(both: list[Saver], which: int, drawn: list[Any]) -> None:
-    """As channel value, as write and as metadata."""
+def test_any_value_comes_back_exactly(both: list[Saver], which: int, drawn: list[Any]) -> None:
+    """It comes back as a channel value, as a pending write and as metadata."""
     saver = both[which]
     by_name = {f"c{index}": value for index, value in enumerate(drawn)}
     dumped = {name: ANY.dumps_typed(value) for name, value in by_name.items()}
@@ -114,8 +114,8 @@ def test_any_value(both: list[Saver], which: int, drawn: list[Any]) -> None:
 
 @examples(100)
 @given(st.integers(0, 1), st.lists(values, min_size=10, max_size=BATCH))
-def test_any_item_of_a_growing_list(both: list[Saver], which: int, drawn: list[Any]) -> None:
-    """A large list is stored item by item, and a longer one after it only in its new items."""
+def test_any_list_item_comes_back_exactly(both: list[Saver], which: int, drawn: list[Any]) -> None:
+    """A large list is stored item by item; a longer version of it adds only the new items."""
     saver = both[which]
     config: Any = {"configurable": {"thread_id": uuid4().hex, "checkpoint_ns": ""}}
     items = [[value, BULK[:64]] for value in drawn]
@@ -140,7 +140,7 @@ def _kept(value: Any) -> Any:
 
 @examples(100)
 @given(st.dictionaries(texts.filter(is_text), values, max_size=5))
-def test_any_metadata_key(both: list[Saver], metadata: dict[str, Any]) -> None:
+def test_any_metadata_key_comes_back(both: list[Saver], metadata: dict[str, Any]) -> None:
     metadata.pop("writes", None)  # LangGraph drops it
     for saver in both:
         found = put(saver, {}, metadata).metadata
@@ -161,7 +161,9 @@ _stored = {"$stored": {"type": "bytes", "base64": "YQ=="}}
     ids=repr,
 )
 @pytest.mark.parametrize("beside", [{}, {"other": {1, 2}}], ids=["plain", "beside a set"])
-def test_metadata_that_looks_stored(both: list[Saver], member: Any, beside: Any) -> None:
+def test_metadata_that_looks_like_stored_values_comes_back(
+    both: list[Saver], member: Any, beside: Any
+) -> None:
     for saver in both:
         found = put(saver, {}, {"m": member, **beside}).metadata
         assert same(found, alone(ANY, {"m": member, **beside}))
@@ -186,8 +188,10 @@ versions = st.one_of(
     ),
     st.sampled_from(["", BULK]),
 )
-def test_versions(both: list[Saver], channels: Any, seen: Any, bulk: str) -> None:
-    """Of any type and any channel name, for small values and for large ones."""
+def test_versions_come_back_with_their_types(
+    both: list[Saver], channels: Any, seen: Any, bulk: str
+) -> None:
+    """Versions of any type, for any channel name, for small and for large values."""
     fields = {"channel_versions": channels, "versions_seen": seen, "updated_channels": [*channels]}
     channel_values = {channel: [channel, bulk] for channel in channels}
     for saver in both:
@@ -196,7 +200,7 @@ def test_versions(both: list[Saver], channels: Any, seen: Any, bulk: str) -> Non
         assert same(found["channel_values"], channel_values)
 
 
-def test_versions_that_are_equal_but_not_the_same(both: list[Saver]) -> None:
+def test_equal_versions_of_different_types_are_different_versions(both: list[Saver]) -> None:
     """A large value is stored once for each version: 1, 1.0 and "1" are three."""
     for saver in both:
         config: Any = {"configurable": {"thread_id": uuid4().hex, "checkpoint_ns": ""}}
@@ -214,7 +218,7 @@ def test_versions_that_are_equal_but_not_the_same(both: list[Saver]) -> None:
 
 
 class JsonText:
-    """A serializer of a user's own."""
+    """A custom serializer."""
 
     type = "json text"
 
@@ -240,7 +244,7 @@ class NullType(JsonText):
 
 
 class NotMsgpack(JsonText):
-    """Calls its own format by the name of LangGraph's."""
+    """A serializer that gives its own format the name of LangGraph's."""
 
     type = "msgpack"
 
@@ -263,7 +267,7 @@ class Subclass(JsonPlusSerializer):
 
 
 class Untyped:
-    """A serializer from before they told the type of their data."""
+    """A serializer of the older protocol, without type names."""
 
     def dumps(self, obj: Any) -> bytes:
         return pickle.dumps(obj)
@@ -294,7 +298,7 @@ PICKLED |= {"json": JSON, "order": Order({1: b""}), "none": None, "bytes": b"\0"
         ),
     ],
 )
-def test_any_serializer(
+def test_any_serializer_works(
     make_saver: MakeSaver, kind: Client, make_serde: Any, given: dict[str, Any], bulk: str
 ) -> None:
     serde = make_serde()
@@ -305,13 +309,13 @@ def test_any_serializer(
     expected = {name: alone(saver.serde, value) for name, value in channel_values.items()}
     assert same(found.checkpoint["channel_values"], expected)
     assert same(found.pending_writes, [("task", *pair) for pair in expected.items()])
-    # Metadata is there to be searched, and is written readable whatever the serializer.
+    # Metadata is searchable, so it is stored as JSON with every serializer.
     assert same(found.metadata, metadata)
 
 
 @pytest.mark.parametrize("bad", [Plain(1), [Plain(1)], {"x": 2**80}, 1j], ids=spelled)
 @pytest.mark.parametrize("good", ["first", BULK], ids=["small", "large"])
-def test_what_the_serializer_refuses_is_not_half_written(
+def test_a_value_that_the_serializer_refuses_is_not_partly_written(
     make_saver: MakeSaver,
     kind: Client,
     redis_client: redis.Redis,
@@ -361,7 +365,7 @@ for saver, allowed in cases:
     serde = None if allowed == "default" else JsonPlusSerializer(allowed_msgpack_modules=allowed)
     saver = getattr(langgraph_redis_json, saver)(url, key_prefix=prefix, serde=serde)
 
-    # Moving documents about loads no value from them.
+    # Copying and pruning load no value.
     saver.copy_thread("t", "copy")
     saver.prune(["copy"], strategy="keep_latest")
     saver.delete_for_runs(["run"])
@@ -384,7 +388,7 @@ for saver, allowed in cases:
     [None, [["other", "Name"]], "default", True],
     ids=["none", "others", "default", "all"],
 )
-def test_reading_builds_what_the_serializer_would(
+def test_reading_builds_only_the_types_that_the_serializer_allows(
     make_saver: MakeSaver,
     redis_url: str,
     key_prefix: str,
@@ -393,7 +397,7 @@ def test_reading_builds_what_the_serializer_would(
     strict: str,
     allowed: Any,
 ) -> None:
-    """What is not allowed is neither built nor imported; what is, is built as elsewhere."""
+    """A type that is not allowed is neither built nor imported; an allowed type is built."""
     (tmp_path / "canary.py").write_text(CANARY)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "canary", raising=False)
@@ -429,7 +433,7 @@ def test_reading_builds_what_the_serializer_would(
     assert not first[0], "imported by moving documents"
 
 
-def test_with_allowlist(make_saver: MakeSaver, kind: Client) -> None:
+def test_with_allowlist_allows_one_more_type(make_saver: MakeSaver, kind: Client) -> None:
     strict = make_saver(kind, serde=JsonPlusSerializer(allowed_msgpack_modules=None))
     order, person = Order(1), Person(name="Ann")
     found = put(strict, {"order": order, "person": person}, {"order": order})
@@ -451,13 +455,13 @@ def test_with_allowlist(make_saver: MakeSaver, kind: Client) -> None:
 
 
 def _spellings(secret: str) -> list[bytes]:
-    """A text as it is, and as it stands inside base64, wherever it begins there."""
+    """The text itself, and its base64 form at each of the three alignments."""
     text = secret.encode()
     return [text, *(b64encode(b"\0" * shift + text)[4:-4] for shift in range(3))]
 
 
 def _everything(client: redis.Redis, prefix: str) -> bytes:
-    """All that the server has: names, raw and readable contents."""
+    """All data on the server: key names, serialized values and JSON."""
     parts: list[bytes] = []
     for key in client.scan_iter(f"{prefix}*"):
         parts += [key, client.dump(key) or b""]
@@ -470,10 +474,10 @@ def _everything(client: redis.Redis, prefix: str) -> bytes:
 
 
 @pytest.mark.parametrize("encrypted", [True, False])
-def test_encrypted_values_are_nowhere_in_clear(
+def test_encrypted_values_are_never_stored_as_plain_text(
     make_saver: MakeSaver, kind: Client, redis_url: str, key_prefix: str, encrypted: bool
 ) -> None:
-    """And what stays readable is readable: metadata, ids, names, task paths, versions."""
+    """Metadata, ids, names, task paths and versions stay readable."""
     serde = EncryptedSerializer.from_pycryptodome_aes(ANY, key=b"k" * 16) if encrypted else ANY
     saver = make_saver(kind, serde=serde)
     secret, clear = "very-secret-plaintext", "clear-text"

@@ -57,7 +57,7 @@ WAYS = {
 
 
 class Stage:
-    """Where graphs are played: on one saver, called in one way. Keeps a picture of each step."""
+    """Runs graphs on one saver, synchronously or awaited, and keeps a picture of each step."""
 
     def __init__(
         self, saver: BaseCheckpointSaver[Any], loop: asyncio.AbstractEventLoop | None
@@ -69,7 +69,7 @@ class Stage:
         self.calls: list[str] = []
 
     def will_interrupt(self) -> None:
-        """Skip a scene that cannot be played."""
+        """Skip a scene that this Python cannot run."""
         if self.awaited and sys.version_info < (3, 11):
             pytest.skip("before Python 3.11, LangGraph cannot interrupt a graph that is awaited")
 
@@ -82,7 +82,7 @@ class Stage:
         try:
             result = self._do(graph, "invoke", *args, **options)
             if isinstance(result, dict) and "__interrupt__" in result:
-                # They come in the order in which parallel tasks happened to ask.
+                # Their order is that in which parallel tasks interrupted.
                 result["__interrupt__"].sort(key=lambda asked: repr(asked.value))
         except OutOfOrder as error:
             result = error
@@ -141,7 +141,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+\+00:00")
 
 
 def picture(*parts: Any) -> str:
-    """A text that tells everything but what is random: ids are numbered as they appear."""
+    """A text with all details except random ones: ids are replaced by numbers."""
     ids: dict[str, str] = {}
     text = json.dumps([plain(part) for part in parts], indent=1, sort_keys=True)
     return UNIQUE.sub(lambda match: ids.setdefault(match[0], f"id-{len(ids)}"), text)
@@ -158,7 +158,7 @@ def plain(value: Any) -> Any:
             return f"version {int(value.partition('.')[0])}"
         return "time" if TIME.fullmatch(value) else value
     if isinstance(value, dict):
-        # A saver may or may not repeat in its configs what else the caller's config held.
+        # A saver may repeat other members of the caller's config, or not.
         if isinstance(value.get("configurable"), dict):
             names = ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map")
             value = {name: value["configurable"].get(name) for name in names}
@@ -239,7 +239,7 @@ def history_of_messages(stage: Stage) -> None:
 
 
 class Trail(TypedDict):
-    """A state that tells which nodes made it, in order."""
+    """A state that lists the nodes that made it, in order."""
 
     trail: Annotated[list[Any], operator.add]
 
@@ -375,7 +375,7 @@ def failing_node(stage: Stage) -> None:
     def fail(state: Trail) -> Any:
         attempt = stage.call("fail")
         if attempt <= 3:
-            # Else it would depend on luck whether the other node's write is saved.
+            # Otherwise the other node's write may be saved or not.
             wait_until(lambda: any(channel == "trail" for _, channel, _ in stored_writes(stage)))
             raise OutOfOrder(f"attempt {attempt}")
         return {"trail": ["repaired"]}
@@ -596,7 +596,7 @@ def dataclass_state(stage: Stage) -> None:
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize("play", SCENES)
-def test_a_graph_goes_as_it_does_in_memory(
+def test_a_graph_runs_as_it_does_on_in_memory_saver(
     play: Scene,
     way: Way,
     make_saver: MakeSaver,

@@ -1,4 +1,4 @@
-"""What a long conversation costs: a step sends what is new, and everything is stored once."""
+"""A long conversation: each step sends only new items, and each item is stored once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.growing_lists import LENGTHS, WORDS, Conversation, traffic
 
 @pytest.fixture(scope="module")
 def redis_url() -> Iterator[str]:
-    """A server that nobody else uses: its counts are this test's own."""
+    """A server for this test alone, so that its statistics belong to the test."""
     with EmbeddedRedis() as server:
         yield server.url
 
@@ -26,7 +26,7 @@ def redis_url() -> Iterator[str]:
 @each_saver
 @pytest.mark.parametrize("restarted", [False, True])
 @pytest.mark.parametrize("window", [None, 20])
-def test_a_put_sends_what_is_new(
+def test_a_put_sends_only_new_items(
     make_saver: MakeSaver,
     client: Client,
     redis_client: redis.Redis,
@@ -48,7 +48,7 @@ def test_a_put_sends_what_is_new(
 
 
 @each_saver
-def test_a_window_is_read_without_what_has_left_it(
+def test_reading_a_window_skips_items_outside_it(
     make_saver: MakeSaver, client: Client, redis_client: redis.Redis
 ) -> None:
     saver = make_saver(client)
@@ -62,7 +62,7 @@ def test_a_window_is_read_without_what_has_left_it(
 
 
 @each_saver
-def test_memory_grows_with_the_conversation(
+def test_memory_grows_linearly_with_the_conversation(
     make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     saver = make_saver(client)

@@ -1,4 +1,4 @@
-"""Text made to break out of a query, a key or a path matches itself and nothing else."""
+"""Text that could break out of a query, a key or a path matches only itself."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ SEEDS = [
 
 
 def corpus(count: int) -> list[str]:
-    """So many different hostile texts; always the same."""
+    """This many different hostile texts, the same in each run."""
     made = dict.fromkeys([*SEEDS, *PIECES, *STRANGE.values()])
     dice = random.Random(5)
     while len(made) < count:
         made["".join(dice.choices(PIECES, k=dice.randint(1, 6)))] = None
-    # The victim's own names are no attack.
+    # The names of the victim are not attacks.
     return [text for text in made if text not in ("victim", "thread")]
 
 
@@ -49,7 +49,7 @@ HOSTILE = corpus(1_100)
 
 
 def put_all(saver: Saver, plans: list[Any]) -> None:
-    """Run plans of the saver, each of them one trip, in few trips."""
+    """Run plans that take one trip each, many in one trip."""
     commands = [next(plan) for plan in plans]
     replies = execute(saver, [command for [command] in commands])
     for plan, reply in zip(plans, replies, strict=True):
@@ -77,8 +77,10 @@ def plan(saver: Saver, thread: str, id_: str, ns: str, metadata: Any) -> Any:
     return put_operation.put(saver._context, config(thread, ns), checkpoint(id_), metadata, {})
 
 
-def test_values(saver: Saver, lines: list[tuple[int, str]]) -> None:
-    # LangGraph drops NULs from metadata: these are found by what is left of them.
+def test_hostile_filter_values_match_only_themselves(
+    saver: Saver, lines: list[tuple[int, str]]
+) -> None:
+    # LangGraph removes NULs from metadata, so these texts are found without them.
     lines = [(number, text) for number, text in lines if "\0" not in text]
     put_all(
         saver,
@@ -94,12 +96,14 @@ def test_values(saver: Saver, lines: list[tuple[int, str]]) -> None:
     for number, text in lines[::20]:
         found = saver.list(None, filter={"note": {"$in": [text]}, "n": {"$gte": 0}})
         assert ids(found) == [f"{number:04}"]
-        # These the index cannot narrow: they cost a look at all.
+        # The index cannot narrow these searches, so they read all checkpoints.
         between = saver.list(None, filter={"note": {"$gte": text, "$lte": text}, "n": number})
         assert ids(between) == [f"{number:04}"]
 
 
-def test_values_that_nobody_has(saver: Saver, lines: list[tuple[int, str]]) -> None:
+def test_hostile_filter_values_that_no_checkpoint_has_match_nothing(
+    saver: Saver, lines: list[tuple[int, str]]
+) -> None:
     put_all(saver, [plan(saver, f"t{n}", f"{n}", "", {"other": n}) for n in range(50)])
     for _, text in lines:
         for filter in ({"note": text}, {text: "victim"}, {"user": {"$eq": text}}):
@@ -107,14 +111,18 @@ def test_values_that_nobody_has(saver: Saver, lines: list[tuple[int, str]]) -> N
         assert list(saver.threads({"user": text}, limit=3)) == []
 
 
-def test_keys(saver: Saver, lines: list[tuple[int, str]]) -> None:
+def test_hostile_filter_keys_match_only_themselves(
+    saver: Saver, lines: list[tuple[int, str]]
+) -> None:
     put_all(saver, [plan(saver, f"t{n}", f"{n}", "", {text: "v"}) for n, text in lines])
     for number, text in lines:
         if "\0" not in text:
             assert ids(saver.list(None, filter={text: "v"}, limit=3)) == [f"{number}"]
 
 
-def test_threads_and_namespaces(saver: Saver, lines: list[tuple[int, str]]) -> None:
+def test_hostile_thread_ids_and_namespaces_stay_apart(
+    saver: Saver, lines: list[tuple[int, str]]
+) -> None:
     plans = []
     for number, text in lines:
         plans.append(plan(saver, text, f"{number}", "", {"user": "u", "n": number}))
@@ -131,7 +139,7 @@ def test_threads_and_namespaces(saver: Saver, lines: list[tuple[int, str]]) -> N
         assert [row.thread_id for row in saver.threads({"n": number}, limit=3)] == [text]
 
 
-def test_checkpoint_ids(saver: Saver, lines: list[tuple[int, str]]) -> None:
+def test_hostile_checkpoint_ids_stay_apart(saver: Saver, lines: list[tuple[int, str]]) -> None:
     lines = [(number, text) for number, text in lines if text and "\0" not in text]
     put_all(saver, [plan(saver, "ids", text, "", {"n": n}) for n, text in lines])
     newest_first = sorted((text for _, text in lines), reverse=True)

@@ -1,4 +1,4 @@
-"""Random sequences of operations, beside LangGraph's InMemorySaver: after each, all is the same.
+"""Random sequences of operations give the same results as LangGraph's InMemorySaver.
 
 InMemorySaver has no copy_thread, prune and delete_for_runs; `Model` adds them in few lines.
 Two differences are meant: in filters True is not 1, and a listing is newest first over
@@ -40,7 +40,7 @@ from tests.support.checkpoints import config
 from tests.support.clients import Client, MakeSaver, Saver
 from tests.support.strategies import examples
 
-# Names that would be taken for one another by keys that are not spelled with care, or that a
+# Names that carelessly built keys would confuse, or that a
 # search index cuts, folds or escapes.
 THREADS = ["a", "a:b", "b", "{a}", "A", "é", "a|b", ""]
 NAMESPACES = ["", "a", "b", "a:b", "b:a|{1}", "é" * 300]
@@ -151,7 +151,7 @@ class Model(InMemorySaver):
 
 
 def row(found: CheckpointTuple | None) -> Any:
-    """All of a checkpoint, for comparison."""
+    """All parts of a checkpoint, for comparison."""
     if found is None:
         return None
     parent = found.parent_config and found.parent_config["configurable"]
@@ -170,7 +170,7 @@ def newest_first(rows: Iterable[CheckpointTuple]) -> list[Any]:
     return sorted(map(row, rows), key=lambda r: [r[name] for name in names], reverse=True)
 
 
-# Those that the sequence has chosen.
+# The names that the sequence has chosen.
 threads = st.runner().flatmap(lambda machine: st.sampled_from(machine.threads))
 namespaces = st.runner().flatmap(lambda machine: st.sampled_from(machine.namespaces))
 ids = st.runner().flatmap(lambda machine: st.sampled_from(machine.ids))
@@ -197,7 +197,7 @@ class Machine(RuleBasedStateMachine):
         )
     )
     def choose(self, names: Any) -> None:
-        """Few names, so that they meet often."""
+        """Few names, so that operations often use the same ones."""
         self.threads, self.namespaces, self.ids = names
 
     @rule(
@@ -226,7 +226,7 @@ class Machine(RuleBasedStateMachine):
         changes: dict[str, str],
         metadata: dict[str, Any],
     ) -> None:
-        """A checkpoint as LangGraph makes it: what has not changed keeps its version."""
+        """A checkpoint as LangGraph makes it: unchanged channels keep their versions."""
         older = sorted(i for i in self.model.storage[thread][ns] if i < id_)[::-1]
         config: Any = {"configurable": {"thread_id": thread, "checkpoint_ns": ns, "own": "é"}}
         versions: dict[str, Any] = {}
@@ -261,7 +261,7 @@ class Machine(RuleBasedStateMachine):
         }
         given: Any = metadata
         stored = saver.put(config, checkpoint.copy(), given, new_versions)
-        # What a deletion took from InMemorySaver, LangGraph still has, and Redis is given again.
+        # LangGraph still has values that were deleted, and gives them to Redis again.
         lost = {
             c: versions[c] for c in values if not self.model.has_value(thread, ns, c, versions[c])
         }
@@ -298,7 +298,7 @@ class Machine(RuleBasedStateMachine):
         ),
     )
     def put_writes(self, via: int, calls: list[Any]) -> None:
-        """Before its checkpoint or after it, and for the same task again."""
+        """Writes may arrive before or after their checkpoint, and again for the same task."""
         for thread, ns, id_, task, path, channels in calls:
             config: Any = {
                 "configurable": {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": id_}
@@ -358,7 +358,7 @@ class Machine(RuleBasedStateMachine):
             config["configurable"]["checkpoint_id"] = id_
         channels = [DELTA, "c"]
         if id_ is not None and self.model.get_tuple(config) is None:
-            # What led to a checkpoint that is not there is not known: InMemorySaver says nothing.
+            # InMemorySaver returns no history for a checkpoint that does not exist.
             with pytest.raises(MissingDocumentError):
                 self.savers[via].get_delta_channel_history(config=config, channels=channels)
             return
@@ -436,10 +436,10 @@ def run_machine(make: Callable[[], RuleBasedStateMachine], settings: settings) -
     run(make, settings=settings)
 
 
-def test_any_sequence_of_operations(
+def test_any_sequence_of_operations_matches_in_memory_saver(
     make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
-    """Both savers on the same documents: what one does, the other sees."""
+    """Both savers use the same documents, so each sees the other's changes."""
     savers = [make_saver(Client(kind, 3, False)) for kind in (RedisSaver, AsyncRedisSaver)]
     run_machine(
         lambda: Machine(savers, redis_client, key_prefix),

@@ -1,16 +1,14 @@
-"""How often each operation waits for the network."""
+"""Network round trips of each operation."""
 
 from __future__ import annotations
 
-import select
-import socket
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
+from weakref import WeakSet
 
 import pytest
 import redis
+import redis.asyncio
 from langgraph.checkpoint.serde.types import TASKS
 
 from langgraph_redis_json import RedisSaver
@@ -19,7 +17,6 @@ from langgraph_redis_json.operations.history import PAGE as ANCESTORS
 from langgraph_redis_json.operations.list import PAGE
 from langgraph_redis_json.storage import cache, keys
 from langgraph_redis_json.storage.cache import LARGE, NOTHING
-from tests.operations.test_expiry import crowd
 from tests.support.checkpoints import (
     BIG,
     checkpoint,
@@ -30,83 +27,58 @@ from tests.support.checkpoints import (
     ids,
     put,
 )
-from tests.support.clients import Client, MakeSaver, Saver
+from tests.support.clients import ACL_USER, Client, MakeSaver, Saver
+from tests.support.interleaving import crowd
 
 
-class CountingProxy:
-    """Passes on what client and server say, and counts the client's requests."""
+class Network:
+    """Counts round trips. A connection that sends after it has read begins a new trip."""
 
-    def __init__(self, *server: Any) -> None:
-        self.server = server
-        self.trips = 0
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+    def __init__(self) -> None:
+        self._begun = 0
+        self._sending: WeakSet[Any] = WeakSet()
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:  # closed
-                return
-            threading.Thread(target=self._pass_on, args=(client,), daemon=True).start()
+    def note_send(self, connection: Any) -> None:
+        if connection not in self._sending:
+            self._sending.add(connection)
+            self._begun += 1
 
-    def _pass_on(self, client: socket.socket) -> None:
-        server = socket.create_connection(self.server)
-        # One large message may come in many parts: it is one trip until an answer comes.
-        answered = [True]
+    def note_read(self, connection: Any) -> None:
+        self._sending.discard(connection)
 
-        def answers() -> None:
-            while data := server.recv(1 << 20):
-                answered[0] = True
-                client.sendall(data)
-
-        answering = threading.Thread(target=answers, daemon=True)
-        answering.start()
-        with server, client:
-            while data := client.recv(1 << 20):
-                if answered[0]:
-                    answered[0] = False
-                    self.trips += 1
-                # The first part of what the client sends at once must not be answered before
-                # the last part is here; and a client that sends much may be held up.
-                while (
-                    select.select([client], [], [], 0.005 if len(data) < 50_000 else 0.2)[0]
-                ) and (more := client.recv(1 << 20)):
-                    data += more
-                server.sendall(data)
-            server.shutdown(socket.SHUT_WR)
-            answering.join()
-
-    def count(self, call: Callable[[], Any]) -> int:
-        before = self.trips
+    def trips(self, call: Callable[[], Any]) -> int:
+        before = self._begun
         call()
-        return self.trips - before
+        return self._begun - before
 
 
-_proxies: dict[str, CountingProxy] = {}
+@pytest.fixture(autouse=True)
+def network(monkeypatch: pytest.MonkeyPatch) -> Network:
+    """Watches all connections of redis-py."""
+    seen = Network()
 
+    def watch(kind: type[Any]) -> None:
+        send, read = kind.send_packed_command, kind.read_response
 
-@pytest.fixture(scope="module")
-def redis_url(redis_url: str) -> Iterator[str]:
-    """The server through a proxy, for everything here."""
-    address = urlsplit(redis_url)
-    proxy = CountingProxy(address.hostname or "127.0.0.1", address.port or 6379)
-    login, at, _ = address.netloc.rpartition("@")
-    url = address._replace(netloc=f"{login}{at}127.0.0.1:{proxy.port}").geturl()
-    _proxies[url] = proxy
-    yield url
-    proxy.listener.close()
+        def watched_send(self: Any, *arguments: Any, **options: Any) -> Any:
+            seen.note_send(self)
+            return send(self, *arguments, **options)
+
+        def watched_read(self: Any, *arguments: Any, **options: Any) -> Any:
+            seen.note_read(self)
+            return read(self, *arguments, **options)
+
+        monkeypatch.setattr(kind, "send_packed_command", watched_send)
+        monkeypatch.setattr(kind, "read_response", watched_read)
+
+    watch(redis.connection.AbstractConnection)
+    watch(redis.asyncio.connection.AbstractConnection)
+    return seen
 
 
 @pytest.fixture
-def proxy(redis_url: str) -> CountingProxy:
-    return _proxies[redis_url]
-
-
-@pytest.fixture
-def saver(make_saver: MakeSaver, client: Client) -> Saver:
-    """A saver that has its connection, on a server that has its scripts."""
+def saver(make_saver: MakeSaver, client: Client, network: Network) -> Saver:
+    """A saver with an open connection, on a server that has loaded the scripts."""
     made = make_saver(client)
     put(made, "1", {"big": BIG}, thread_id="warm")
     made.put_writes(config("warm", "", "1"), [("channel", 1)], "task")
@@ -120,89 +92,91 @@ def saver(make_saver: MakeSaver, client: Client) -> Saver:
     return made
 
 
-def test_the_proxy_counts_trips(proxy: CountingProxy) -> None:
-    with redis.Redis(port=proxy.port) as client:
+def test_a_pipeline_counts_as_one_trip(network: Network, redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url.replace(ACL_USER, "")) as client:
         client.ping()
-        assert proxy.count(client.ping) == 1
-        assert proxy.count(lambda: [client.ping(), client.ping()]) == 2
-        assert proxy.count(lambda: client.execute_command("ECHO", "x" * 5_000_000)) == 1
+        assert network.trips(client.ping) == 1
+        assert network.trips(lambda: [client.ping(), client.ping()]) == 2
+        assert network.trips(lambda: client.execute_command("ECHO", "x" * 5_000_000)) == 1
         pipeline = client.pipeline(transaction=False)
         for _ in range(10):
             pipeline.ping()
-        assert proxy.count(pipeline.execute) == 1
+        assert network.trips(pipeline.execute) == 1
 
 
 @each_saver
-def test_put(saver: Saver, proxy: CountingProxy) -> None:
+def test_put_takes_one_trip(saver: Saver, network: Network) -> None:
     put(saver, "0", {"huge": "x" * 100_000})  # the server knows all scripts then
-    assert proxy.count(lambda: put(saver, "1", {"small": 1})) == 1
-    assert proxy.count(lambda: put(saver, "2", {"big": BIG, "huge": "x" * 3_000_000})) == 1
+    assert network.trips(lambda: put(saver, "1", {"small": 1})) == 1
+    assert network.trips(lambda: put(saver, "2", {"big": BIG, "huge": "x" * 3_000_000})) == 1
 
 
 @each_saver
-def test_put_of_large_values_that_are_there(
-    saver: Saver, proxy: CountingProxy, redis_client: redis.Redis, key_prefix: str
+def test_put_of_stored_large_values_takes_one_trip(
+    saver: Saver, network: Network, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     def put_with_new(checkpoint_id: str, *new: str) -> Callable[[], Any]:
         made = checkpoint(checkpoint_id, {"big": BIG, "big 2": BIG, "small": 1})
         return lambda: saver.put(config(), made, {}, dict.fromkeys(new, 1))
 
-    assert proxy.count(put_with_new("1", "big", "big 2", "small")) == 1
-    assert proxy.count(put_with_new("2", "small")) == 1
+    assert network.trips(put_with_new("1", "big", "big 2", "small")) == 1
+    assert network.trips(put_with_new("2", "small")) == 1
     for blob in found_keys(redis_client, key_prefix, "blob"):
         redis_client.delete(blob)
-    assert proxy.count(put_with_new("3", "small")) == 2
-    assert proxy.count(put_with_new("4", "small")) == 1
+    assert network.trips(put_with_new("3", "small")) == 2
+    assert network.trips(put_with_new("4", "small")) == 1
 
 
 @each_saver
 @pytest.mark.parametrize("room", [cache.MOST_BYTES, 10_000], ids=["room for values", "little room"])
-def test_large_values_cost_no_trip_more(
-    saver: Saver, proxy: CountingProxy, monkeypatch: pytest.MonkeyPatch, room: int
+def test_large_values_take_no_additional_trip(
+    saver: Saver, network: Network, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
     monkeypatch.setattr(cache, "MOST_BYTES", room)
     values = {"text": BIG * 30, "bytes": b"\xff" * 2 * LARGE}
-    assert proxy.count(lambda: put(saver, "1", values)) == 1
-    assert proxy.count(lambda: saver.get_tuple(config())) == 1
+    assert network.trips(lambda: put(saver, "1", values)) == 1
+    assert network.trips(lambda: saver.get_tuple(config())) == 1
     assert get_tuple(saver, config()).checkpoint["channel_values"] == values
     # A saver with an empty cache.
     saver._cache.put(keys.thread_keys(saver.key_prefix, "thread").contents, "", NOTHING)
-    assert proxy.count(lambda: saver.get_tuple(config())) == 1
+    assert network.trips(lambda: saver.get_tuple(config())) == 1
     assert get_tuple(saver, config()).checkpoint["channel_values"] == values
 
 
 @each_saver
-def test_put_writes(saver: Saver, proxy: CountingProxy) -> None:
+def test_put_writes_takes_one_trip(saver: Saver, network: Network) -> None:
     for _ in range(2):
         written = config(checkpoint_id="1")
         writes = [(f"channel {number}", BIG) for number in range(20)]
-        assert proxy.count(lambda: saver.put_writes(written, writes, "task")) == 1  # noqa: B023
-    assert proxy.count(lambda: saver.put_writes(written, [], "task")) == 0
+        assert network.trips(lambda: saver.put_writes(written, writes, "task")) == 1  # noqa: B023
+    assert network.trips(lambda: saver.put_writes(written, [], "task")) == 0
 
 
 @each_saver
-def test_get_tuple(saver: Saver, proxy: CountingProxy) -> None:
-    assert proxy.count(lambda: saver.get_tuple(config())) == 1
+def test_get_tuple_takes_one_trip(saver: Saver, network: Network) -> None:
+    assert network.trips(lambda: saver.get_tuple(config())) == 1
     values = {f"channel {number}": BIG for number in range(20)}
     for number in range(30):
         saver.put_writes(put(saver, "1", values), [("channel", BIG)], f"task {number}")
-    assert proxy.count(lambda: saver.get_tuple(config())) == 1
-    assert proxy.count(lambda: saver.get_tuple(config(checkpoint_id="1"))) == 1
-    assert proxy.count(lambda: saver.get_tuple(config(checkpoint_id="2"))) == 1
+    assert network.trips(lambda: saver.get_tuple(config())) == 1
+    assert network.trips(lambda: saver.get_tuple(config(checkpoint_id="1"))) == 1
+    assert network.trips(lambda: saver.get_tuple(config(checkpoint_id="2"))) == 1
 
 
 @each_saver
-def test_get_tuple_of_an_old_version(saver: Saver, proxy: CountingProxy) -> None:
+def test_get_tuple_of_an_old_checkpoint_takes_one_trip(saver: Saver, network: Network) -> None:
     saver.put_writes(put(saver, "1"), [(TASKS, 1)], "task")
     saver.put(config(checkpoint_id="1"), checkpoint("2", v=1), {}, {})
-    # The same trip reads the parent's writes, among which old versions kept the tasks.
-    assert proxy.count(lambda: saver.get_tuple(config())) == 1
+    # The same trip reads the parent's writes: old versions stored the tasks there.
+    assert network.trips(lambda: saver.get_tuple(config())) == 1
     assert get_tuple(saver, config()).checkpoint["channel_values"] == {TASKS: [1]}
 
 
 @each_saver
 @pytest.mark.parametrize("count", [0, 1, PAGE, PAGE + 1, 3 * PAGE])
-def test_list_within_a_thread(saver: Saver, proxy: CountingProxy, count: int) -> None:
+def test_list_within_a_thread_takes_one_trip_and_one_for_each_page(
+    saver: Saver, network: Network, count: int
+) -> None:
     for number in range(count):
         put(saver, f"{number:04}", {"big": BIG})
         saver.put_writes(config(checkpoint_id=f"{number:04}"), [("channel", BIG)], "task")
@@ -217,14 +191,14 @@ def test_list_within_a_thread(saver: Saver, proxy: CountingProxy, count: int) ->
     ]
     for given, more in searches:
         found: list[Any] = []
-        trips = proxy.count(lambda: found.extend(saver.list(given, **more)))  # noqa: B023
+        trips = network.trips(lambda: found.extend(saver.list(given, **more)))  # noqa: B023
         assert len(found) == count
         assert trips == 1 + pages, (given, more)
-    assert proxy.count(lambda: list(saver.list(config(), limit=0))) == 0
+    assert network.trips(lambda: list(saver.list(config(), limit=0))) == 0
 
 
 @each_saver
-def test_a_listing_costs_what_is_taken_of_it(saver: Saver, proxy: CountingProxy) -> None:
+def test_a_listing_reads_only_the_pages_that_are_consumed(saver: Saver, network: Network) -> None:
     for number in range(3 * PAGE):
         put(saver, f"{number:04}", {"big": BIG}, metadata={"step": number % 2})
     searches: list[tuple[Any, dict[str, Any]]] = [
@@ -236,15 +210,15 @@ def test_a_listing_costs_what_is_taken_of_it(saver: Saver, proxy: CountingProxy)
         (config(checkpoint_ns=None), {}),
     ]
     for given, more in searches:
-        assert proxy.count(lambda: list(saver.list(given, limit=10, **more))) == 2  # noqa: B023
-        assert proxy.count(lambda: next(iter(saver.list(given, **more)))) == 2  # noqa: B023
+        assert network.trips(lambda: list(saver.list(given, limit=10, **more))) == 2  # noqa: B023
+        assert network.trips(lambda: next(iter(saver.list(given, **more)))) == 2  # noqa: B023
 
 
 @pytest.mark.parametrize("kind", ["blob", "list", "pending write", "small value"])
-def test_a_page_of_large_checkpoints_is_read_in_parts(
-    saver: Saver, proxy: CountingProxy, kind: str
+def test_a_page_of_large_checkpoints_takes_several_trips(
+    saver: Saver, network: Network, kind: str
 ) -> None:
-    # One call would keep other clients waiting for as long as 25 whole states take.
+    # A single call would block other clients while it reads 25 large states.
     values: dict[str, Any] = {
         "blob": "x" * 2_500_000,
         "list": ["x" * 2_500_000],
@@ -261,21 +235,21 @@ def test_a_page_of_large_checkpoints_is_read_in_parts(
         return [value[0][0] for value in found]
 
     # The names, and two of 2.5 MB a trip.
-    assert proxy.count(lambda: states()) == (2 if kind == "small value" else 4)
+    assert network.trips(lambda: states()) == (2 if kind == "small value" else 4)
     assert states() == [*"543210"]
 
 
 @each_saver
-def test_list_over_threads(saver: Saver, proxy: CountingProxy) -> None:
+def test_list_over_threads_takes_one_trip_for_each_page(saver: Saver, network: Network) -> None:
     for number in range(2 * PAGE):
         put(saver, f"{number:04}", {"big": BIG}, thread_id=f"{number % 17}")
     found: list[Any] = []
-    assert proxy.count(lambda: found.extend(saver.list(None))) == 3
+    assert network.trips(lambda: found.extend(saver.list(None))) == 3
     assert ids(found) == [f"{number:04}" for number in range(2 * PAGE - 1, -1, -1)]
 
 
 @each_saver
-def test_get_delta_channel_history(saver: Saver, proxy: CountingProxy) -> None:
+def test_get_delta_channel_history_takes_few_trips(saver: Saver, network: Network) -> None:
     count = 3 * ANCESTORS  # pages of ancestors grow: one, then two, then four times as many
     put(saver, "0000", {"seed": BIG})
     for number in range(1, count + 1):
@@ -287,72 +261,76 @@ def test_get_delta_channel_history(saver: Saver, proxy: CountingProxy) -> None:
             config=config(checkpoint_id=checkpoint_id), channels=channels
         )
 
-    assert proxy.count(history(f"{ANCESTORS:04}", "seed")) == 1
-    assert proxy.count(history(f"{ANCESTORS + 1:04}", "seed")) == 2
-    assert proxy.count(history(None, "seed")) == 2
-    assert proxy.count(history("0001", "seed", "none")) == 1
-    assert proxy.count(history(None)) == 0
+    assert network.trips(history(f"{ANCESTORS:04}", "seed")) == 1
+    assert network.trips(history(f"{ANCESTORS + 1:04}", "seed")) == 2
+    assert network.trips(history(None, "seed")) == 2
+    assert network.trips(history("0001", "seed", "none")) == 1
+    assert network.trips(history(None)) == 0
 
 
 @each_saver
-def test_lists_in_logs(
-    saver: Saver, proxy: CountingProxy, make_saver: MakeSaver, client: Client
+def test_put_of_an_edited_list_takes_one_trip(
+    saver: Saver, network: Network, make_saver: MakeSaver, client: Client
 ) -> None:
     messages = [{"n": n, "text": BIG[:600]} for n in range(60)]
     lengths = {"1": 10, "2": 20, "3": 5, "4": 60}  # new, appended to, cut, of which some are new
     for id_, length in lengths.items():
         values = {"messages": messages[:length], "others": messages[-length:]}
-        assert proxy.count(lambda: put(saver, id_, values, dict.fromkeys(values, id_))) == 1  # noqa: B023
+        assert network.trips(lambda: put(saver, id_, values, dict.fromkeys(values, id_))) == 1  # noqa: B023
     other = make_saver(client, setup=False)
     other.get_tuple(config("warms the connection up"))
     for checkpoint_id in (None, "1", "3"):
-        assert proxy.count(lambda: other.get_tuple(config(checkpoint_id=checkpoint_id))) == 1  # noqa: B023
-    assert proxy.count(lambda: put(other, "5", {"messages": messages}, {"messages": 5})) == 1
-    # What another saver has done meanwhile, it has to be told first.
-    assert proxy.count(lambda: put(saver, "6", {"messages": [*messages, *messages]})) <= 2
+        assert network.trips(lambda: other.get_tuple(config(checkpoint_id=checkpoint_id))) == 1  # noqa: B023
+    assert network.trips(lambda: put(other, "5", {"messages": messages}, {"messages": 5})) == 1
+    # The saver must first learn of the other saver's changes.
+    assert network.trips(lambda: put(saver, "6", {"messages": [*messages, *messages]})) <= 2
 
 
 @each_saver
-def test_delete_thread(saver: Saver, proxy: CountingProxy) -> None:
-    assert proxy.count(lambda: saver.delete_thread("thread")) == 1
+def test_delete_thread_takes_one_trip(saver: Saver, network: Network) -> None:
+    assert network.trips(lambda: saver.delete_thread("thread")) == 1
     for number in range(10):
         saver.put_writes(put(saver, f"{number}", {"big": BIG}), [("channel", 1)], "task")
-    assert proxy.count(lambda: saver.delete_thread("thread")) == 1
+    assert network.trips(lambda: saver.delete_thread("thread")) == 1
     for number in range(CHUNK + 1):
         saver.put_writes(config(checkpoint_id=f"{number}"), [("channel", 1)], "task")
-    assert proxy.count(lambda: saver.delete_thread("thread")) == 2
+    assert network.trips(lambda: saver.delete_thread("thread")) == 2
 
 
 @each_saver
-def test_prune_and_delete_for_runs(saver: Saver, proxy: CountingProxy) -> None:
+def test_prune_and_delete_for_runs_take_a_fixed_number_of_trips(
+    saver: Saver, network: Network
+) -> None:
     # Names, lineages, deletion, names and references of what is left; and for runs a search first,
     # and a look at what it has found.
     for number in range(20):
         put(saver, f"{number:02}", {"big": BIG}, metadata={"run_id": f"{number // 10}"})
-    assert proxy.count(lambda: saver.delete_for_runs(["0"])) == 7
-    assert proxy.count(lambda: saver.prune(["thread"])) == 5
+    assert network.trips(lambda: saver.delete_for_runs(["0"])) == 7
+    assert network.trips(lambda: saver.prune(["thread"])) == 5
     assert ids(saver.list(config())) == ["19"]
-    # What is freed is marked, looked for among the names and references once more, and deleted.
+    # Freed documents are marked, checked for references again, and deleted.
     put(saver, "20", {"big": f"new{BIG}"}, {"big": 2})
-    assert proxy.count(lambda: saver.prune(["thread"])) == 9
+    assert network.trips(lambda: saver.prune(["thread"])) == 9
     assert ids(saver.list(config())) == ["20"]
 
 
 @each_saver
-def test_a_script_that_is_new_to_the_server_costs_one_trip_more(
-    saver: Saver, proxy: CountingProxy, redis_client: redis.Redis
+def test_a_script_that_the_server_lacks_takes_one_additional_trip(
+    saver: Saver, network: Network, redis_client: redis.Redis
 ) -> None:
     redis_client.script_flush()
-    assert proxy.count(lambda: put(saver, "1")) == 2
-    assert proxy.count(lambda: put(saver, "2")) == 1
+    assert network.trips(lambda: put(saver, "1")) == 2
+    assert network.trips(lambda: put(saver, "2")) == 1
     redis_client.script_flush()
     put(saver, "1", thread_id="another")
     redis_client.script_flush()
-    assert proxy.count(lambda: list(saver.list(None))) == 3
+    assert network.trips(lambda: list(saver.list(None))) == 3
 
 
 @each_saver
-def test_threads(saver: Saver, proxy: CountingProxy, make_saver: MakeSaver, client: Client) -> None:
+def test_threads_takes_one_trip_for_each_page(
+    saver: Saver, network: Network, make_saver: MakeSaver, client: Client
+) -> None:
     for number in range(30):
         put(saver, "1", thread_id=f"{number}", metadata={"step": number, "n": number})
     typed = make_saver(client, metadata_fields={"n": "numeric"})
@@ -362,22 +340,24 @@ def test_threads(saver: Saver, proxy: CountingProxy, make_saver: MakeSaver, clie
         {"filter": {"step": {"$gte": 3}}, "limit": 20},
         {"filter": {"n": {"$gte": 3}}, "limit": 20},  # and sees that the index has it
     ):
-        assert proxy.count(lambda: list(typed.threads(**options))) == 1, options  # noqa: B023
-    assert proxy.count(lambda: list(saver.threads(limit=0))) == 0
-    assert proxy.count(lambda: list(saver.threads())) == 2
-    assert proxy.count(lambda: list(saver.threads({"n": {"$ne": 5}}, limit=20))) == 2
+        assert network.trips(lambda: list(typed.threads(**options))) == 1, options  # noqa: B023
+    assert network.trips(lambda: list(saver.threads(limit=0))) == 0
+    assert network.trips(lambda: list(saver.threads())) == 2
+    assert network.trips(lambda: list(saver.threads({"n": {"$ne": 5}}, limit=20))) == 2
 
 
 @each_saver
-def test_lifetimes(proxy: CountingProxy, make_saver: MakeSaver, client: Client) -> None:
-    # A use is one trip, whether it moves the deadline or not; for many keys there are more trips,
+def test_changing_a_deadline_takes_one_trip(
+    network: Network, make_saver: MakeSaver, client: Client
+) -> None:
+    # A write takes one trip, whether it moves the deadline or not; many keys take more trips,
     # once in a quarter of the TTL.
     saver = make_saver(client, ttl={"default_ttl": 10, "refresh_on_read": True}, keep_last=3)
     put(saver, "warm")
     saver.get_tuple(config())
     saver.expire("thread", 100)
     for number in range(6):
-        assert proxy.count(lambda: put(saver, f"{number}", {"big": BIG}, {"big": number})) == 1  # noqa: B023
+        assert network.trips(lambda: put(saver, f"{number}", {"big": BIG}, {"big": number})) == 1  # noqa: B023
     for verb in (
         lambda: saver.expire("thread", 1),
         lambda: saver.get_tuple(config()),
@@ -387,11 +367,11 @@ def test_lifetimes(proxy: CountingProxy, make_saver: MakeSaver, client: Client) 
         lambda: saver.expire("thread", 1),
         lambda: put(saver, "8"),
     ):
-        assert proxy.count(verb) == 1
+        assert network.trips(verb) == 1
     crowd(make_saver(Client(RedisSaver, 3, False), setup=False), 2_000)
-    # (Not with keep_last: it would delete these writes, whose checkpoints seem to be gone.)
+    # (Not with keep_last: it would delete these writes, since their checkpoints do not exist.)
     saver = make_saver(client, setup=False, ttl={"default_ttl": 10})
     put(saver, "81")
-    assert proxy.count(lambda: saver.expire("thread", 1)) == 2
-    assert proxy.count(lambda: put(saver, "9")) == 3
-    assert proxy.count(lambda: put(saver, "91")) == 1
+    assert network.trips(lambda: saver.expire("thread", 1)) == 2
+    assert network.trips(lambda: put(saver, "9")) == 3
+    assert network.trips(lambda: put(saver, "91")) == 1

@@ -1,4 +1,4 @@
-"""Tries each fault many times, and writes what came of it into docs/reliability.md.
+"""Tries each fault many times, and writes the results into docs/reliability.md.
 
 python tests/faults/report.py [options of pytest]
 """
@@ -20,7 +20,7 @@ START, END = "<!-- make test-faults: begin -->", "<!-- make test-faults: end -->
 
 
 def summed(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row for each fault, in the order in which they were tried."""
+    """One row for each fault, in the order of the tests."""
     rows: dict[str, dict[str, Any]] = {}
     for line in lines:
         row = rows.setdefault(line["fault"], dict.fromkeys(("count", "checked", "lost", "torn"), 0))
@@ -34,7 +34,7 @@ def summed(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def table(rows: list[dict[str, Any]]) -> str:
     text = [
-        "| fault or load | times | acknowledged calls looked for | lost | torn | |",
+        "| fault or load | times | acknowledged calls checked | lost | torn | note |",
         "| --- | ---: | ---: | ---: | ---: | --- |",
     ]
     for row in rows:

@@ -1,4 +1,4 @@
-"""docs/acl.conf: what it allows is all that is needed, and nothing else."""
+"""docs/acl.conf allows what the savers need, and nothing else."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield server.url.replace("redis://", f"redis://{ACL_USER}")
 
 
-def test_the_file_allows_what_is_run() -> None:
+def test_the_file_allows_the_commands_that_the_savers_run() -> None:
     text = FILE.read_text(encoding="utf-8")
     [user] = re.findall("^user .*", text, re.MULTILINE)
     allowed = {word[1:].upper() for word in user.split() if word.startswith("+")}
@@ -45,7 +45,7 @@ def test_the_file_allows_what_is_run() -> None:
 
 
 @each_saver
-def test_every_verb(saver: Saver, redis_url: str) -> None:
+def test_every_operation_works(saver: Saver, redis_url: str) -> None:
     for number in range(3):
         made = put(
             saver,
@@ -73,7 +73,9 @@ def test_every_verb(saver: Saver, redis_url: str) -> None:
 
 
 @each_saver
-def test_keys_of_others(client: Client, redis_url: str, redis_client: redis.Redis) -> None:
+def test_keys_of_other_applications_are_refused(
+    client: Client, redis_url: str, redis_client: redis.Redis
+) -> None:
     other = client.saver(redis_url, key_prefix="others:")
     for call in (
         lambda: other.get_tuple(config()),
@@ -86,7 +88,7 @@ def test_keys_of_others(client: Client, redis_url: str, redis_client: redis.Redi
 
 
 @pytest.mark.parametrize("kind", [RedisSaver, AsyncRedisSaver])
-async def test_conformance(kind: type[Saver], redis_url: str, key_prefix: str) -> None:
+async def test_both_savers_conform(kind: type[Saver], redis_url: str, key_prefix: str) -> None:
     @checkpointer_test(name=kind.__name__)
     async def checkpointer() -> AsyncIterator[Saver]:
         if kind is RedisSaver:
@@ -103,7 +105,7 @@ async def test_conformance(kind: type[Saver], redis_url: str, key_prefix: str) -
 
 
 @pytest.mark.filterwarnings("ignore:The Search of this Redis Cluster")
-async def test_a_cluster(tmp_path: Path) -> None:
+async def test_savers_work_on_a_cluster(tmp_path: Path) -> None:
     options = ("--include", str(acl_for("app:", tmp_path)))
     login: dict[str, Any] = {"host": "127.0.0.1", "username": "app", "password": "change-me"}
     with cluster(tmp_path, *options) as nodes:

@@ -1,4 +1,4 @@
-"""What somebody can do who chooses ids, values and metadata, or writes to Redis."""
+"""Attackers who choose ids, values and metadata, or who can write to Redis."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def place(client: redis.Redis, key: str, path: str, form: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize("strict", [True, False], ids=["strict", "not strict"])
-def test_a_call_that_is_written_into_redis_by_hand(
+def test_a_call_written_into_redis_by_hand_is_not_made(
     make_saver: MakeSaver,
     strict: bool,
     redis_url: str,
@@ -52,8 +52,8 @@ def test_a_call_that_is_written_into_redis_by_hand(
     key_prefix: str,
     tmp_path: Path,
 ) -> None:
-    """In every place that the serializer reads: under LANGGRAPH_STRICT_MSGPACK none is made.
-    Without it LangGraph makes them, which shows that they are calls."""
+    """The call is put wherever the serializer reads. LANGGRAPH_STRICT_MSGPACK prevents it.
+    Without that setting LangGraph makes the calls, which shows that they work."""
 
     def poison(where: str) -> bytes:
         call = ["os", "system", f"touch '{tmp_path / where}'"]
@@ -93,11 +93,11 @@ def test_a_call_that_is_written_into_redis_by_hand(
     if strict:
         assert made_calls == []
         tried(
-            "A call of `os.system` written by hand into documents, under "
+            "A call of `os.system` that an attacker wrote into documents, with "
             "`LANGGRAPH_STRICT_MSGPACK`",
             len(PLACES),
             torn=0,
-            note="none was made; without that setting LangGraph makes them",
+            note="no call was made; without that setting LangGraph makes them",
         )
     else:
         assert made_calls == sorted(PLACES)
@@ -117,7 +117,7 @@ QUERIES = [
 
 
 @each_saver
-def test_a_query_as_thread_id(saver: Saver) -> None:
+def test_a_query_as_thread_id_matches_only_itself(saver: Saver) -> None:
     put(saver, "1", thread_id="victim", metadata={"user": "victim"})
     for query in QUERIES:
         assert saver.get_tuple(config(query)) is None
@@ -134,11 +134,11 @@ def test_a_query_as_thread_id(saver: Saver) -> None:
 
 
 @pytest.mark.parametrize("kind", [RedisSaver, AsyncRedisSaver])
-def test_a_hundred_megabytes_of_metadata(
+def test_a_hundred_megabytes_of_metadata_are_stored(
     kind: type[Saver], redis_url: str, key_prefix: str
 ) -> None:
-    """It is stored and found; it costs the one who asks for it. (10 MB in the short run.)"""
-    # More time for a reply than a client gives by itself.
+    """It is stored and found, and slows down only searches that read it. (Else 10 MB.)"""
+    # A longer timeout than the default.
     saver = kind(f"{redis_url}?socket_timeout=120", key_prefix=key_prefix)
     with RedisSaver(redis_url, key_prefix=key_prefix) as other:
         other.setup()

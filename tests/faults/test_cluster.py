@@ -23,20 +23,20 @@ from tests.support.record import times, tried
 from tests.support.servers import Cluster, cluster
 from tests.support.strategies import examples
 from tests.support.waiting import wait_until
-from tests.support.work import Writer, check_contents
+from tests.support.work import Writer, check_contents, in_threads
 
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     directory: Path = tmp_path_factory.mktemp("cluster")
-    # No primary is to be given up because the machine is busy.
+    # No replica takes over because the machine is busy.
     with cluster(directory) as made:
         yield made
 
 
 @pytest.fixture
 def cluster_client(nodes: Cluster) -> Iterator[RedisCluster]:
-    """A plain client, to look at what the savers store; all is gone afterwards."""
+    """A plain client, to inspect what the savers store; all keys are deleted afterwards."""
     with RedisCluster(
         host="127.0.0.1", port=nodes.primaries[0].port, decode_responses=True
     ) as client:
@@ -50,7 +50,7 @@ def make_saver(
     cluster_client: RedisCluster,
     event_loop_thread: asyncio.AbstractEventLoop,
 ) -> Iterator[MakeSaver]:
-    """Makes savers on the cluster, as the fixture of that name does elsewhere."""
+    """Makes savers on the cluster."""
     with ExitStack() as stack:
 
         def on_loop(coroutine: Any) -> Any:
@@ -85,7 +85,7 @@ def saver(make_saver: MakeSaver, client: Client) -> Saver:
 
 
 @each_saver
-def test_setup_warns_where_search_sees_one_node_at_a_time(
+def test_setup_warns_if_search_covers_only_one_node(
     saver: Saver, nodes: Cluster, event_loop_thread: asyncio.AbstractEventLoop
 ) -> None:
     def setup() -> None:
@@ -96,14 +96,14 @@ def test_setup_warns_where_search_sees_one_node_at_a_time(
 
     with pytest.warns(UserWarning, match="nothing can be listed"):
         setup()
-    # An index that knows one node's threads would answer for all of them.
+    # An index of one node would answer for all threads.
     for node in nodes.primaries:
         with node.admin() as client:
             assert client.execute_command("FT._LIST") == []
 
 
 @each_saver
-def test_a_filter_within_a_thread(saver: Saver) -> None:
+def test_a_filter_works_within_a_thread(saver: Saver) -> None:
     for number in range(60):
         put(
             saver,
@@ -123,7 +123,7 @@ def test_a_filter_within_a_thread(saver: Saver) -> None:
 
 
 @each_saver
-def test_all_threads_cannot_be_searched(saver: Saver) -> None:
+def test_searching_all_threads_raises(saver: Saver) -> None:
     put(saver, "1", metadata={"run_id": "run"})
     for call in (
         lambda: list(saver.list(None)),
@@ -137,7 +137,9 @@ def test_all_threads_cannot_be_searched(saver: Saver) -> None:
 
 @pytest.mark.filterwarnings("ignore:The Search of this Redis Cluster")
 @pytest.mark.parametrize("kind", [RedisSaver, AsyncRedisSaver])
-async def test_conformance(kind: type[Saver], nodes: Cluster, cluster_client: RedisCluster) -> None:
+async def test_both_savers_conform_within_a_thread(
+    kind: type[Saver], nodes: Cluster, cluster_client: RedisCluster
+) -> None:
     port = nodes.primaries[0].port
 
     @checkpointer_test(name=kind.__name__)
@@ -168,7 +170,9 @@ class ClusterMachine(Machine):
     across = False
 
 
-def test_any_sequence_of_operations(make_saver: MakeSaver, cluster_client: RedisCluster) -> None:
+def test_any_sequence_of_operations_matches_in_memory_saver(
+    make_saver: MakeSaver, cluster_client: RedisCluster
+) -> None:
     savers = [make_saver(Client(kind, 3, False)) for kind in (RedisSaver, AsyncRedisSaver)]
     count = times(6, 40)
     run_machine(
@@ -176,7 +180,7 @@ def test_any_sequence_of_operations(make_saver: MakeSaver, cluster_client: Redis
         settings=examples(count, stateful_step_count=40),
     )
     tried(
-        "Random sequences of 40 operations on a cluster, beside `InMemorySaver`",
+        "Random sequences of 40 operations on a cluster, compared with `InMemorySaver`",
         count,
         lost=0,
         torn=0,
@@ -187,34 +191,27 @@ def test_any_sequence_of_operations(make_saver: MakeSaver, cluster_client: Redis
 
 
 @each_saver
-def test_slots_that_move_under_load(
+def test_writers_go_on_while_slots_move(
     saver: Saver, nodes: Cluster, cluster_client: RedisCluster
 ) -> None:
-    """Threads are written while theirs are moved key by key."""
+    """Writers go on while the slots of their threads move key by key."""
     moves, done = times(5, 60), threading.Event()
-    failures: list[BaseException] = []
     writers = [Writer(f"thread-{number}") for number in range(8)]
 
     def write(writer: Writer) -> None:
-        try:
-            while not done.is_set():
-                since = writer.put
-                for _ in range(5):
-                    writer.step(saver)
-                writer.check(saver, since)
-                if writer.put > 60:
-                    saver.delete_thread(writer.thread_id)
-                    writer.put = writer.begun = writer.written = -1
-        except BaseException as error:
-            failures.append(error)
-            raise
+        while not done.is_set():
+            since = writer.put
+            for _ in range(5):
+                writer.step(saver)
+            writer.check(saver, since)
+            if writer.put > 60:
+                saver.delete_thread(writer.thread_id)
+                writer.put = writer.begun = writer.written = -1
 
-    threads = [threading.Thread(target=write, args=(writer,)) for writer in writers]
-    for thread in threads:
-        thread.start()
     moved = 0
     choose = random.Random(3)
-    try:
+    with in_threads(write, writers) as failures, ExitStack() as stack:
+        stack.callback(done.set)
         for _ in range(moves):
             writer = choose.choice(writers)
             wait_until(lambda: writer.put > 2 or failures)  # noqa: B023 (waited for here)
@@ -224,19 +221,14 @@ def test_slots_that_move_under_load(
             moved += nodes.move(slot, target, pause=choose.choice([0, 0.005]), batch=3)
             if failures:
                 break
-    finally:
-        done.set()
-        for thread in threads:
-            thread.join()
-    assert failures == []
     assert moved > moves
     checked = sum(writer.check(saver) for writer in writers)
     check_contents(cluster_client)
     tried(
-        f"A slot moved to another node under 8 writers (`{type(saver).__name__}`)",
+        f"A slot moved to another node while 8 writers write (`{type(saver).__name__}`)",
         moves,
         checked=checked,
         lost=0,
         torn=0,
-        note=f"{moved} keys moved while their threads were written",
+        note=f"{moved} keys were moved",
     )

@@ -1,4 +1,4 @@
-"""Connections that are cut in the middle of a request or a reply, and calls that are given up."""
+"""Connections that are cut during a request or a reply, and cancelled calls."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from tests.support.clients import Client, Saver
 from tests.support.proxy import FaultyProxy, faulty_proxy
 from tests.support.record import times, tried
 from tests.support.waiting import wait_until
-from tests.support.work import LOST, Writer, check_contents
+from tests.support.work import LOST, Writer, check_contents, in_threads
 
 RETRIES = pytest.mark.parametrize("retries", [0, 3], ids=["no retries", "3 retries"])
 
 
 @pytest.fixture(scope="module")
 def redis_url() -> Iterator[str]:
-    """A server that the proxy reaches, whatever REDIS_URL says."""
+    """An embedded server behind the proxy, also if REDIS_URL is set."""
     with EmbeddedRedis() as server:
         yield server.url
 
@@ -76,7 +76,7 @@ def saver(
 
 @RETRIES
 @each_saver
-def test_a_connection_that_is_cut(
+def test_nothing_is_lost_when_a_connection_is_cut(
     saver: Saver, proxy: FaultyProxy, redis_client: redis.Redis, key_prefix: str, retries: int
 ) -> None:
     """After any byte of a put, a put_writes or a get_tuple, sent or answered."""
@@ -99,7 +99,7 @@ def test_a_connection_that_is_cut(
                 break
         proxy.heal()
         checked += writer.check(saver, since)
-        if number % 20 == 0:  # a conversation of its own for the next ones
+        if number % 20 == 0:  # a new conversation for the next cuts
             writer = Writer(f"thread-{number}")
             writer.step(saver)
     check_contents(redis_client, key_prefix)
@@ -118,30 +118,25 @@ def test_a_connection_that_is_cut(
 
 @each_saver
 def test_a_reply_is_never_given_to_another_call(saver: Saver, proxy: FaultyProxy) -> None:
-    """16 threads read and write each its own conversation while connections are cut."""
+    """16 threads read and write one conversation each while connections are cut."""
     done = threading.Event()
-    failures: list[BaseException] = []
     writers = [Writer(f"thread-{number}") for number in range(16)]
     answers = [0] * len(writers)
 
     def converse(number: int) -> None:
         writer = writers[number]
-        try:
-            while not done.is_set():
-                try:
-                    writer.step(saver)
-                    found = saver.get_tuple(config(writer.thread_id))
-                    assert found is not None
-                    assert found.checkpoint["channel_values"] == writer.values(writer.put)
-                    answers[number] += 3
-                except LOST:
-                    check(writer)
-                if writer.put > 30:
-                    saver.delete_thread(writer.thread_id)
-                    writer.put = writer.begun = writer.written = -1
-        except BaseException as error:
-            failures.append(error)
-            raise
+        while not done.is_set():
+            try:
+                writer.step(saver)
+                found = saver.get_tuple(config(writer.thread_id))
+                assert found is not None
+                assert found.checkpoint["channel_values"] == writer.values(writer.put)
+                answers[number] += 3
+            except LOST:
+                check(writer)
+            if writer.put > 30:
+                saver.delete_thread(writer.thread_id)
+                writer.put = writer.begun = writer.written = -1
 
     def check(writer: Writer) -> None:
         while True:
@@ -151,23 +146,18 @@ def test_a_reply_is_never_given_to_another_call(saver: Saver, proxy: FaultyProxy
             except LOST:
                 pass
 
-    threads = [threading.Thread(target=converse, args=(n,)) for n in range(len(writers))]
-    for thread in threads:
-        thread.start()
     choose = random.Random(11)
     cuts = times(30, 400)
-    for _ in range(cuts):
-        harmed = proxy.harmed
-        proxy.delay(choose.choice([0, 0, 0.002]))
-        proxy.cut(choose.choice(["request", "reply"]), choose.randrange(50_000))
-        while proxy.harmed == harmed and not failures:
-            done.wait(0.001)
-    proxy.heal()
-    wait_until(lambda: min(answers) > 0 or failures)
-    done.set()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    with in_threads(converse, range(len(writers))) as failures:
+        for _ in range(cuts):
+            harmed = proxy.harmed
+            proxy.delay(choose.choice([0, 0, 0.002]))
+            proxy.cut(choose.choice(["request", "reply"]), choose.randrange(50_000))
+            while proxy.harmed == harmed and not failures:
+                done.wait(0.001)
+        proxy.heal()
+        wait_until(lambda: min(answers) > 0 or failures)
+        done.set()
     for writer in writers:
         writer.check(saver)
     tried(
@@ -176,12 +166,14 @@ def test_a_reply_is_never_given_to_another_call(saver: Saver, proxy: FaultyProxy
         checked=sum(answers),
         lost=0,
         torn=0,
-        note="each answer was the one to its own call",
+        note="each call got its own reply",
     )
 
 
-async def test_a_call_that_is_cancelled(proxy: FaultyProxy, key_prefix: str) -> None:
-    """The connection on which its reply is still to come is not used again."""
+async def test_a_cancelled_call_leaves_no_reply_to_a_later_one(
+    proxy: FaultyProxy, key_prefix: str
+) -> None:
+    """Its connection is not used again, because its reply may still arrive there."""
     client = redis.asyncio.Redis(port=proxy.port, max_connections=2, protocol=3)
     async with client:
         saver = AsyncRedisSaver(client, key_prefix=key_prefix)
@@ -218,12 +210,12 @@ async def test_a_call_that_is_cancelled(proxy: FaultyProxy, key_prefix: str) -> 
         assert cancelled
         await saver.aput(*_first("thread-0"))
     tried(
-        "A call of `AsyncRedisSaver` cancelled at any moment",
+        "A call of `AsyncRedisSaver` cancelled at a random moment",
         cancelled,
         checked=checked,
         lost=0,
         torn=0,
-        note="each later answer was the one to its own call",
+        note="each later call got its own reply",
     )
 
 
@@ -248,7 +240,7 @@ async def _listed(saver: AsyncRedisSaver) -> None:
 
 
 @each_saver
-def test_a_put_that_is_sent_twice(saver: Saver, proxy: FaultyProxy) -> None:
+def test_a_put_sent_twice_is_stored_once(saver: Saver, proxy: FaultyProxy) -> None:
     """The reply is lost, so the client sends again what the server has done already."""
     writer = Writer("thread")
     for _ in range(6):

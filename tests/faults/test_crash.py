@@ -1,4 +1,4 @@
-"""A server that is killed while 32 writers are at it."""
+"""A server that is killed while 32 writers use it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,21 +27,21 @@ from tests.support.project import ROOT
 from tests.support.record import times, tried
 from tests.support.servers import Node, running
 from tests.support.waiting import wait_until
-from tests.support.work import LOST, Writer, check_contents
+from tests.support.work import LOST, Writer, check_contents, in_threads
 
 WRITERS = 32
 
 
 @pytest.fixture
 def durable(tmp_path: Path) -> Iterator[Node]:
-    """A server that has on the disk whatever it acknowledges."""
+    """A server that writes each command to the disk before it acknowledges it."""
     with running(Node(tmp_path / "data", "--appendfsync", "always")) as node:
         yield node
 
 
 @pytest.fixture
 def savers(durable: Node, event_loop_thread: asyncio.AbstractEventLoop) -> Iterator[list[Saver]]:
-    """One of each kind, for a server that comes and goes."""
+    """Both savers, without retries."""
     options: dict[str, Any] = {"protocol": 3, "retry": Retry(NoBackoff(), 0), "socket_timeout": 60}
     client = redis.Redis(port=durable.port, **options)
 
@@ -62,31 +62,17 @@ def puts(writers: list[Writer]) -> list[int]:
 
 def write_until(fault: Callable[[], None], savers: list[Saver], writers: list[Writer]) -> None:
     """All writers write at once, until the fault ends them."""
-    failures: list[BaseException] = []
 
-    def write(writer: Writer, saver: Saver) -> None:
-        try:
+    def write(number: int) -> None:
+        with suppress(*LOST):
             while True:
-                writer.step(saver)
-        except LOST:
-            pass
-        except BaseException as error:
-            failures.append(error)
-            raise
+                writers[number].step(savers[number % 2])
 
-    threads = [
-        threading.Thread(target=write, args=(writer, savers[number % 2]))
-        for number, writer in enumerate(writers)
-    ]
-    for thread in threads:
-        thread.start()
-    fault()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    with in_threads(write, range(len(writers))):
+        fault()
 
 
-def test_a_killed_server(durable: Node, savers: list[Saver]) -> None:
+def test_nothing_is_lost_when_the_server_is_killed(durable: Node, savers: list[Saver]) -> None:
     writers = [Writer(f"thread-{number}") for number in range(WRITERS)]
     kills, checked = times(2, 50), 0
 
@@ -102,12 +88,12 @@ def test_a_killed_server(durable: Node, savers: list[Saver]) -> None:
         with durable.admin() as client:
             check_contents(client)
         for number, writer in enumerate(writers):
-            # The one that wrote remembers what it sent; the other knows nothing of it.
+            # The saver that wrote has the values in its cache; the other saver does not.
             checked += writer.check(savers[number // 2 % 2], since=before[number])
     for number, writer in enumerate(writers):
         writer.check(savers[number % 2])
     tried(
-        f"`kill -9` of a server with `appendfsync always` under {WRITERS} writers",
+        f"`kill -9` of a server with `appendfsync always` while {WRITERS} writers write",
         kills,
         checked=checked,
         lost=0,
@@ -115,8 +101,8 @@ def test_a_killed_server(durable: Node, savers: list[Saver]) -> None:
     )
 
 
-def test_a_log_of_commands_that_was_cut_anywhere(tmp_path: Path) -> None:
-    """A machine that stops writes part of what the server sent to its disk."""
+def test_a_truncated_append_only_file_leaves_whole_checkpoints(tmp_path: Path) -> None:
+    """When a machine fails, the last command may be written only in part."""
     writer = Writer("thread")
     data = tmp_path / "data"
     with running(Node(data, "--appendfsync", "always")) as node:
@@ -150,7 +136,7 @@ def test_a_log_of_commands_that_was_cut_anywhere(tmp_path: Path) -> None:
         shutil.rmtree(copy)
     assert states == {2, 3}
     tried(
-        "A put and a put_writes cut at any byte of the append-only file",
+        "An append-only file truncated within a put and a put_writes",
         cuts,
         checked=6 * cuts,
         lost=0,
@@ -174,7 +160,7 @@ with RedisSaver.from_conn_string(sys.argv[1]) as saver:
 """
 
 
-def test_a_killed_client(durable: Node) -> None:
+def test_a_killed_client_leaves_whole_checkpoints(durable: Node) -> None:
     kills, last, checked = times(3, 30), -1, 0
     with RedisSaver.from_conn_string(durable.url) as saver:
         saver.setup()
@@ -199,4 +185,4 @@ def test_a_killed_client(durable: Node) -> None:
             last = survivor.put
             with durable.admin() as client:
                 check_contents(client)
-    tried("A client killed in the middle of its puts", kills, checked=checked, lost=0, torn=0)
+    tried("A client killed during its puts", kills, checked=checked, lost=0, torn=0)

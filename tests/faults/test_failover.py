@@ -1,4 +1,4 @@
-"""A primary that dies, with a replica and three Sentinels; and a primary of a cluster."""
+"""A primary that is killed, under Sentinel and in a cluster."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.proxy import faulty_proxy
 from tests.support.record import LONG, times, tried
 from tests.support.servers import IN_MEMORY, Cluster, Node, cluster, running, sentinel
 from tests.support.waiting import wait_until
-from tests.support.work import Writer, check_contents
+from tests.support.work import Writer, check_contents, in_threads
 
 AWAY = (
     redis.ConnectionError,
@@ -99,8 +99,8 @@ def saver(
     asyncio.run_coroutine_threadsafe(made._runner.client.aclose(), event_loop_thread).result()
 
 
-def test_event_loops_that_take_turns(pair: Pair) -> None:
-    """Connections to the Sentinels, too, belong to a loop."""
+def test_event_loops_may_take_turns_under_sentinel(pair: Pair) -> None:
+    """Connections to the Sentinels belong to an event loop, too."""
     saver = AsyncRedisSaver(redis.asyncio.sentinel.Sentinel(pair.sentinels).master_for("primary"))
     for number in range(3):
         asyncio.run(saver.setup())
@@ -109,10 +109,10 @@ def test_event_loops_that_take_turns(pair: Pair) -> None:
 
 
 def go_on(saver: Saver, writer: Writer) -> int:
-    """Find out what is there, as a run does, and go on from it.
+    """Read the newest checkpoint, as a run does, and continue from it.
 
     Returns:
-        How many acknowledged calls are gone.
+        Number of acknowledged calls that were lost.
     """
     deadline = time.monotonic() + 120  # only ends a hang
     while True:
@@ -134,36 +134,26 @@ def go_on(saver: Saver, writer: Writer) -> int:
 
 
 def write_through(fault: Callable[[], Any], saver: Saver, writers: list[Writer]) -> int:
-    """All write, something happens, and all write some more.
+    """All writers write, the fault happens, and all writers write more.
 
     Returns:
-        How many acknowledged calls are gone.
+        Number of acknowledged calls that were lost.
     """
     lost = [0] * len(writers)
     happened = threading.Event()
-    failures: list[BaseException] = []
 
     def write(number: int) -> None:
         writer, more = writers[number], 5
-        try:
-            while more:
-                try:
-                    writer.step(saver)
-                    more -= happened.is_set()
-                except AWAY:
-                    lost[number] += go_on(saver, writer)
-        except BaseException as error:
-            failures.append(error)
-            raise
+        while more:
+            try:
+                writer.step(saver)
+                more -= happened.is_set()
+            except AWAY:
+                lost[number] += go_on(saver, writer)
 
-    threads = [threading.Thread(target=write, args=(n,)) for n in range(len(writers))]
-    for thread in threads:
-        thread.start()
-    fault()
-    happened.set()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    with in_threads(write, range(len(writers))):
+        fault()
+        happened.set()
     return sum(lost)
 
 
@@ -186,19 +176,19 @@ def test_writes_go_on_when_the_primary_is_killed(saver: Saver, pair: Pair, run: 
     with pair.replica.admin() as client:
         check_contents(client)
     tried(
-        f"A primary killed under Sentinel, with 8 writers (`{type(saver).__name__}`)",
+        f"A primary under Sentinel killed while 8 writers write (`{type(saver).__name__}`)",
         1,
         checked=checked,
         lost=lost,
         torn=0,
-        note="replication is asynchronous: the replica may lack the last writes",
+        note="replication is asynchronous, so the replica may lack the last writes",
     )
 
 
 @pytest.mark.skipif(not LONG, reason="waits for seconds: make test-faults")
 @pytest.mark.parametrize("guard", ["none", "`min-replicas-to-write 1`", "`WAIT 1` after each step"])
-def test_a_primary_that_dies_while_its_replica_hears_nothing(guard: str, tmp_path: Path) -> None:
-    """What was acknowledged in the last three seconds of a primary that had lost its replica."""
+def test_a_primary_dies_after_its_replica_lost_contact(guard: str, tmp_path: Path) -> None:
+    """Writes of the last three seconds of a primary that has lost its replica."""
     options: tuple[str, ...] = (*IN_MEMORY, "--repl-diskless-sync-delay", "0")
     if "min" in guard:
         options += ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "1")
@@ -246,12 +236,12 @@ def test_a_primary_that_dies_while_its_replica_hears_nothing(guard: str, tmp_pat
     assert (refused > 0) is (guard != "none")
     assert (acknowledged > 0) is ("WAIT" not in guard)
     tried(
-        f"A primary killed 3 s after its replica fell silent; guard: {guard}",
+        f"A primary killed 3 s after it lost contact to its replica; setting: {guard}",
         1,
         checked=acknowledged + 10,
         lost=acknowledged,
         torn=0,
-        note=f"{refused} steps were refused or not confirmed, so that the application knew",
+        note=f"{refused} steps raised or were not confirmed, so the application knew",
     )
 
 
@@ -282,10 +272,10 @@ def test_writes_go_on_when_a_primary_of_a_cluster_is_killed(nodes: Cluster, run:
             checked += writer.check(saver)
         check_contents(RedisCluster(host="127.0.0.1", port=replica.port, decode_responses=True))
     tried(
-        "A primary of a cluster killed, with 8 writers",
+        "A primary of a cluster killed while 8 writers write",
         1,
         checked=checked,
         lost=lost,
         torn=0,
-        note="replication is asynchronous: the replica may lack the last writes",
+        note="replication is asynchronous, so the replica may lack the last writes",
     )

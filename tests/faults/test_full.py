@@ -1,4 +1,4 @@
-"""A server that has no more memory."""
+"""A server whose memory is full."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def unlimited(redis_client: redis.Redis) -> Iterator[Callable[[], None]]:
 
 
 @each_saver
-def test_writers_go_on_when_there_is_room_again(
+def test_writers_go_on_when_memory_is_free_again(
     saver: Saver, redis_client: redis.Redis, key_prefix: str, unlimited: Callable[[], None]
 ) -> None:
     fillings, checked = times(2, 30), 0
@@ -84,13 +84,13 @@ def test_writers_go_on_when_there_is_room_again(
         for writer in writers:
             found = saver.get_tuple(config(writer.thread_id))
             assert ((found and int(found.checkpoint["id"])) or 0) == max(writer.put, 0)
-            writer.begun = writer.put  # a put that has raised has stored nothing
+            writer.begun = writer.put  # a put that raised stored nothing
         check_contents(redis_client, key_prefix)
         unlimited()
         for writer, start in zip(writers, since, strict=True):
             checked += writer.check(saver, start)
     tried(
-        f"A server with `maxmemory` and `noeviction` full, under 8 writers "
+        f"A server with `maxmemory` and `noeviction` whose memory fills while 8 writers write "
         f"(`{type(saver).__name__}`)",
         fillings,
         checked=checked,
@@ -101,10 +101,10 @@ def test_writers_go_on_when_there_is_room_again(
 
 
 @each_saver
-def test_a_full_server_is_not_taken_for_one_that_lost_a_list(
+def test_a_full_server_is_not_mistaken_for_one_that_lost_a_list(
     saver: Saver, redis_client: redis.Redis, key_prefix: str, unlimited: Callable[[], None]
 ) -> None:
-    """Or the list would be sent, and perhaps stored, once more."""
+    """Otherwise the list would be sent, and perhaps stored, a second time."""
     said = [{"n": number, "text": BIG} for number in range(10)]
     parent = put(saver, "1", {"list": said[:9]}, {"list": 1})
     redis_client.config_set("maxmemory", 1)
@@ -120,7 +120,7 @@ def test_a_full_server_is_not_taken_for_one_that_lost_a_list(
 
 
 class FullForScripts(SyncRunner):
-    """Its server has memory for blobs alone."""
+    """The runner of a saver whose server has memory only for blobs."""
 
     is_gone = False
 
@@ -141,16 +141,16 @@ class FullForScripts(SyncRunner):
 
 
 def fill_up(saver: RedisSaver) -> FullForScripts:
-    """From now on the server of a saver has memory for blobs alone."""
+    """From now on the server of a saver has memory only for blobs."""
     runner = FullForScripts(saver._runner.client, owned=saver._runner.owned)
     saver._runner = runner
     return runner
 
 
-def test_a_full_server_keeps_no_blob_without_a_name(
+def test_a_full_server_keeps_no_blob_outside_the_table_of_contents(
     redis_url: str, redis_client: redis.Redis, key_prefix: str, unlimited: Callable[[], None]
 ) -> None:
-    """The name comes first, so that the blob is deleted with its thread."""
+    """The table of contents names the blob first, so that it is deleted with its thread."""
     with RedisSaver(redis_url, key_prefix=key_prefix) as saver:
         fill_up(saver)
         with pytest.raises(redis.exceptions.OutOfMemoryError):
@@ -162,7 +162,7 @@ def test_a_full_server_keeps_no_blob_without_a_name(
 def test_a_full_server_keeps_a_blob_that_a_prune_has_marked(
     redis_url: str, redis_client: redis.Redis, key_prefix: str, unlimited: Callable[[], None]
 ) -> None:
-    """It looks for those who need the blob, and gives it its name back."""
+    """The saver finds that the blob is needed, and names it in the table of contents again."""
     blob = keys.blob_entry("", "large", 1)
     thread = keys.thread_keys(key_prefix, "thread")
     with RedisSaver(redis_url, key_prefix=key_prefix) as saver:
@@ -179,7 +179,7 @@ def test_a_full_server_keeps_a_blob_that_a_prune_has_marked(
 def test_a_pinned_thread_keeps_a_blob_that_is_sent_again(
     redis_url: str, redis_client: redis.Redis, key_prefix: str, unlimited: Callable[[], None]
 ) -> None:
-    """A put was done, its answer lost, and the server is full when it is done again."""
+    """The reply to a put was lost, and the server is full when the client repeats the put."""
     key = keys.thread_keys(key_prefix, "thread").key(keys.blob_entry("", "large", 1))
     ttl = {"default_ttl": 60}
     with RedisSaver(redis_url, key_prefix=key_prefix, ttl=ttl) as saver:
@@ -203,7 +203,7 @@ def test_the_error_of_a_full_server_comes_first(
 
 
 def cut(saver: RedisSaver, given: Any, values: dict[str, Any], version: int = 1) -> None:
-    """A put of which the last command does not arrive."""
+    """A put whose last command does not arrive."""
     made = checkpoint("2", values, dict.fromkeys(values, version))
     plan = put_operation.put(saver._context, given, made, {}, made["channel_versions"])
     execute(saver, next(plan)[:-1])
@@ -225,7 +225,7 @@ def test_a_blob_without_a_checkpoint_expires_with_its_thread(
         saver.delete_thread("thread")
 
 
-def test_a_blob_that_is_sent_again_lives_as_long_as_its_thread(
+def test_a_blob_sent_again_expires_with_its_thread(
     redis_url: str, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     with RedisSaver(redis_url, key_prefix=key_prefix, ttl={"default_ttl": 1}) as saver:
@@ -254,7 +254,7 @@ def set_up(
 
 
 @each_saver
-def test_what_a_full_server_still_does(
+def test_a_full_server_still_reads_and_deletes(
     saver: Saver,
     set_up: Callable[[], None],
     redis_client: redis.Redis,
@@ -283,7 +283,7 @@ def test_what_a_full_server_still_does(
     assert {found.thread_id for found in saver.threads()} == {"other", "thread"}
     saver.delete_thread("other")
     unlimited()
-    saver.prune(["thread"])  # what was left for want of memory
+    saver.prune(["thread"])  # documents that could not be freed while memory was full
     account(redis_client, key_prefix)
     [log] = found_keys(redis_client, key_prefix, "log")
     # Items of checkpoints that were deleted stay in a log that another checkpoint refers to.
@@ -307,7 +307,7 @@ def test_setup_warns_of_eviction(
 
 @each_saver
 @pytest.mark.parametrize("policy", ["noeviction", "volatile-lru", "volatile-ttl"])
-def test_no_warning_where_nothing_is_evicted(
+def test_setup_does_not_warn_if_nothing_can_be_evicted(
     set_up: Callable[[], None],
     redis_client: redis.Redis,
     unlimited: Callable[[], None],
@@ -321,7 +321,7 @@ def test_no_warning_where_nothing_is_evicted(
 
 @each_saver
 @pytest.mark.parametrize("policy", ["volatile-lru", "volatile-ttl"])
-def test_setup_warns_of_eviction_of_what_expires(
+def test_setup_warns_of_eviction_of_expiring_keys(
     client: Client,
     make_saver: MakeSaver,
     redis_client: redis.Redis,
@@ -334,10 +334,10 @@ def test_setup_warns_of_eviction_of_what_expires(
 
 
 @each_saver
-def test_what_a_volatile_policy_leaves(
+def test_a_volatile_policy_does_not_evict_keys_that_never_expire(
     saver: Saver, redis_client: redis.Redis, unlimited: Callable[[], None]
 ) -> None:
-    """Keys without a time to live stay, and the server says that it is full."""
+    """Keys without a TTL are kept, and the server reports that it is full."""
     put(saver, "1")
     redis_client.config_set("maxmemory-policy", "volatile-lru")
     redis_client.config_set("maxmemory", 1)
@@ -346,7 +346,7 @@ def test_what_a_volatile_policy_leaves(
     assert ids(saver.list(config())) == ["1"]
 
 
-def test_a_user_who_may_not_ask_for_the_policy(
+def test_setup_works_if_the_user_may_not_read_the_policy(
     redis_url: str, redis_client: redis.Redis, key_prefix: str, unlimited: Callable[[], None]
 ) -> None:
     redis_client.config_set("maxmemory-policy", "allkeys-lru")

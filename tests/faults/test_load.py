@@ -1,4 +1,4 @@
-"""Many threads at once, large states on an event loop, and what a saver keeps in memory."""
+"""Many conversations at once, large states on an event loop, and the size of the cache."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ MEGABYTE = 2**20
 async def converse(
     saver: AsyncRedisSaver, thread: str, first: int, end: float, took: array[float]
 ) -> int:
-    """Steps of a conversation, as a run of a graph makes them, until a time."""
+    """Steps of a conversation, as a graph makes them, until the time `end`."""
     step = first
     messages: list[dict[str, Any]] = []
     while time.monotonic() < end or step < first + 2:
         begun = time.perf_counter()
-        # Each conversation drops all but 40 messages, so that memory can stay flat.
+        # A conversation keeps its last 40 messages, so that memory can stay flat.
         messages = [*messages[-39:], {"id": f"{thread}-{step}", "text": "x" * 300}]
         values = {"messages": messages, "step": step}
         made = checkpoint(f"{step:08}", values, {"messages": f"{step}", "step": f"{step}"})
@@ -65,7 +65,7 @@ async def converse(
     return step - first
 
 
-async def test_two_hundred_conversations(redis_url: str, key_prefix: str) -> None:
+async def test_two_hundred_conversations_share_one_saver(redis_url: str, key_prefix: str) -> None:
     seconds = times(2, 60)
     pool = redis.asyncio.BlockingConnectionPool.from_url(redis_url, max_connections=50, timeout=60)
     admin = redis.Redis.from_url(redis_url)
@@ -95,7 +95,7 @@ async def test_two_hundred_conversations(redis_url: str, key_prefix: str) -> Non
         assert heaps[1] < heaps[0] * 1.2 + 1
         cut = statistics.quantiles(took, n=100)
         tried(
-            f"200 conversations at once on one `AsyncRedisSaver`, {seconds} s, 50 connections",
+            f"200 concurrent conversations on one `AsyncRedisSaver`, {seconds} s, 50 connections",
             3 * len(took),
             checked=len(took),
             lost=0,
@@ -118,7 +118,7 @@ STATES: dict[str, Any] = {
 
 @pytest.fixture
 def offloaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the threads in which steps of plans were done."""
+    """The names of the threads that ran steps of plans."""
     seen: list[str] = []
     submit = executor().submit
 
@@ -141,7 +141,7 @@ async def test_large_states_are_not_encoded_on_the_event_loop(
         await saver.setup()
         await saver.aput(config(), checkpoint("0", {"small": ["y"] * 20}), {}, {"small": 1})
         await saver.aget_tuple(config())
-        assert offloaded == []  # a thread would cost more than it is worth
+        assert offloaded == []  # small values are decoded on the event loop
         made = checkpoint("1", {"state": state})
         stored = await saver.aput(config(), made, {"step": 1}, {"state": 1})
         assert len(offloaded) == 1
@@ -158,7 +158,9 @@ async def test_large_states_are_not_encoded_on_the_event_loop(
 
 
 @pytest.mark.skipif(not LONG, reason="measures time: make test-faults")
-async def test_the_event_loop_goes_on_beside_large_states(redis_url: str, key_prefix: str) -> None:
+async def test_the_event_loop_stays_responsive_beside_large_states(
+    redis_url: str, key_prefix: str
+) -> None:
     late: list[float] = []
 
     async def beat() -> None:
@@ -168,7 +170,7 @@ async def test_the_event_loop_goes_on_beside_large_states(redis_url: str, key_pr
             late.append(time.perf_counter() - begun - 0.001)
 
     async def lateness(work: Coroutine[Any, Any, Any]) -> float:
-        """How late the loop was at worst beside some work, in milliseconds."""
+        """The longest delay of the event loop during some work, in milliseconds."""
         late.clear()
         beating = asyncio.create_task(beat())
         await asyncio.sleep(0.005)
@@ -177,7 +179,7 @@ async def test_the_event_loop_goes_on_beside_large_states(redis_url: str, key_pr
         return max(late) * 1000
 
     async def serialize(state: Any) -> None:
-        """What no saver can do without, in a thread."""
+        """The serializer's work, which every saver needs, in a thread."""
         dumped = await asyncio.to_thread(saver.serde.dumps_typed, state)
         for _ in range(2):  # get_tuple has it twice: as a channel and as a pending write
             await asyncio.to_thread(saver.serde.loads_typed, dumped)
@@ -188,7 +190,7 @@ async def test_the_event_loop_goes_on_beside_large_states(redis_url: str, key_pr
         await saver.aput_writes(stored, [("state", state)], "task")
         await saver.aget_tuple(config(name))
 
-    # A full collection of Python's garbage stops all threads, whoever has made the garbage.
+    # A full garbage collection stops all threads.
     gc.collect()
     gc.disable()
     notes = []
@@ -213,7 +215,7 @@ async def test_the_event_loop_goes_on_beside_large_states(redis_url: str, key_pr
     )
 
 
-# ---- the memory of the cache
+# ---- the cache of a saver
 
 
 def cached(channels: int, text: int, items: int, size: int) -> CachedCheckpoint:
@@ -243,7 +245,7 @@ def cached(channels: int, text: int, items: int, size: int) -> CachedCheckpoint:
     ],
     ids=["many threads", "many channels", "many small channels", "long lists", "large lists"],
 )
-def test_the_memory_of_the_cache_is_bounded(
+def test_the_cache_is_bounded(
     threads: int, channels: int, text: int, items: int, size: int
 ) -> None:
     cache = Cache()
@@ -259,7 +261,7 @@ def test_the_memory_of_the_cache_is_bounded(
 
 
 @pytest.mark.skipif(not LONG, reason="takes minutes: make test-faults")
-def test_a_hundred_thousand_threads(make_saver: MakeSaver) -> None:
+def test_a_hundred_thousand_threads_fit_the_cache(make_saver: MakeSaver) -> None:
     saver: Saver = make_saver(Client(RedisSaver, 3, False))
     messages = [{"id": f"{n}", "text": "x" * 300} for n in range(10)]
     tracemalloc.start()
@@ -276,5 +278,5 @@ def test_a_hundred_thousand_threads(make_saver: MakeSaver) -> None:
     tried(
         "100,000 threads through one saver",
         100_000,
-        note=f"it kept {taken / MEGABYTE:.1f} MB; the process grew by {grown:.0f} MB",
+        note=f"the cache took {taken / MEGABYTE:.1f} MB; the process grew by {grown:.0f} MB",
     )

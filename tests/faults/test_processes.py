@@ -22,35 +22,29 @@ from tests.support.clients import Saver
 from tests.support.project import ROOT
 from tests.support.record import times, tried
 from tests.support.waiting import wait_until
-from tests.support.work import Writer, check_contents
+from tests.support.work import Writer, check_contents, in_threads
 
 THREADS = 16
 
 
 @each_saver
-def test_sixteen_threads(saver: Saver, redis_client: redis.Redis, key_prefix: str) -> None:
-    """Each writes a thread of its own, and all write one together."""
-    steps, failures = times(20, 100), []
+def test_sixteen_threads_share_one_saver(
+    saver: Saver, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    """Each thread writes its own conversation, and all write a shared one."""
+    steps = times(20, 100)
     writers = [Writer(f"thread-{number}") for number in range(THREADS)]
     start = threading.Barrier(THREADS)
 
     def work(number: int) -> None:
-        try:
-            start.wait()
-            for step in range(steps):
-                writers[number].step(saver)
-                messages = [{"id": f"{number}-{step}-{n}", "text": "x" * 200} for n in range(5)]
-                put(saver, f"{step:04}-{number:02}", {"messages": messages}, thread_id="shared")
-        except BaseException as error:
-            failures.append(error)
-            raise
+        start.wait()
+        for step in range(steps):
+            writers[number].step(saver)
+            messages = [{"id": f"{number}-{step}-{n}", "text": "x" * 200} for n in range(5)]
+            put(saver, f"{step:04}-{number:02}", {"messages": messages}, thread_id="shared")
 
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(THREADS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    with in_threads(work, range(THREADS)):
+        pass
     checked = sum(writer.check(saver) for writer in writers)
     shared = list(saver.list(config("shared")))
     assert len(shared) == steps * THREADS
@@ -61,7 +55,8 @@ def test_sixteen_threads(saver: Saver, redis_client: redis.Redis, key_prefix: st
         ]
     check_contents(redis_client, key_prefix)
     tried(
-        f"{THREADS} threads with one `{type(saver).__name__}`, on threads of their own and on one",
+        f"{THREADS} threads that share one `{type(saver).__name__}`, each with its own "
+        "conversation and all with another",
         steps * THREADS,
         checked=checked + len(shared),
         lost=0,
@@ -99,7 +94,7 @@ children = []
 for number in range(4):
     child = os.fork()
     if not child:
-        signal.alarm(50)  # it ends, whatever becomes of its parent
+        signal.alarm(50)  # it ends even if its parent is killed
         try:
             write(f"child-{number}", 20)
         except BaseException as error:
@@ -115,8 +110,10 @@ os._exit(0)
 
 
 @pytest.mark.parametrize("kind", ["RedisSaver", "AsyncRedisSaver", "loop in a thread"])
-def test_a_saver_made_before_a_fork(kind: str, redis_url: str, redis_client: redis.Redis) -> None:
-    """As a server that loads an application before it starts its workers does it."""
+def test_a_saver_made_before_a_fork_works_in_parent_and_children(
+    kind: str, redis_url: str, redis_client: redis.Redis
+) -> None:
+    """Servers that preload an application fork in this way."""
     done = subprocess.run(
         # (From 3.12 on Python warns of forks beside threads.)
         [
@@ -160,14 +157,16 @@ asyncio.run(main())
 """
 
 
-def test_a_child_that_only_closes_the_saver(redis_url: str) -> None:
+def test_a_child_may_close_the_saver_of_its_parent(redis_url: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", CLOSE, redis_url], capture_output=True, text=True, timeout=300
     )
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_an_event_loop_closed_and_a_new_one(redis_url: str, key_prefix: str) -> None:
+def test_a_saver_works_on_a_new_event_loop_after_one_closed(
+    redis_url: str, key_prefix: str
+) -> None:
     saver = AsyncRedisSaver(redis_url, key_prefix=key_prefix)  # outside any event loop
     writer = Writer("thread")
 
@@ -210,7 +209,9 @@ def test_connections_of_closed_loops_are_not_kept(
 
 
 @pytest.mark.parametrize("make", [AsyncRedisSaver, redis.asyncio.Redis.from_url])
-def test_made_outside_an_event_loop(make: Any, redis_url: str, key_prefix: str) -> None:
+def test_a_saver_may_be_made_outside_an_event_loop(
+    make: Any, redis_url: str, key_prefix: str
+) -> None:
     made = make(redis_url)
     saver = made if isinstance(made, AsyncRedisSaver) else AsyncRedisSaver(made)
     saver.key_prefix = key_prefix

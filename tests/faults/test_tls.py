@@ -1,4 +1,4 @@
-"""rediss://, with a certificate made on the spot.
+"""rediss:// with a certificate that the test makes.
 
 The embedded server speaks no TLS; a proxy in front of it does, as in front of many a Redis.
 """
@@ -26,14 +26,14 @@ from tests.support.record import tried
 
 
 class Secured(NamedTuple):
-    """A server behind TLS, and the certificate of who vouches for it."""
+    """A server behind TLS, and the certificate of its authority."""
 
     url: str
     authority: str
 
 
 def serve(listener: socket.socket, context: ssl.SSLContext, server_port: int) -> None:
-    """Take TLS connections and pass on what they say."""
+    """Accept TLS connections and forward their data."""
 
     async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", server_port)
@@ -81,14 +81,14 @@ def use(saver: Any) -> None:
 
 
 @each_saver
-def test_a_url(secured: Secured, client: Client) -> None:
+def test_a_url_connects_with_tls(secured: Secured, client: Client) -> None:
     saver = client.saver(f"{secured.url}?ssl_ca_certs={secured.authority}", key_prefix="url:")
     if isinstance(saver, RedisSaver):
         saver.setup()
     else:
         asyncio.run(setup(saver))
     use(saver)
-    tried(f"`rediss://` with a certificate of one's own (`{client.saver.__name__}`)", 1, lost=0)
+    tried(f"`rediss://` with a private certificate (`{client.saver.__name__}`)", 1, lost=0)
 
 
 async def setup(saver: AsyncRedisSaver) -> None:
@@ -97,20 +97,20 @@ async def setup(saver: AsyncRedisSaver) -> None:
 
 
 @each_saver
-def test_a_certificate_that_nobody_vouches_for(secured: Secured, client: Client) -> None:
+def test_an_untrusted_certificate_is_refused(secured: Secured, client: Client) -> None:
     with pytest.raises(redis.ConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
         client.saver(secured.url).get_tuple(config())
 
 
 @each_saver
-def test_another_host_than_the_certificate_says(secured: Secured, client: Client) -> None:
+def test_a_certificate_for_another_host_is_refused(secured: Secured, client: Client) -> None:
     url = secured.url.replace("localhost", "127.0.0.1")
     saver = client.saver(f"{url}?ssl_ca_certs={secured.authority}")
     with pytest.raises(redis.ConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
         saver.get_tuple(config())
 
 
-def test_arguments_of_the_connection(secured: Secured) -> None:
+def test_connection_arguments_connect_with_tls(secured: Secured) -> None:
     with RedisSaver.from_conn_info(
         host="localhost",
         port=int(secured.url.rpartition(":")[2]),
@@ -122,6 +122,6 @@ def test_arguments_of_the_connection(secured: Secured) -> None:
         use(saver)
 
 
-def test_the_server_behind_it_speaks_no_plain_redis(secured: Secured) -> None:
+def test_a_connection_without_tls_fails(secured: Secured) -> None:
     with pytest.raises(redis.ConnectionError):
         RedisSaver(secured.url.replace("rediss", "redis")).get_tuple(config())

@@ -1,4 +1,4 @@
-"""copy_thread: a whole thread again under another name, on its own from then on."""
+"""copy_thread copies a whole thread; the copy is independent of its source."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def copied(saver: Saver) -> Saver:
     return saver
 
 
-def test_the_copy_is_the_same_but_for_its_name(
+def test_a_copy_equals_its_source_except_for_the_thread_id(
     copied: Saver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     original = list(copied.list(config("thread", None)))
@@ -86,7 +86,7 @@ def test_the_copy_is_the_same_but_for_its_name(
 
 @each_saver
 @pytest.mark.parametrize(("changed", "other"), [("thread", "copy"), ("copy", "thread")])
-def test_each_is_on_its_own(
+def test_source_and_copy_are_independent(
     copied: Saver, redis_client: redis.Redis, key_prefix: str, changed: str, other: str
 ) -> None:
     def documents() -> dict[str, Any]:
@@ -108,7 +108,7 @@ def test_each_is_on_its_own(
 
 
 @each_saver
-def test_what_the_target_has_of_its_own_stays(saver: Saver) -> None:
+def test_the_target_keeps_its_own_checkpoints(saver: Saver) -> None:
     put(saver, "1", {"channel": "source"})
     put(saver, "1", {"channel": "target"}, thread_id="target")
     put(saver, "2", {"channel": "target"}, thread_id="target")
@@ -120,10 +120,10 @@ def test_what_the_target_has_of_its_own_stays(saver: Saver) -> None:
 
 
 @each_saver
-def test_what_a_copy_replaces_is_freed(
+def test_documents_that_a_copy_replaces_are_freed(
     saver: Saver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
-    # The logs of a copy have names of their own: those of the copy before it are not needed.
+    # The logs of each copy have new names; those of the replaced copy are freed.
     said = [{"n": n, "text": BIG[:100]} for n in range(3 * FIRST)]
     for number in range(1, 4):
         values = {"big": f"{number}{BIG}", "list": said[: number * FIRST]}
@@ -136,7 +136,7 @@ def test_what_a_copy_replaces_is_freed(
 
 
 @each_saver
-def test_a_thread_that_is_not_there(
+def test_copying_a_missing_thread_does_nothing(
     saver: Saver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     saver.copy_thread("thread", "copy")
@@ -145,7 +145,7 @@ def test_a_thread_that_is_not_there(
 
 @each_saver
 @pytest.mark.parametrize(("source", "target"), [("thread", "thread"), (7, "7")])
-def test_a_copy_onto_itself_is_refused(
+def test_copying_a_thread_onto_itself_is_refused(
     saver: Saver, redis_client: redis.Redis, key_prefix: str, source: Any, target: Any
 ) -> None:
     put(saver, "1", {"big": BIG}, thread_id=source)
@@ -156,7 +156,7 @@ def test_a_copy_onto_itself_is_refused(
 
 
 @each_saver
-def test_a_long_thread_is_copied_whole(make_saver: MakeSaver, client: Client) -> None:
+def test_a_long_thread_is_copied_completely(make_saver: MakeSaver, client: Client) -> None:
     saver = make_saver(client)
     count = 4 * FIRST + 1
     for number in range(count):
@@ -168,7 +168,7 @@ def test_a_long_thread_is_copied_whole(make_saver: MakeSaver, client: Client) ->
 
 @each_saver
 @pytest.mark.parametrize("kind", ["checkpoint", "writes", "blob", "log"])
-def test_a_document_that_is_gone_is_not_just_left_out(
+def test_a_missing_document_raises(
     saver: Saver, redis_client: redis.Redis, key_prefix: str, kind: str
 ) -> None:
     values = {"blob": BIG, "list": [BIG]}
@@ -182,7 +182,7 @@ def test_a_document_that_is_gone_is_not_just_left_out(
 
 
 @each_saver
-def test_a_log_that_lost_items_is_not_copied(
+def test_a_log_that_lost_items_raises(
     saver: Saver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     put(saver, "1", {"list": [BIG, BIG]}, {"list": 1})

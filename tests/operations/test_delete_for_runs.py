@@ -1,4 +1,4 @@
-"""delete_for_runs: the checkpoints of runs go, and take nothing along that others need."""
+"""delete_for_runs deletes the checkpoints of runs, and nothing that others need."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def put_run(saver: Saver, checkpoint_id: str, run_id: object, **more: Any) -> No
     saver.put_writes(put(saver, checkpoint_id, metadata=metadata, **more), [(ERROR, 1)], "task")
 
 
-def test_checkpoints_of_the_runs_go_in_all_threads(
+def test_checkpoints_of_the_runs_are_deleted_in_all_threads(
     saver: Saver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     for number, run_id in enumerate(["one", "two", "three", "two", "one", "ONE", "on*"]):
@@ -61,7 +61,7 @@ def test_checkpoints_of_the_runs_go_in_all_threads(
 
 @each_saver
 @pytest.mark.parametrize("run_ids", [[], ["none"], ["*"], ["on*"], ["", "o", "ONE"]])
-def test_other_runs_stay(
+def test_other_runs_are_kept(
     saver: Saver, redis_client: redis.Redis, key_prefix: str, run_ids: list[str]
 ) -> None:
     put_run(saver, "1", "one")
@@ -74,16 +74,16 @@ def test_other_runs_stay(
 
 @each_saver
 @strange
-def test_any_run_id(saver: Saver, text: str) -> None:
+def test_any_run_id_can_be_deleted(saver: Saver, text: str) -> None:
     put_run(saver, "1", f"{text}2")
     put_run(saver, "2", text)
-    saver.delete_for_runs([text.replace("\0", "")])  # as LangGraph keeps it in metadata
+    saver.delete_for_runs([text.replace("\0", "")])  # as LangGraph stores it in metadata
     assert ids(saver.list(None)) == ["1"]
 
 
 @each_saver
-def test_a_run_id_given_as_uuid(saver: Saver) -> None:
-    # As graphs are given theirs: {"run_id": uuid4()}; metadata has it as text.
+def test_a_run_id_may_be_a_uuid(saver: Saver) -> None:
+    # Graphs are given {"run_id": uuid4()}, and store it in metadata as text.
     run_id = UUID("12345678-1234-5678-1234-567812345678")
     put_run(saver, "1", str(run_id))
     put_run(saver, "2", "another")
@@ -94,7 +94,7 @@ def test_a_run_id_given_as_uuid(saver: Saver) -> None:
 
 @each_saver
 @pytest.mark.parametrize("run_ids", ["run", [None], [object()]])
-def test_run_ids_that_are_none_are_refused(saver: Saver, run_ids: Any) -> None:
+def test_invalid_run_ids_are_refused(saver: Saver, run_ids: Any) -> None:
     for checkpoint_id in "runs":
         put_run(saver, checkpoint_id, checkpoint_id)
     with pytest.raises(TypeError, match=r"run.id"):
@@ -103,7 +103,7 @@ def test_run_ids_that_are_none_are_refused(saver: Saver, run_ids: Any) -> None:
 
 
 @each_saver
-def test_a_blob_that_another_checkpoint_has_too_stays(
+def test_a_blob_that_another_checkpoint_uses_is_kept(
     saver: Saver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     put_run(saver, "1", "one", values={"shared": BIG, "own": BIG})
@@ -116,7 +116,7 @@ def test_a_blob_that_another_checkpoint_has_too_stays(
 
 
 @each_saver
-def test_the_thread_document_follows(
+def test_the_thread_document_is_updated(
     saver: Saver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     put_run(saver, "1", "one", metadata={"step": 1})
@@ -134,7 +134,7 @@ def test_the_thread_document_follows(
 
 
 @each_saver
-def test_ancestors_of_a_delta_channel_stay(saver: Saver) -> None:
+def test_ancestors_of_a_delta_channel_are_kept(saver: Saver) -> None:
     delta = {"metadata": {"counters_since_delta_snapshot": {"log": (1, 1)}}}
     put_run(saver, "1", "old", values={"log": ["too old"]})
     put_run(saver, "2", "one", values={"log": ["snapshot"]}, parent="1")
@@ -152,8 +152,8 @@ def test_ancestors_of_a_delta_channel_stay(saver: Saver) -> None:
     assert ids(saver.list(config())) == []
 
 
-def test_ancestors_of_a_fork_of_a_long_thread_stay(make_saver: MakeSaver) -> None:
-    """The ancestors of most checkpoints are those of others, and take several calls to find."""
+def test_ancestors_of_a_fork_of_a_long_thread_are_kept(make_saver: MakeSaver) -> None:
+    """Many checkpoints share ancestors, and it takes several calls to find these."""
     saver = make_saver(Client(RedisSaver, 3, False))
 
     def step(number: int, parent: int | None, run_id: str) -> None:
@@ -188,8 +188,8 @@ def test_ancestors_of_a_fork_of_a_long_thread_stay(make_saver: MakeSaver) -> Non
 
 
 @each_saver
-def test_a_circle_of_parents_ends(saver: Saver) -> None:
-    """Nothing makes one but a person who alters documents."""
+def test_deletion_ends_despite_a_cycle_of_parents(saver: Saver) -> None:
+    """Only a person who edits documents can make such a cycle."""
     delta = {"metadata": {"counters_since_delta_snapshot": {"log": (1, 1)}}}
     for number in range(1, 5):
         parent = f"{number % 4 + 1}"
@@ -200,7 +200,7 @@ def test_a_circle_of_parents_ends(saver: Saver) -> None:
     assert ids(saver.list(config())) == ["4", "3", "2", "1"]
 
 
-def test_many_checkpoints_go(
+def test_many_checkpoints_are_deleted(
     make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     saver = make_saver(Client(RedisSaver, 3, False))
@@ -211,7 +211,7 @@ def test_many_checkpoints_go(
 
 
 @each_saver
-def test_it_needs_setup_and_says_so(make_saver: MakeSaver, client: Client) -> None:
+def test_delete_for_runs_before_setup_raises(make_saver: MakeSaver, client: Client) -> None:
     saver = make_saver(client, setup=False)
     put_run(saver, "1", "one")
     with pytest.raises(IndexMissingError, match=r"call setup\(\) once"):

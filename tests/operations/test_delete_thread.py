@@ -1,4 +1,4 @@
-"""delete_thread: everything of a thread goes, and nothing else."""
+"""delete_thread deletes everything of a thread, and nothing else."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ from tests.support.checkpoints import (
 from tests.support.clients import Saver
 
 
-def test_nothing_is_left(saver: Saver, redis_client: redis.Redis, key_prefix: str) -> None:
+def test_delete_thread_leaves_nothing(
+    saver: Saver, redis_client: redis.Redis, key_prefix: str
+) -> None:
     for checkpoint_ns in ("", "sub", "sub|sub"):
         for number in range(3):
             written = put(
@@ -45,7 +47,7 @@ def test_nothing_is_left(saver: Saver, redis_client: redis.Redis, key_prefix: st
 
 
 @each_saver
-def test_other_threads_stay_as_they_are(
+def test_other_threads_are_unchanged(
     saver: Saver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     others = ["a:b", "{a}", "ab", "A", "", "*", "a*", "a\0", "?"]
@@ -62,7 +64,7 @@ def test_other_threads_stay_as_they_are(
 
 
 @each_saver
-def test_a_thread_that_is_not_there(
+def test_deleting_a_missing_thread_does_nothing(
     saver: Saver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     saver.delete_thread("thread")
@@ -80,7 +82,7 @@ def test_a_deleted_thread_can_be_written_again(saver: Saver) -> None:
 
 
 @each_saver
-def test_what_is_damaged_can_be_deleted(
+def test_a_damaged_thread_can_be_deleted(
     saver: Saver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     saver.put_writes(put(saver, "1", {"big": BIG}), [("channel", 1)], "task")
@@ -95,7 +97,7 @@ def test_what_is_damaged_can_be_deleted(
 
 @each_saver
 @pytest.mark.parametrize("count", [2_500])
-def test_a_long_thread_goes_whole(
+def test_a_long_thread_is_deleted_completely(
     saver: Saver, redis_client: redis.Redis, key_prefix: str, count: int
 ) -> None:
     for number in range(count):

@@ -1,4 +1,4 @@
-"""Threads live and die whole."""
+"""TTLs, pin and expire: all keys of a thread expire at once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ from langgraph_redis_json.search.fields import SCHEMAS
 from langgraph_redis_json.search.queries import index_name
 from langgraph_redis_json.storage.cache import LARGE
 from langgraph_redis_json.storage.keys import thread_keys
-from tests.end_to_end.test_concurrent_writers import fill, run_with_break
 from tests.support.accounting import account
 from tests.support.checkpoints import (
     BIG,
@@ -40,8 +39,9 @@ from tests.support.checkpoints import (
     put,
 )
 from tests.support.clients import Client, MakeSaver, Saver
+from tests.support.interleaving import begin, crowd, fill, run_with_break
 from tests.support.plans import execute
-from tests.support.waiting import server_time, wait_until, wait_until_after
+from tests.support.waiting import server_time, wait_until_after
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -54,7 +54,7 @@ MANY = 2_000
 
 
 def deadline(client: redis.Redis, key_prefix: str, thread_id: str = "thread") -> int:
-    """When a thread expires with all its keys, in milliseconds since 1970; -1 for never."""
+    """The deadline that all keys of a thread have, in milliseconds since 1970; -1 for never."""
     found = {
         client.pexpiretime(key) for key in found_keys(client, key_prefix) if tag(key) == thread_id
     }
@@ -74,26 +74,8 @@ def tag(key: str) -> str:
     return key[key.index("{") + 1 : key.index("}")]
 
 
-def begin(saver: Any, plan: Any) -> None:
-    """The first step of a plan, whose process then dies."""
-    execute(saver, next(plan))
-
-
 def run_whole(saver: Any, plan: Any) -> None:
     saver._runner.run(plan)
-
-
-def crowd(saver: Any, count: int, thread_id: str = "thread") -> None:
-    """Keys for a thread, of the cheapest kind: writes that wait for their checkpoints."""
-    saver.put_writes(config(thread_id, "", "00000"), [("channel", 1)], "task")
-    pipeline = saver._runner.client.pipeline(transaction=False)
-    for number in range(1, count):
-        given = config(thread_id, "", f"{number:05}")
-        [command] = next(
-            put_writes_operation.put_writes(saver._context, given, [("channel", 1)], "task", "")
-        )
-        pipeline.execute_command(*command)
-    pipeline.execute()
 
 
 # ---- what is asked for
@@ -118,7 +100,7 @@ def crowd(saver: Any, count: int, thread_id: str = "thread") -> None:
     ],
 )
 @each_saver
-def test_a_ttl_that_makes_no_sense(
+def test_an_invalid_ttl_is_refused(
     make_saver: MakeSaver, client: Client, ttl: Any, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
@@ -127,7 +109,7 @@ def test_a_ttl_that_makes_no_sense(
 
 @each_saver
 @pytest.mark.parametrize("minutes", [0, -1, math.inf, math.nan, "1", True, None, 1e15])
-def test_minutes_that_make_no_sense(
+def test_invalid_minutes_are_refused(
     saver: Saver, redis_client: redis.Redis, key_prefix: str, minutes: Any
 ) -> None:
     put(saver, "1")
@@ -137,7 +119,7 @@ def test_minutes_that_make_no_sense(
 
 
 @each_saver
-def test_a_thread_that_is_not_there(
+def test_pin_and_expire_of_a_missing_thread_raise(
     saver: Saver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     for verb in (lambda: saver.pin("none"), lambda: saver.expire("none", 1)):
@@ -170,7 +152,7 @@ def long_thread(saver: Saver) -> None:
 
 
 @each_saver
-def test_a_thread_expires_whole(
+def test_all_keys_of_a_thread_expire_at_once(
     make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     saver = make_saver(client, ttl={"default_ttl": 60})
@@ -199,7 +181,7 @@ def test_a_thread_expires_whole(
         if before > latest:
             assert not any(found)
             break
-    wait_until(lambda: not found_keys(redis_client, key_prefix))
+    assert found_keys(redis_client, key_prefix) == []
     for which in SCHEMAS:
         assert indexed(redis_client, index_name(key_prefix, which)) == 0
     account(redis_client, key_prefix)
@@ -226,7 +208,7 @@ def test_a_listing_skips_threads_that_expire_meanwhile(
 
 
 @each_saver
-def test_use_prolongs_life_at_most_once_a_quarter(
+def test_writing_moves_the_deadline_at_most_once_a_quarter_of_the_ttl(
     make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     saver = make_saver(client, ttl={"default_ttl": 60})
@@ -251,7 +233,7 @@ def test_use_prolongs_life_at_most_once_a_quarter(
 
 @each_saver
 @pytest.mark.parametrize("refresh", [True, False])
-def test_reading_prolongs_life_if_asked_to(
+def test_reading_moves_the_deadline_with_refresh_on_read(
     make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str, refresh: bool
 ) -> None:
     saver = make_saver(client, ttl={"default_ttl": 60, "refresh_on_read": refresh})
@@ -269,7 +251,7 @@ def test_reading_prolongs_life_if_asked_to(
 
 
 @each_saver
-def test_savers_with_other_lifetimes(
+def test_savers_with_different_ttls_only_extend_the_deadline(
     make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     without = make_saver(client)
@@ -292,7 +274,7 @@ def test_savers_with_other_lifetimes(
 
 
 @each_saver
-def test_pin_and_expire(
+def test_pin_and_expire_change_the_deadline(
     make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     saver = make_saver(client, ttl={"default_ttl": 60, "refresh_on_read": True})
@@ -344,11 +326,11 @@ def test_a_pinned_thread_can_be_deleted_and_copied(
 
 
 @pytest.mark.parametrize("change", ["use", "expire", "pin", "shorten"])
-def test_a_thread_of_many_keys(
+def test_the_deadline_of_a_long_thread_changes_in_several_calls(
     make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str, change: str
 ) -> None:
-    """Whatever is written, read or changed between the calls, all keys end with one deadline,
-    and no key ever expires before the table of contents."""
+    """All keys end with one deadline, whatever is written, read or changed between the calls,
+    and no key ever has an earlier deadline than the table of contents."""
     saver = make_saver(SAVER, ttl={"default_ttl": 600})
     other = make_saver(SAVER, setup=False)
     crowd(saver, MANY + 10)
@@ -401,7 +383,7 @@ def test_a_thread_of_many_keys(
     ("second", "dies"),
     [("use", True), ("expire", True), ("pin", True), ("expire", False), ("delete", False)],
 )
-def test_two_change_a_deadline_at_once(
+def test_two_savers_may_change_a_deadline_at_once(
     make_saver: MakeSaver,
     redis_client: redis.Redis,
     key_prefix: str,
@@ -437,10 +419,10 @@ def test_two_change_a_deadline_at_once(
     assert step > 0
 
 
-def test_another_deadline_set_meanwhile_is_applied_to_all_keys(
+def test_a_deadline_set_meanwhile_replaces_the_first_one(
     make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
-    """A process begins to set another deadline and dies: the first one sets it for all keys."""
+    """If a second change begins and is interrupted, the first one completes it."""
     saver: Any = make_saver(SAVER)
     crowd(saver, 2 * MANY + 10)
     first, second = (
@@ -452,13 +434,13 @@ def test_another_deadline_set_meanwhile_is_applied_to_all_keys(
     assert deadline(redis_client, key_prefix) > server_time(redis_client) + 900 * HOUR
 
 
-def test_large_values_that_are_sent_by_themselves(
+def test_large_values_sent_separately_expire_with_their_thread(
     make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     saver: Any = make_saver(SAVER, ttl={"default_ttl": 600})
     put(saver, "1", {"huge": "x" * 3_000_000})
     account(redis_client, key_prefix)
-    # A process that dies before the checkpoint is stored leaves only keys that expire.
+    # A process that is killed before the checkpoint is stored leaves no key that never expires.
     made = checkpoint("2", {"huge": "y" * 3_000_000}, {"huge": 2})
     commands = next(put_operation.put(saver._context, config(), made, {}, {"huge": 2}))
     execute(saver, commands[:-1])
@@ -467,10 +449,10 @@ def test_large_values_that_are_sent_by_themselves(
     account(redis_client, key_prefix)
 
 
-def test_a_change_that_was_cut_short(
+def test_an_interrupted_change_of_deadline_is_completed_by_the_next_use(
     make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
-    """The next use brings it to its end."""
+    """The thread then has one deadline again."""
 
     class Cut(Exception):
         pass
@@ -493,10 +475,10 @@ def test_a_change_that_was_cut_short(
         account(redis_client, key_prefix)
 
 
-def test_what_outlives_its_thread_is_not_there(
+def test_documents_that_outlive_their_thread_are_ignored(
     make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
-    """As after a refresh that was cut short: documents are there, the table of contents is not."""
+    """After an interrupted change of deadline, documents may outlive the table of contents."""
     saver = make_saver(SAVER, ttl={"default_ttl": 600})
     other = make_saver(SAVER, setup=False)
     fill(saver, "thread")
@@ -512,7 +494,7 @@ def test_what_outlives_its_thread_is_not_there(
     with pytest.raises(MissingDocumentError):
         saver.get_delta_channel_history(config=config(checkpoint_id="5"), channels=["blob"])
     saver.delete_for_runs(["1"])
-    # A saver that continues it, with what it has cached, begins a thread that is whole.
+    # A saver that continues from its cache writes a complete thread.
     values = newest.checkpoint["channel_values"]
     put(other, "9", values, newest.checkpoint["channel_versions"], parent="8")
     assert get(other, config())["channel_values"] == values
@@ -520,7 +502,7 @@ def test_what_outlives_its_thread_is_not_there(
 
 
 @pytest.mark.parametrize("client", [SAVER], indirect=True)
-def test_a_large_value_lives_as_long_as_its_thread(
+def test_a_large_value_expires_with_its_thread(
     make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     saver = make_saver(client, ttl={"default_ttl": 60})

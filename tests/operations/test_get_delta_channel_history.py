@@ -1,4 +1,4 @@
-"""get_delta_channel_history: what LangGraph's InMemorySaver answers, in few round trips."""
+"""get_delta_channel_history returns what LangGraph's InMemorySaver returns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.plans import execute
 
 
 class Both:
-    """The saver under test, and InMemorySaver told the same."""
+    """The saver under test, and an InMemorySaver that gets the same calls."""
 
     def __init__(self, saver: Saver) -> None:
         self.saver = saver
@@ -44,7 +44,7 @@ class Both:
                 {channel: versions[channel] for channel in values},
             )
             for number, write in enumerate(writes or []):
-                # The tasks are not written in the order in which they count.
+                # The tasks are written in another order than that of their paths.
                 each.put_writes(given, [write, ("other", 1)], f"task {number}", f"{-number % 7}")
 
     def assert_alike(self, given: Any, channels: list[str]) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def both(saver: Saver) -> Both:
 ALL = [["a"], ["b"], ["a", "b"], ["b", "a", "none"], ["none"], [], ["a", "a"]]
 
 
-def test_chains_and_forks(both: Both) -> None:
+def test_history_of_chains_and_forks_matches_in_memory_saver(both: Both) -> None:
     for checkpoint_ns in ("", "sub:1"):
         steps: list[tuple[str, str | None, dict[str, Any]]] = [
             ("1", None, {"a": [f"small{checkpoint_ns}"], "b": BIG}),
@@ -92,8 +92,8 @@ def test_chains_and_forks(both: Both) -> None:
 
 
 @each_saver
-def test_pages_of_ancestors(both: Both) -> None:
-    # The seeds stand on both sides of where a page ends.
+def test_history_over_several_pages_matches_in_memory_saver(both: Both) -> None:
+    # The seeds are on both sides of a page's end.
     count = 4 * PAGE + 2
     both.step("0000", None, {"c": BIG})
     for number in range(1, count):
@@ -113,7 +113,7 @@ def test_pages_of_ancestors(both: Both) -> None:
 
 
 @each_saver
-def test_the_chain_ends_where_an_ancestor_is_not_there(both: Both) -> None:
+def test_the_chain_ends_at_a_missing_ancestor(both: Both) -> None:
     both.step("2", "1", {}, [("a", 2)])
     both.step("3", "2", {}, [("a", 3)])
     found = both.assert_alike(config(), ["a"])
@@ -121,7 +121,7 @@ def test_the_chain_ends_where_an_ancestor_is_not_there(both: Both) -> None:
 
 
 @each_saver
-def test_any_channel_and_id(both: Both) -> None:
+def test_any_channel_name_and_id_works(both: Both) -> None:
     channels = ["a:b", "{a}", "$..*", "é\0", "'\"", "", "x" * 2_000]
     before = None
     for number, checkpoint_id in enumerate(["0:{", "1;}~", "2|é", "3"]):
@@ -133,7 +133,7 @@ def test_any_channel_and_id(both: Both) -> None:
 
 
 @each_saver
-def test_a_damaged_ancestor_is_named(
+def test_the_error_names_a_damaged_ancestor(
     both: Both, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     for number in range(1, 4):
@@ -147,7 +147,7 @@ def test_a_damaged_ancestor_is_named(
 
 @pytest.mark.parametrize("client", [Client(RedisSaver, 3, False)], indirect=True)
 @pytest.mark.parametrize("asked", [None, "kept", "pruned"])
-def test_a_thread_that_is_pruned_meanwhile(saver: RedisSaver, asked: str | None) -> None:
+def test_history_during_a_prune_is_complete_or_raises(saver: RedisSaver, asked: str | None) -> None:
     count = 2 * PAGE
     put(saver, "000", {"a": 0}, {"a": 0})
     for number in range(1, count):
@@ -188,8 +188,8 @@ def test_a_thread_that_is_pruned_meanwhile(saver: RedisSaver, asked: str | None)
 
 
 @each_saver
-def test_a_checkpoint_that_was_pruned_meanwhile(saver: Saver) -> None:
-    """As another process with keep_last may do it, between the two calls of graph.get_state()."""
+def test_history_of_a_pruned_checkpoint_raises(saver: Saver) -> None:
+    """Another process with keep_last may prune between the two calls of graph.get_state()."""
     for number in range(1, 4):
         made = put(saver, f"{number}", {"a": 1}, parent=f"{number - 1}" if number > 1 else None)
         saver.put_writes(made, [("b", number)], "task")

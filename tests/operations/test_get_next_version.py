@@ -1,4 +1,4 @@
-"""get_next_version: counts up, sorts as it counts, and never says the same twice."""
+"""get_next_version counts up, sorts in that order, and never returns a version twice."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.clients import Saver
 
 
 @each_saver
-def test_versions_sort_as_they_count(saver: Saver) -> None:
+def test_versions_sort_in_the_order_in_which_they_were_made(saver: Saver) -> None:
     versions = [saver.get_next_version(None, None)]
     for _ in range(1_100):
         versions.append(saver.get_next_version(versions[-1], None))
@@ -32,7 +32,7 @@ def test_two_forks_never_share_a_version(saver: Saver) -> None:
 @pytest.mark.parametrize(
     "current", [None, 5, "5", "5.25", f"{5:032}.{0.5:016}", f"{10**32 - 1}.5", 10**10 - 1]
 )
-def test_it_continues_the_count_of_other_savers(saver: Saver, current: Any) -> None:
+def test_the_next_version_follows_versions_of_other_savers(saver: Saver, current: Any) -> None:
     found = saver.get_next_version(current, None)
     expected = InMemorySaver().get_next_version(current, None)
     assert type(found) is str

@@ -1,4 +1,4 @@
-"""get_tuple and get: one checkpoint, whole and right, or an error that says what is wrong."""
+"""get_tuple and get return one complete checkpoint, or raise an error that says what is wrong."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.checkpoints import (
 from tests.support.clients import Client, MakeSaver, Saver
 
 
-def test_the_newest_or_the_one_that_is_named(saver: Saver) -> None:
+def test_the_newest_or_the_requested_checkpoint_is_returned(saver: Saver) -> None:
     for checkpoint_id in ("1", "3", "2"):
         put(saver, checkpoint_id, {"channel": checkpoint_id}, parent="0")
     put(saver, "9", {"channel": "sub"}, checkpoint_ns="sub")
@@ -54,20 +54,20 @@ def test_the_newest_or_the_one_that_is_named(saver: Saver) -> None:
         config(checkpoint_id="*"),
     ],
 )
-def test_nothing_is_found_where_nothing_is(saver: Saver, missing: Any) -> None:
+def test_a_missing_checkpoint_returns_none(saver: Saver, missing: Any) -> None:
     put(saver, "1")
     assert saver.get_tuple(missing) is None
     assert saver.get(missing) is None
 
 
 @each_saver
-def test_an_empty_checkpoint_id_is_none(saver: Saver) -> None:
+def test_an_empty_checkpoint_id_means_the_newest(saver: Saver) -> None:
     put(saver, "1")
     assert get_tuple(saver, config(checkpoint_id="")).checkpoint["id"] == "1"
 
 
 @each_saver
-def test_large_values_of_many_channels(saver: Saver) -> None:
+def test_large_values_of_many_channels_come_back(saver: Saver) -> None:
     values = {f"channel {number}": f"{number}{BIG}" for number in range(1_100)}
     put(saver, "1", values)
     assert get(saver, config())["channel_values"] == values
@@ -77,9 +77,7 @@ def test_large_values_of_many_channels(saver: Saver) -> None:
 
 
 @pytest.mark.parametrize("version", [1, 3, 4])
-def test_an_old_checkpoint_has_the_sends_among_its_parents_writes(
-    saver: Saver, version: int
-) -> None:
+def test_an_old_checkpoint_gets_the_sends_of_its_parent(saver: Saver, version: int) -> None:
     sends = [Send("node", number) for number in range(4)]
     parent = put(saver, "1", checkpoint_ns="sub")
     saver.put_writes(parent, [(TASKS, sends[2]), ("other", 1), (TASKS, sends[3])], "a", "path 2")
@@ -105,7 +103,7 @@ def test_an_old_checkpoint_has_the_sends_among_its_parents_writes(
 
 
 @each_saver
-def test_an_old_checkpoint_without_sends_stays_as_it_is(saver: Saver) -> None:
+def test_an_old_checkpoint_without_sends_is_unchanged(saver: Saver) -> None:
     first, second = checkpoint("1", v=1, pending_sends=[]), checkpoint("2", v=1)
     saver.put(config(), first, {}, {})
     saver.put_writes(config(checkpoint_id="1"), [("other", 1)], "task")
@@ -125,7 +123,7 @@ def test_an_old_checkpoint_without_versions_gets_one_for_its_sends(saver: Saver)
 
 
 @each_saver
-def test_members_that_only_another_version_knows_are_kept(saver: Saver) -> None:
+def test_unknown_checkpoint_fields_are_kept(saver: Saver) -> None:
     made = checkpoint("1", v=2, pending_sends=[Send("node", {"a": b"\xff"})], from_the_future=[1])
     memory = InMemorySaver()
     for each in (saver, memory):
@@ -138,7 +136,7 @@ def test_members_that_only_another_version_knows_are_kept(saver: Saver) -> None:
 
 @each_saver
 @pytest.mark.parametrize("read", ["get_tuple", "list", "get_delta_channel_history"])
-def test_a_blob_that_is_gone_is_named(
+def test_the_error_names_a_missing_blob(
     saver: Saver, redis_client: redis.Redis, key_prefix: str, read: str
 ) -> None:
     put(saver, "1", {"big": BIG, "big 2": BIG, "small": 1})
@@ -162,7 +160,7 @@ def test_a_blob_that_is_gone_is_named(
 @each_saver
 @pytest.mark.parametrize("kind", ["checkpoint", "writes"])
 @pytest.mark.parametrize("how", ["deleted", "of another type"])
-def test_a_document_that_the_contents_name_is_not_just_left_out(
+def test_a_missing_document_in_the_table_of_contents_raises(
     saver: Saver, redis_client: redis.Redis, key_prefix: str, kind: str, how: str
 ) -> None:
     put(saver, "1")
@@ -229,7 +227,7 @@ DAMAGES: list[tuple[str, str, Any]] = [
 
 @each_saver
 @pytest.mark.parametrize(("kind", "path", "value"), DAMAGES)
-def test_a_damaged_document_is_named(
+def test_the_error_names_a_damaged_document(
     make_saver: MakeSaver,
     client: Client,
     redis_client: redis.Redis,
@@ -255,7 +253,7 @@ def test_a_damaged_document_is_named(
 
 
 @each_saver
-def test_a_document_from_the_future_asks_for_an_upgrade(
+def test_a_document_of_a_newer_format_asks_for_an_upgrade(
     saver: Saver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     put(saver, "1")
@@ -266,7 +264,7 @@ def test_a_document_from_the_future_asks_for_an_upgrade(
 
 
 @each_saver
-def test_reading_asks_for_no_thread_document(
+def test_get_tuple_does_not_need_the_thread_document(
     make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     saver = make_saver(client)

@@ -1,4 +1,4 @@
-"""keep_last: each put leaves the newest checkpoints of its namespace, and what they need."""
+"""With keep_last, each put keeps the newest checkpoints of its namespace, and what they need."""
 
 from __future__ import annotations
 
@@ -12,9 +12,6 @@ from langgraph.checkpoint.serde.types import INTERRUPT
 
 from langgraph_redis_json import RedisSaver
 from langgraph_redis_json.storage.channels import UNUSED
-from tests.end_to_end.test_concurrent_writers import items
-from tests.operations.test_prune import put_delta
-from tests.operations.test_prune_graphs import GRAPHS, converse
 from tests.support.accounting import account
 from tests.support.checkpoints import (
     BIG,
@@ -27,8 +24,11 @@ from tests.support.checkpoints import (
     members,
     names,
     put,
+    put_delta,
 )
 from tests.support.clients import Client, MakeSaver
+from tests.support.graphs import GRAPHS, converse
+from tests.support.interleaving import items
 
 SAVER = Client(RedisSaver, 3, False)
 
@@ -40,7 +40,7 @@ MOST_OLD = 64
 @pytest.mark.parametrize(
     ("keep_last", "error"), [(0, ValueError), (-1, ValueError), (1.0, TypeError), (True, TypeError)]
 )
-def test_what_makes_no_sense(
+def test_an_invalid_keep_last_is_refused(
     make_saver: MakeSaver, client: Client, keep_last: Any, error: type[Exception]
 ) -> None:
     with pytest.raises(error, match="keep_last"):
@@ -49,7 +49,7 @@ def test_what_makes_no_sense(
 
 @each_saver
 @pytest.mark.parametrize("keep_last", [1, 3])
-def test_the_newest_of_each_namespace_stay(
+def test_the_newest_checkpoints_of_each_namespace_are_kept(
     make_saver: MakeSaver,
     client: Client,
     redis_client: redis.Redis,
@@ -94,7 +94,7 @@ def test_the_newest_of_each_namespace_stay(
 @pytest.mark.parametrize("window", [4, 10, 40])
 @pytest.mark.parametrize("keep_last", [1, 3])
 @pytest.mark.parametrize("writers", [1, 2])
-def test_windows_of_a_list_take_no_more_than_they_need(
+def test_a_sliding_window_keeps_few_items(
     make_saver: MakeSaver,
     redis_client: redis.Redis,
     key_prefix: str,
@@ -121,12 +121,12 @@ def test_windows_of_a_list_take_no_more_than_they_need(
         for checkpoint_id in range(max(0, number - keep_last + 1), number + 1):
             given = config(checkpoint_id=f"{checkpoint_id:03}")
             assert get(reader, given) == get(all_of_it, given)
-    # A log gets new items until it has more than 2 * window + UNUSED. The next one takes its place
-    # when the window has moved out of it, and the checkpoints that are kept too.
+    # A log gets new items until it has more than 2 * window + UNUSED. It is deleted when neither
+    # the window nor a kept checkpoint uses its items.
     most = 2 * window + UNUSED + 1
     assert max(lengths) <= writers * (most + window + keep_last)
     if writers == 1:
-        # All that is stored is in use, but for one log.
+        # The test fills a log, so that the bound matters.
         assert max(lengths) > most - window
     assert max(lengths[150:]) <= max(lengths[:150])
     account(redis_client, key_prefix)
@@ -141,7 +141,7 @@ def test_many_checkpoints_are_kept(
     key_prefix: str,
     keep_last: int,
 ) -> None:
-    """Above 64, older ones are deleted in batches: up to a quarter too many stay."""
+    """With more than 64, older ones are deleted in batches: up to a quarter too many are kept."""
     saver, all_of_it = make_saver(client, keep_last=keep_last), InMemorySaver()
     counts = []
     for number in range(2 * keep_last + 60):
@@ -152,13 +152,13 @@ def test_many_checkpoints_are_kept(
             each.put_writes(written, [("channel", number)], "task")
         contents = members(redis_client, f"{key_prefix}contents:{{thread}}")
         left = [entry.rpartition(":")[2] for entry in contents if entry.startswith("c:")]
-        # These are the newest ones, without a gap.
+        # The newest ones are kept, without a gap.
         assert left == [f"{n:03}" for n in range(number + 1 - len(left), number + 1)]
         assert len(left) >= min(keep_last, number + 1)
         counts.append(len(left))
     too_many = 0 if keep_last <= MOST_OLD else keep_last // 4
     assert max(counts) == keep_last + too_many
-    # A batch was deleted more than once, and seldom.
+    # Number of puts that deleted a batch.
     batches = sum(after < before for before, after in pairwise(counts))
     assert batches == (0 if not too_many else (keep_last + 60) // (too_many + 1))
     found = list(saver.list(config()))
@@ -173,8 +173,8 @@ def test_many_checkpoints_are_kept(
 
 
 @each_saver
-def test_a_checkpoint_is_there_when_put_returns(make_saver: MakeSaver, client: Client) -> None:
-    """Even an older one, until the next put."""
+def test_the_checkpoint_exists_when_put_returns(make_saver: MakeSaver, client: Client) -> None:
+    """Also an older checkpoint is kept until the next put."""
     saver = make_saver(client, keep_last=2)
     for checkpoint_id in "567":
         put(saver, checkpoint_id)
@@ -185,7 +185,7 @@ def test_a_checkpoint_is_there_when_put_returns(make_saver: MakeSaver, client: C
 
 
 @each_saver
-def test_a_blob_that_a_fork_shares_stays(
+def test_a_blob_that_a_fork_shares_is_kept(
     make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     saver = make_saver(client, keep_last=3)
@@ -202,7 +202,7 @@ def test_a_blob_that_a_fork_shares_stays(
 
 
 @pytest.mark.parametrize("keep_last", [1, 4])
-def test_chains_of_delta_channels_stay(
+def test_chains_of_delta_channels_are_kept(
     make_saver: MakeSaver,
     redis_client: redis.Redis,
     key_prefix: str,
@@ -235,7 +235,7 @@ def test_chains_of_delta_channels_stay(
 def test_a_snapshot_leaves_the_ancestors_of_older_checkpoints(
     make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str, keep_last: int
 ) -> None:
-    """The newest checkpoint has no delta channels, but an older one that is kept has."""
+    """The newest checkpoint has no delta channels, but an older kept one has."""
     saver = make_saver(SAVER, keep_last=keep_last)
     all_of_it = make_saver(SAVER, setup=False)
     count = keep_last + 6
@@ -265,7 +265,7 @@ def test_a_snapshot_leaves_the_ancestors_of_older_checkpoints(
     check(count)
     kept = ids(saver.list(config()))
     assert kept[0] == f"{count:03}"
-    # The first snapshot is not among the newest ones, but the others are rebuilt from it.
+    # The first snapshot is not among the newest checkpoints, but these are rebuilt from it.
     assert kept[-1] == "000"
     for number in range(count + 1, count + 40 + keep_last):
         step(number, snapshot=True)
@@ -277,7 +277,7 @@ def test_a_snapshot_leaves_the_ancestors_of_older_checkpoints(
 
 
 @pytest.mark.parametrize("delta", [False, True])
-def test_a_thread_that_was_long_before(
+def test_a_thread_that_was_already_long_is_pruned(
     make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str, delta: bool
 ) -> None:
     every = make_saver(SAVER)
@@ -302,7 +302,7 @@ def test_a_thread_that_was_long_before(
 
 @pytest.mark.parametrize("durability", ["async", "exit"])
 @pytest.mark.parametrize("build", GRAPHS)
-def test_runs_go_on(
+def test_runs_continue_with_keep_last(
     make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str, build: Any, durability: str
 ) -> None:
     saver = make_saver(SAVER, keep_last=1)
@@ -314,14 +314,14 @@ def test_runs_go_on(
 
 @each_saver
 @pytest.mark.parametrize("before", [0, MOST_OLD + 10])
-def test_writes_that_come_when_their_checkpoint_is_gone(
+def test_writes_that_arrive_after_their_checkpoint_was_deleted_are_deleted(
     make_saver: MakeSaver,
     client: Client,
     redis_client: redis.Redis,
     key_prefix: str,
     before: int,
 ) -> None:
-    """LangGraph saves writes beside the next put, and does not wait for them."""
+    """LangGraph saves writes in the background, so they may arrive after the next put."""
     every = make_saver(client)
     made = None
     for number in range(before):

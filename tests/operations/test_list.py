@@ -1,4 +1,4 @@
-"""list: what is asked for, all of it, newest first."""
+"""list returns all requested checkpoints, newest first."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ CASES: list[tuple[Any, dict[str, Any], str]] = [
 ]
 
 
-def test_what_is_asked_for(three_threads: Saver) -> None:
+def test_list_returns_the_requested_checkpoints(three_threads: Saver) -> None:
     for given, more, expected in CASES:
         found = list(three_threads.list(given, **more))
         assert "".join(ids(found)) == expected, (given, more)
@@ -99,7 +99,7 @@ def test_what_is_asked_for(three_threads: Saver) -> None:
 
 
 @each_saver
-def test_newest_first_over_all_threads_and_namespaces(saver: Saver) -> None:
+def test_list_is_newest_first_across_threads_and_namespaces(saver: Saver) -> None:
     given = ["1", "10", "2", "Z", "a", "é", "\uffff", "\U0001f600", "A", "0a", "_", "~", "|", ":"]
     for number, checkpoint_id in enumerate(given):
         put(
@@ -112,7 +112,7 @@ def test_newest_first_over_all_threads_and_namespaces(saver: Saver) -> None:
     newest_first = sorted(given, reverse=True)
     assert ids(saver.list(None)) == newest_first
     for limit in range(len(given) + 1):
-        # What decides which ones are the newest is the server's order here.
+        # Here the server's order decides which checkpoints are the newest.
         assert ids(saver.list(None, limit=limit)) == newest_first[:limit]
         assert (
             ids(saver.list(None, filter={"step": 1}, limit=limit))
@@ -132,7 +132,7 @@ def test_newest_first_over_all_threads_and_namespaces(saver: Saver) -> None:
 
 
 @each_saver
-def test_the_same_id_in_many_threads(saver: Saver) -> None:
+def test_the_same_checkpoint_id_may_be_in_many_threads(saver: Saver) -> None:
     for number in range(60):
         put(saver, "1", thread_id=f"{number:02}", checkpoint_ns=f"{number % 2}")
     found = names(saver.list(None))
@@ -142,7 +142,7 @@ def test_the_same_id_in_many_threads(saver: Saver) -> None:
 
 
 @each_saver
-def test_messages_are_messages(saver: Saver) -> None:
+def test_listed_messages_are_message_objects(saver: Saver) -> None:
     put(saver, "1", {"messages": [HumanMessage("hello")]})
     for found in (saver.list(config()), saver.list(None), saver.list(None, filter={"step": 1})):
         [item] = found
@@ -162,7 +162,7 @@ def test_a_listing_is_lazy_and_survives_deletion(saver: Saver) -> None:
     assert list(saver.list(config(checkpoint_ns=None))) == []
 
 
-def test_a_listing_where_no_loop_runs(
+def test_a_listing_works_without_a_running_event_loop(
     make_saver: MakeSaver, redis_url: str, key_prefix: str
 ) -> None:
     writer = make_saver(Client(RedisSaver, 3, False))
@@ -204,7 +204,7 @@ DIFFERENT: list[Any] = [
 """JSON values of which no two are the same."""
 
 
-def test_a_filter_finds_exactly_its_value(saver: Saver) -> None:
+def test_a_filter_matches_exactly_its_value(saver: Saver) -> None:
     for number, value in enumerate(DIFFERENT):
         put(saver, f"{number:03}", metadata={"key": value, "step": 1})
     for number, value in enumerate(DIFFERENT):
@@ -237,7 +237,7 @@ def test_a_filter_finds_exactly_its_value(saver: Saver) -> None:
     ],
     ids=repr,
 )
-def test_equal_values_are_the_same(saver: Saver, stored: Any, given: Any) -> None:
+def test_equal_values_match_each_other(saver: Saver, stored: Any, given: Any) -> None:
     put(saver, "1", metadata={"key": stored})
     put(saver, "2", metadata={"key": "another"})
     put(saver, "3", metadata={"another": stored})
@@ -252,7 +252,7 @@ def test_equal_values_are_the_same(saver: Saver, stored: Any, given: Any) -> Non
 
 @each_saver
 @pytest.mark.parametrize("given", [float("nan"), Colour.RED, {1, 2}, object(), b"red"], ids=spelled)
-def test_a_value_that_is_no_json_finds_what_equals_it(saver: Saver, given: Any) -> None:
+def test_a_value_that_is_not_json_matches_equal_values(saver: Saver, given: Any) -> None:
     put(saver, "1", metadata={"key": "red"})
     put(saver, "2", metadata={"key": [1, 2]})
     put(saver, "3", metadata={"key": None})
@@ -270,14 +270,14 @@ def test_any_key_can_be_filtered_by(saver: Saver) -> None:
 
 
 @each_saver
-def test_metadata_of_the_wrong_type_is_found_too(saver: Saver) -> None:
+def test_metadata_of_an_unexpected_type_is_found(saver: Saver) -> None:
     given = {"source": 5, "step": "seven", "run_id": {"a": 1}, "created_at": "?", "tokens": 1}
     put(saver, "1", metadata=given)
     assert [item.metadata for item in saver.list(None, filter=given)] == [given]
 
 
 @each_saver
-def test_what_was_replaced_is_not_found(saver: Saver) -> None:
+def test_replaced_metadata_is_not_found(saver: Saver) -> None:
     put(saver, "1", metadata={"colour": "red"})
     put(saver, "1", metadata={"colour": "blue"})
     assert ids(saver.list(None, filter={"colour": "red"})) == []
@@ -304,7 +304,7 @@ def test_python_decides_what_matches(
 
 
 @each_saver
-def test_filters_need_setup_and_say_so(make_saver: MakeSaver, client: Client) -> None:
+def test_filters_before_setup_raise(make_saver: MakeSaver, client: Client) -> None:
     saver = make_saver(client, setup=False)
     put(saver, "1")
     searches: list[tuple[Any, dict[str, Any]]] = [
@@ -323,7 +323,9 @@ def test_filters_need_setup_and_say_so(make_saver: MakeSaver, client: Client) ->
 # ---- many
 
 
-def test_a_long_thread_is_listed_whole(make_saver: MakeSaver, redis_client: redis.Redis) -> None:
+def test_a_long_thread_is_listed_completely(
+    make_saver: MakeSaver, redis_client: redis.Redis
+) -> None:
     saver = make_saver(Client(RedisSaver, 3, False))
     count = 2_500
     for number in range(count):
@@ -339,7 +341,9 @@ def test_a_long_thread_is_listed_whole(make_saver: MakeSaver, redis_client: redi
 
 @each_saver
 @pytest.mark.parametrize("most", [1, 7, 100])
-def test_names_that_come_in_pages(saver: Saver, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+def test_a_listing_over_several_pages_of_names_is_complete(
+    saver: Saver, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
     for number in range(30):
         for checkpoint_ns in ("", "sub"):
             metadata = {"even": number % 2 == 0}
@@ -359,7 +363,7 @@ def test_names_that_come_in_pages(saver: Saver, monkeypatch: pytest.MonkeyPatch,
     )
 
 
-def test_no_cap_of_the_server_is_a_cap_of_a_listing() -> None:
+def test_the_result_cap_of_the_server_does_not_limit_a_listing() -> None:
     with EmbeddedRedis() as server, RedisSaver.from_conn_string(server.url) as saver:
         with redis.Redis.from_url(server.url) as client:
             for cap in ("MAXSEARCHRESULTS", "MAXAGGREGATERESULTS"):

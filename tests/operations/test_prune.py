@@ -1,9 +1,8 @@
-"""prune: only what a thread still needs is left."""
+"""prune keeps only what a thread still needs."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 import redis
@@ -21,6 +20,7 @@ from tests.support.checkpoints import (
     indexed,
     names,
     put,
+    put_delta,
     stored,
 )
 from tests.support.clients import Client, MakeSaver, Saver
@@ -57,7 +57,7 @@ def test_the_newest_checkpoint_of_each_namespace_is_kept(
         found = list(saver.list(config(thread_id, None)))
         assert sorted(names(found)) == [name for name in left if name[0] == thread_id]
         for item in found:
-            # Its parent is named though it is gone, as the other savers have it.
+            # The parent is still named after it was pruned, as in LangGraph's other savers.
             assert item == before[tuple(item.config["configurable"].values())]
     assert len(ids(saver.list(config("c", None)))) == 14
     for kind, count in {"checkpoint": 6, "writes": 6, "blob": 12}.items():
@@ -68,7 +68,7 @@ def test_the_newest_checkpoint_of_each_namespace_is_kept(
 
 
 @each_saver
-def test_the_default_is_to_keep_the_latest(saver: Saver) -> None:
+def test_prune_keeps_the_latest_by_default(saver: Saver) -> None:
     put(saver, "1")
     put(saver, "2")
     saver.prune(["thread"])
@@ -76,7 +76,9 @@ def test_the_default_is_to_keep_the_latest(saver: Saver) -> None:
 
 
 @each_saver
-def test_delete_leaves_nothing(saver: Saver, redis_client: redis.Redis, key_prefix: str) -> None:
+def test_the_delete_strategy_leaves_nothing(
+    saver: Saver, redis_client: redis.Redis, key_prefix: str
+) -> None:
     for thread_id in "abc":
         saver.put_writes(put(saver, "1", {"big": BIG}, thread_id=thread_id), [("a", 1)], "task")
     saver.prune(["a", "c"], strategy="delete")
@@ -85,7 +87,7 @@ def test_delete_leaves_nothing(saver: Saver, redis_client: redis.Redis, key_pref
 
 
 @each_saver
-def test_another_strategy_is_refused(
+def test_an_unknown_strategy_is_refused(
     saver: Saver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     put(saver, "1")
@@ -97,7 +99,7 @@ def test_another_strategy_is_refused(
 
 
 @each_saver
-def test_a_list_of_threads_is_no_text(saver: Saver) -> None:
+def test_text_instead_of_a_list_of_threads_is_refused(saver: Saver) -> None:
     for thread_id in "ab":
         put(saver, "1", thread_id=thread_id)
     with pytest.raises(TypeError, match="thread_ids"):
@@ -106,7 +108,7 @@ def test_a_list_of_threads_is_no_text(saver: Saver) -> None:
 
 
 @each_saver
-def test_pruned_again_nothing_changes(
+def test_pruning_again_changes_nothing(
     saver: Saver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     for number in range(1, 4):
@@ -120,7 +122,7 @@ def test_pruned_again_nothing_changes(
 
 
 @each_saver
-def test_the_thread_document_stays_that_of_the_latest(
+def test_the_thread_document_describes_the_latest_checkpoint(
     saver: Saver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     put(saver, "1")
@@ -132,29 +134,6 @@ def test_the_thread_document_stays_that_of_the_latest(
 
 
 # ---- delta channels: a checkpoint has their version but not their value
-
-
-def put_delta(
-    saver: Saver,
-    checkpoint_id: str,
-    parent: str | None,
-    snapshots: tuple[str, ...] = (),
-    deltas: tuple[str, ...] = (),
-    **more: Any,
-) -> None:
-    """A checkpoint that has the values of some channels, and of others only the writes."""
-    channels = (*snapshots, *deltas)
-    written = put(
-        saver,
-        checkpoint_id,
-        {channel: f"{channel} at {checkpoint_id} {BIG}" for channel in snapshots},
-        dict.fromkeys(channels, f"{checkpoint_id}.0"),
-        parent=parent,
-        metadata={"step": 1, "counters_since_delta_snapshot": dict.fromkeys(deltas, (1, 1))},
-        **more,
-    )
-    writes = [(channel, f"{channel} after {checkpoint_id}") for channel in channels]
-    saver.put_writes(written, writes, "task")
 
 
 @pytest.mark.parametrize(
@@ -175,7 +154,7 @@ def put_delta(
             ],
             "432",
         ),
-        # a fork: what lies off the way of the newest one goes
+        # a fork: checkpoints outside the lineage of the newest one are pruned
         (
             [
                 ("1", None, "a", ""),
@@ -186,12 +165,12 @@ def put_delta(
             ],
             "541",
         ),
-        # an ancestor that is gone already
+        # an ancestor that is missing already
         ([("2", "1", "", "a"), ("3", "2", "", "a")], "32"),
     ],
 )
 @each_saver
-def test_ancestors_of_a_delta_channel_stay(
+def test_ancestors_of_a_delta_channel_are_kept(
     saver: Saver, steps: list[tuple[str, str, str, str]], left: str
 ) -> None:
     for checkpoint_id, parent, snapshots, deltas in steps:
@@ -227,7 +206,7 @@ def test_ancestors_of_a_delta_channel_stay(
                 )
 
 
-def test_many_checkpoints_go(
+def test_many_checkpoints_are_pruned(
     make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     saver = make_saver(Client(RedisSaver, 3, False))
@@ -240,7 +219,7 @@ def test_many_checkpoints_go(
 
 
 @each_saver
-def test_writes_that_come_after_their_checkpoint_was_pruned(
+def test_writes_that_arrive_after_their_checkpoint_was_pruned_are_pruned(
     saver: Saver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     for number in range(1, 4):

@@ -1,4 +1,4 @@
-"""put: a checkpoint is stored whole or not at all, and comes back as it was."""
+"""put stores a checkpoint completely or not at all."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def thread_document(client: redis.Redis, key_prefix: str) -> Any:
     return found and json.loads(found)
 
 
-def test_what_is_put_is_what_is_got(saver: Saver) -> None:
+def test_a_checkpoint_comes_back_as_it_was_put(saver: Saver) -> None:
     values = {
         "messages": [HumanMessage(BIG, id="1"), AIMessage("é\0", id="2")],
         "small": {"a": [1, 2.5, None, True, {1, 2}]},
@@ -79,7 +79,7 @@ def test_a_first_checkpoint_has_no_parent(saver: Saver) -> None:
 
 
 @each_saver
-def test_metadata_is_what_langgraph_makes_of_it(saver: Saver) -> None:
+def test_metadata_is_cleaned_as_langgraph_does(saver: Saver) -> None:
     given: RunnableConfig = {
         "configurable": {
             **config()["configurable"],
@@ -107,7 +107,7 @@ def test_metadata_is_what_langgraph_makes_of_it(saver: Saver) -> None:
 
 @each_saver
 @pytest.mark.parametrize("new_versions", [{}, {"small": 1}, {"big": 1}])
-def test_values_of_channels_that_are_not_new_are_stored_too(
+def test_values_of_unchanged_channels_are_stored_too(
     saver: Saver, new_versions: ChannelVersions
 ) -> None:
     values = {"small": 1, "big": BIG}
@@ -165,7 +165,7 @@ def test_versions_of_different_types_are_different(saver: Saver) -> None:
 
 
 @each_saver
-def test_a_blob_that_was_lost_is_sent_again(
+def test_a_lost_blob_is_sent_again(
     saver: Saver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     put(saver, "1", {"big": BIG})
@@ -195,7 +195,7 @@ def test_nothing_is_stored_while_a_blob_is_missing(
 
 
 @each_saver
-def test_put_again_replaces(saver: Saver) -> None:
+def test_putting_a_checkpoint_again_replaces_it(saver: Saver) -> None:
     put(saver, "1", {"a": 1, "b": BIG}, parent="0", metadata={"old": 1})
     put(saver, "1", {"a": 2}, {"a": 2}, metadata={"new": 1})
     [found] = saver.list(config())
@@ -225,7 +225,7 @@ def test_a_value_that_the_serializer_refuses_writes_nothing(
 
 
 @each_saver
-def test_works_before_setup(make_saver: MakeSaver, client: Client) -> None:
+def test_put_works_before_setup(make_saver: MakeSaver, client: Client) -> None:
     saver = make_saver(client, setup=False)
     returned = put(saver, "1", {"big": BIG})
     saver.put_writes(returned, [("channel", 1)], "task")
@@ -240,7 +240,7 @@ def test_works_before_setup(make_saver: MakeSaver, client: Client) -> None:
 
 @each_saver
 @strange
-def test_any_thread_id(saver: Saver, text: str) -> None:
+def test_any_thread_id_works(saver: Saver, text: str) -> None:
     assert put(saver, "1", {"big": BIG}, thread_id=text) == config(text, "", "1")
     assert get_tuple(saver, config(text)).checkpoint["channel_values"] == {"big": BIG}
     assert names(saver.list(config(text))) == [(text, "", "1")]
@@ -252,7 +252,7 @@ def test_any_thread_id(saver: Saver, text: str) -> None:
 
 @each_saver
 @strange
-def test_any_namespace(saver: Saver, text: str) -> None:
+def test_any_namespace_works(saver: Saver, text: str) -> None:
     put(saver, "1", {"big": BIG}, checkpoint_ns=text)
     put(saver, "2", checkpoint_ns="other")
     assert get_tuple(saver, config(checkpoint_ns=text)).checkpoint["id"] == "1"
@@ -263,7 +263,7 @@ def test_any_namespace(saver: Saver, text: str) -> None:
 
 @each_saver
 @strange
-def test_any_checkpoint_id(saver: Saver, text: str) -> None:
+def test_any_checkpoint_id_works(saver: Saver, text: str) -> None:
     if "\0" in text:
         with pytest.raises(ValueError, match="checkpoint_id must not contain a NUL"):
             put(saver, text)
@@ -287,7 +287,7 @@ def test_any_checkpoint_id(saver: Saver, text: str) -> None:
 
 @each_saver
 @strange
-def test_any_channel_and_metadata_key(saver: Saver, text: str) -> None:
+def test_any_channel_name_and_metadata_key_works(saver: Saver, text: str) -> None:
     values = {text: BIG, f"{text}2": text}
     metadata: Any = {f"key {text}": {text: [text]}}
     returned = put(saver, "1", values, metadata=metadata)
@@ -299,7 +299,7 @@ def test_any_channel_and_metadata_key(saver: Saver, text: str) -> None:
 
 
 @each_saver
-def test_names_that_join_alike_stay_apart(saver: Saver) -> None:
+def test_ids_that_look_alike_when_joined_stay_apart(saver: Saver) -> None:
     parts = ["a", "b", "a:b", "a:", ":a", "a;.b", "a%3Ab", "A", "{a}", "a|(", "~", ""]
     put_there = []
     for thread_id in parts:
@@ -361,7 +361,7 @@ CALLS = [
         ({"thread_id": "a", "checkpoint_id": 1}, TypeError, "checkpoint_id must be text"),
     ],
 )
-def test_a_config_that_names_nothing_is_refused(
+def test_an_invalid_config_is_refused(
     saver: Saver,
     redis_client: redis.Redis,
     key_prefix: str,
@@ -377,7 +377,7 @@ def test_a_config_that_names_nothing_is_refused(
 
 @each_saver
 @pytest.mark.parametrize("thread_id", [None, 1.5, b"a"])
-def test_a_thread_that_is_no_thread_is_refused(saver: Saver, thread_id: Any) -> None:
+def test_an_invalid_thread_id_is_refused(saver: Saver, thread_id: Any) -> None:
     with pytest.raises(TypeError, match="thread_id must be text"):
         saver.delete_thread(thread_id)
     with pytest.raises(TypeError, match="thread_id must be text"):
@@ -390,7 +390,7 @@ def test_a_thread_that_is_no_thread_is_refused(saver: Saver, thread_id: Any) -> 
 def test_key_prefixes_keep_applications_apart(
     make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
 ) -> None:
-    # The keys of the others begin as those of the first one do.
+    # The keys of the other prefixes begin like the keys of the first one.
     hostile = '") | @thread_id:(*'
     prefixes = [key_prefix, *(f"{key_prefix}{text}" for text in ("checkpoint:", hostile, "é", " "))]
     savers = [make_saver(client, key_prefix=prefix) for prefix in prefixes]
@@ -407,7 +407,7 @@ def test_key_prefixes_keep_applications_apart(
 
 @each_saver
 @pytest.mark.parametrize("prefix", ["", "a{b", "a}b", "{app}:", "a\0b", "\0"])
-def test_a_key_prefix_that_keys_cannot_begin_with(
+def test_an_invalid_key_prefix_is_refused(
     make_saver: MakeSaver, client: Client, prefix: str
 ) -> None:
     with pytest.raises(ValueError, match=r"must not contain \{, \} or NUL"):
@@ -421,7 +421,9 @@ def test_a_key_prefix_that_keys_cannot_begin_with(
 
 @each_saver
 @pytest.mark.parametrize("prefix", [None, b"app:", 7])
-def test_a_key_prefix_that_is_not_text(make_saver: MakeSaver, client: Client, prefix: Any) -> None:
+def test_a_key_prefix_that_is_not_text_is_refused(
+    make_saver: MakeSaver, client: Client, prefix: Any
+) -> None:
     with pytest.raises(TypeError, match="key_prefix must be text"):
         make_saver(client, setup=False, key_prefix=prefix)
 
@@ -448,7 +450,7 @@ def test_every_key_begins_with_exactly_the_key_prefix(
 
 
 @each_saver
-def test_the_thread_document_is_about_the_latest_root_checkpoint(
+def test_the_thread_document_describes_the_latest_root_checkpoint(
     saver: Saver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     begun = server_time(redis_client)
@@ -469,7 +471,7 @@ def test_the_thread_document_is_about_the_latest_root_checkpoint(
     ("channel", "status"), [(INTERRUPT, "interrupted"), (ERROR, "error"), ("channel", "idle")]
 )
 @pytest.mark.parametrize("writes_first", [True, False])
-def test_the_status_of_a_thread_does_not_depend_on_what_came_first(
+def test_the_thread_status_does_not_depend_on_the_order_of_put_and_put_writes(
     saver: Saver,
     redis_client: redis.Redis,
     key_prefix: str,

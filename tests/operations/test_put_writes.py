@@ -1,4 +1,4 @@
-"""put_writes: pending writes come back in order, each once."""
+"""put_writes stores pending writes, which come back in order, each once."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_writes_come_back_as_they_were(saver: Saver) -> None:
     assert listed.pending_writes == found
 
 
-def test_the_order_is_that_of_path_task_and_index(saver: Saver) -> None:
+def test_writes_are_ordered_by_path_task_and_index(saver: Saver) -> None:
     put(saver, "1")
     paths = ["", "~__pregel_pull, b", "~__pregel_pull, a", "~__pregel_push, 10", "é"]
     expected = []
@@ -95,7 +95,7 @@ def test_a_special_write_keeps_its_last_value(saver: Saver, channel: str) -> Non
 
 
 @each_saver
-def test_writes_may_come_before_their_checkpoint(saver: Saver) -> None:
+def test_writes_may_arrive_before_their_checkpoint(saver: Saver) -> None:
     saver.put_writes(config(checkpoint_id="1"), [("a", 1), (INTERRUPT, BIG)], "task")
     assert saver.get_tuple(config(checkpoint_id="1")) is None
     assert saver.get_tuple(config()) is None
@@ -107,7 +107,7 @@ def test_writes_may_come_before_their_checkpoint(saver: Saver) -> None:
 
 
 @each_saver
-def test_writes_belong_to_one_checkpoint_alone(saver: Saver) -> None:
+def test_writes_belong_to_one_checkpoint(saver: Saver) -> None:
     names = [("", "1"), ("", "1:2"), ("", "10"), ("", "1;"), ("1", "1"), ("sub:1", "1"), ("", "0")]
     for checkpoint_ns, checkpoint_id in names:
         put(saver, checkpoint_id, checkpoint_ns=checkpoint_ns)
@@ -123,7 +123,7 @@ def test_writes_belong_to_one_checkpoint_alone(saver: Saver) -> None:
 
 @each_saver
 @strange
-def test_any_task_id_path_and_channel(saver: Saver, text: str) -> None:
+def test_any_task_id_path_and_channel_works(saver: Saver, text: str) -> None:
     written = put(saver, "1")
     saver.put_writes(written, [(text, text)], text, text)
     saver.put_writes(written, [(text, 2)], f"{text}2", f"{text}2")
@@ -131,7 +131,7 @@ def test_any_task_id_path_and_channel(saver: Saver, text: str) -> None:
 
 
 @each_saver
-def test_many_tasks_write(saver: Saver) -> None:
+def test_many_tasks_may_write(saver: Saver) -> None:
     # More tasks than Lua hands to one call.
     written = put(saver, "1")
     for number in range(1_100):
@@ -142,14 +142,16 @@ def test_many_tasks_write(saver: Saver) -> None:
 
 
 @each_saver
-def test_nothing_to_write(saver: Saver, redis_client: redis.Redis, key_prefix: str) -> None:
+def test_no_writes_store_nothing(saver: Saver, redis_client: redis.Redis, key_prefix: str) -> None:
     saver.put_writes(config(checkpoint_id="1"), [], "task")
     assert found_keys(redis_client, key_prefix) == []
 
 
 @each_saver
 @pytest.mark.parametrize("checkpoint_id", [None, ""])
-def test_a_config_without_checkpoint_is_refused(saver: Saver, checkpoint_id: str | None) -> None:
+def test_a_config_without_a_checkpoint_id_is_refused(
+    saver: Saver, checkpoint_id: str | None
+) -> None:
     with pytest.raises(ValueError, match="checkpoint_id is missing"):
         saver.put_writes(config(checkpoint_id=checkpoint_id), [("a", 1)], "task")
 
@@ -179,7 +181,7 @@ def test_interrupts_and_errors_are_found_by_search(
 
 @each_saver
 @strange
-def test_the_document_says_whose_writes_it_has(
+def test_the_writes_document_names_its_checkpoint(
     saver: Saver, redis_client: redis.Redis, key_prefix: str, text: str
 ) -> None:
     checkpoint_id = text.replace("\0", "") or "1"
@@ -196,7 +198,7 @@ def test_the_document_says_whose_writes_it_has(
 
 
 @each_saver
-def test_writes_of_a_thread_that_expired_are_not_read(
+def test_writes_of_an_expired_thread_are_ignored(
     saver: Saver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     put(saver, "1")

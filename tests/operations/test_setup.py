@@ -1,4 +1,4 @@
-"""setup, and servers on which it cannot be done or which fail later."""
+"""setup, and servers that are unsuitable or fail later."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ from tests.support.checkpoints import (
     stored,
 )
 from tests.support.clients import Client, MakeSaver, Saver
+from tests.support.commands import COMMANDS
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,7 @@ def test_setup_makes_the_indexes(saver: Saver, redis_client: redis.Redis, key_pr
 
 
 @each_saver
-def test_setup_again_changes_nothing(
+def test_a_second_setup_changes_nothing(
     make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     for number in range(3):
@@ -100,7 +101,7 @@ def test_setup_again_changes_nothing(
 
 
 @each_saver
-def test_setup_indexes_what_is_there(
+def test_setup_indexes_stored_documents(
     make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     saver = make_saver(client, setup=False)
@@ -138,7 +139,7 @@ for prefix in prefixes:
 """
 
 
-def test_eight_processes_at_once(server: EmbeddedRedis, admin: redis.Redis) -> None:
+def test_eight_processes_may_call_setup_at_once(server: EmbeddedRedis, admin: redis.Redis) -> None:
     prefixes = [f"eight-{number}:" for number in range(2)]
     done = subprocess.run(
         [sys.executable, "-c", EIGHT, server.url, *prefixes],
@@ -158,7 +159,7 @@ def test_setup_takes_one_connection(server: EmbeddedRedis, admin: redis.Redis) -
         assert admin.info("stats")["total_connections_received"] == before + 1
 
 
-async def test_the_asynchronous_setup_has_two_names(server: EmbeddedRedis) -> None:
+async def test_setup_and_asetup_are_the_same_on_async_redis_saver(server: EmbeddedRedis) -> None:
     async with AsyncRedisSaver.from_conn_string(server.url, key_prefix="two:") as saver:
         await saver.asetup()
         assert [found async for found in saver.alist(None)] == []
@@ -168,7 +169,7 @@ async def test_the_asynchronous_setup_has_two_names(server: EmbeddedRedis) -> No
 
 
 @pytest.mark.parametrize("kind", SAVERS)
-def test_the_default_key_prefix(
+def test_the_default_key_prefix_is_langgraph(
     server: EmbeddedRedis, admin: redis.Redis, kind: type[Saver]
 ) -> None:
     admin.flushall()  # other tests may have left indexes
@@ -193,7 +194,7 @@ def test_the_default_key_prefix(
 
 @pytest.fixture(scope="module")
 def bare_server() -> Iterator[Callable[..., str]]:
-    """Starts a Redis with some modules only, and gives its URL."""
+    """Starts a Redis with only some modules, and returns its URL."""
     binary, modules = embedded._find_server()
 
     def end(process: subprocess.Popen[str]) -> None:
@@ -222,7 +223,7 @@ def bare_server() -> Iterator[Callable[..., str]]:
     [((), "JSON"), (("redisearch.so",), "JSON"), (("rejson.so",), "Search")],
     ids=["neither", "Search alone", "JSON alone"],
 )
-def test_a_server_without_search_or_json(
+def test_a_server_without_search_or_json_is_refused(
     bare_server: Callable[..., str], modules: tuple[str, ...], missing: str
 ) -> None:
     url = bare_server(*modules)
@@ -235,7 +236,9 @@ def test_a_server_without_search_or_json(
 
 
 @pytest.mark.parametrize("saver", SAVERS)
-def test_another_database(saver: type[Saver], server: EmbeddedRedis, admin: redis.Redis) -> None:
+def test_another_database_is_refused(
+    saver: type[Saver], server: EmbeddedRedis, admin: redis.Redis
+) -> None:
     message = setup_error(saver, f"{server.url}/1", key_prefix="one:")
     assert "only database 0" in message
     assert "key_prefix" in message
@@ -246,7 +249,7 @@ def test_another_database(saver: type[Saver], server: EmbeddedRedis, admin: redi
 
 
 @pytest.mark.parametrize("saver", SAVERS)
-def test_nobody_listens(saver: type[Saver]) -> None:
+def test_calls_raise_connection_error_without_a_server(saver: type[Saver]) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         url = f"redis://127.0.0.1:{probe.getsockname()[1]}"
@@ -261,38 +264,19 @@ def test_nobody_listens(saver: type[Saver]) -> None:
 
 # ---- users who may not run everything
 
-COMMANDS = [
-    *(
-        "EVAL",
-        "EVALSHA",
-        "EXISTS",
-        "PERSIST",
-        "PEXPIREAT",
-        "PEXPIRETIME",
-        "TIME",
-        "UNLINK",
-    ),
-    *("ZADD", "ZCARD", "ZLEXCOUNT", "ZMSCORE", "ZRANGEBYLEX", "ZREM", "ZREVRANGEBYLEX"),
-    *("JSON.ARRAPPEND", "JSON.ARRLEN", "JSON.ARRTRIM", "JSON.GET", "JSON.MERGE", "JSON.MGET"),
-    *("JSON.OBJKEYS", "JSON.SET", "JSON.TYPE", "ZSCORE"),
-    *("FT.AGGREGATE", "FT.ALIASUPDATE", "FT.CREATE", "FT.CURSOR", "FT.DROPINDEX"),
-    *("FT.INFO", "FT.SEARCH", "FT._LIST"),
-]
-"""All that the savers run."""
-
 
 def commands_run(admin: redis.Redis) -> set[str]:
     found = {name.removeprefix("cmdstat_").upper() for name in admin.info("commandstats")}
-    # What clients say when they connect, and what this asks.
+    # The commands that clients send when they connect, and those of this function.
     return {
         name for name in found if name.split("|")[0] not in ("HELLO", "CLIENT", "INFO", "CONFIG")
     }
 
 
-def test_the_commands_are_all_that_the_savers_run(
+def test_the_listed_commands_are_all_that_the_savers_run(
     server: EmbeddedRedis, admin: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Few names are many then, and come in pages.
+    # With small pages, few names take several pages.
     monkeypatch.setattr(queries, "NAMES", 2)
     admin.script_flush()
     with RedisSaver.from_conn_string(server.url) as saver:
@@ -322,7 +306,7 @@ def test_the_commands_are_all_that_the_savers_run(
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("again", [False, True], ids=["first", "after another's setup"])
-def test_a_user_who_may_not_run_a_command(
+def test_the_error_names_a_command_that_the_user_may_not_run(
     server: EmbeddedRedis, admin: redis.Redis, command: str, again: bool
 ) -> None:
     admin.script_flush()
@@ -340,7 +324,7 @@ def test_a_user_who_may_not_run_a_command(
         assert f"may not run {command} " in message
 
 
-def test_a_user_who_may_not_do_what_the_client_does(
+def test_the_error_names_a_client_command_that_the_user_may_not_run(
     server: EmbeddedRedis, admin: redis.Redis
 ) -> None:
     admin.execute_command(
@@ -355,7 +339,9 @@ def test_a_user_who_may_not_do_what_the_client_does(
         RedisSaver(client).setup()
 
 
-def test_a_user_who_may_not_use_the_keys(server: EmbeddedRedis, admin: redis.Redis) -> None:
+def test_the_error_names_a_key_that_the_user_may_not_use(
+    server: EmbeddedRedis, admin: redis.Redis
+) -> None:
     admin.execute_command(
         *("ACL", "SETUSER", "limited", "reset", "on", ">secret", "~team:*", "&*", "+@all")
     )
@@ -366,7 +352,9 @@ def test_a_user_who_may_not_use_the_keys(server: EmbeddedRedis, admin: redis.Red
         assert "Let the user use the keys teams:app:*" in message
 
 
-def test_a_user_with_all_of_them_and_no_more(server: EmbeddedRedis, admin: redis.Redis) -> None:
+def test_a_user_with_only_the_listed_commands_can_do_everything(
+    server: EmbeddedRedis, admin: redis.Redis
+) -> None:
     admin.execute_command(
         *("ACL", "SETUSER", "careful", "reset", "on", ">secret", "~*", "-@all"),
         *(f"+{command}" for command in COMMANDS),
@@ -384,7 +372,7 @@ def test_a_user_with_all_of_them_and_no_more(server: EmbeddedRedis, admin: redis
         saver.delete_thread("thread")
 
 
-def test_a_user_of_other_keys(server: EmbeddedRedis, admin: redis.Redis) -> None:
+def test_a_user_of_other_keys_is_refused(server: EmbeddedRedis, admin: redis.Redis) -> None:
     admin.execute_command(
         *("ACL", "SETUSER", "neighbour", "reset", "on", ">secret", "~other:*", "+@all")
     )
@@ -407,7 +395,7 @@ def full(server: EmbeddedRedis, admin: redis.Redis) -> Iterator[redis.Redis]:
 
 
 @each_saver
-def test_a_full_server_says_so_and_changes_nothing(
+def test_a_full_server_raises_and_changes_nothing(
     full: redis.Redis, server: EmbeddedRedis, client: Client
 ) -> None:
     with RedisSaver.from_conn_string(server.url, key_prefix="full:") as other:
@@ -433,7 +421,7 @@ def test_a_full_server_says_so_and_changes_nothing(
         with pytest.raises(redis.exceptions.OutOfMemoryError):
             call()
         assert stored(full, "full:") == before
-    # What is there can be read, and what makes room can be done.
+    # Stored checkpoints can be read, and operations that free memory work.
     assert ids(saver.list(config())) == ["2", "1"]
     pending = get_tuple(saver, made).pending_writes or []
     assert pending[0][1] == "__interrupt__"

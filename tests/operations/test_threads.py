@@ -1,7 +1,8 @@
-"""threads: one row for each thread, right whatever comes in which order."""
+"""threads returns one row for each thread, whatever the order of the calls before."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any
@@ -32,7 +33,9 @@ def thread_ids(found: Iterator[ThreadSummary]) -> list[str]:
     return [summary.thread_id for summary in found]
 
 
-def test_a_row(saver: Saver, redis_client: redis.Redis) -> None:
+def test_a_row_describes_the_latest_root_checkpoint(
+    saver: Saver, redis_client: redis.Redis
+) -> None:
     begun = server_time(redis_client)
     put(saver, "1", {"big": BIG}, thread_id="a:b", metadata={"step": 0, "user": "Ada"})
     metadata: Any = {"source": "loop", "step": 1, "when": datetime.now(timezone.utc), "x": 0.1}
@@ -56,7 +59,7 @@ def test_a_row(saver: Saver, redis_client: redis.Redis) -> None:
 
 
 @each_saver
-def test_what_is_asked_for(saver: Saver) -> None:
+def test_threads_returns_the_requested_rows(saver: Saver) -> None:
     for number in range(12):
         at = put(
             saver,
@@ -124,7 +127,9 @@ def test_python_decides_which_threads_match(
 
 
 @each_saver
-def test_a_cap_of_the_server_is_none_here(saver: Saver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_result_cap_of_the_server_does_not_limit_threads(
+    saver: Saver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for number in range(20):
         put(saver, "1", thread_id=f"{number}")
     monkeypatch.setattr(queries, "MOST_SORTED", 100_000)
@@ -133,7 +138,7 @@ def test_a_cap_of_the_server_is_none_here(saver: Saver, monkeypatch: pytest.Monk
 
 
 @each_saver
-def test_threads_that_are_deleted_or_changed_meanwhile(
+def test_threads_may_be_deleted_or_changed_during_a_listing(
     saver: Saver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(threads, "PAGE", 2)
@@ -157,7 +162,7 @@ def test_threads_that_are_deleted_or_changed_meanwhile(
 
 
 @each_saver
-def test_bad_input_is_refused_at_once(
+def test_invalid_arguments_are_refused_at_once(
     saver: Saver, make_saver: MakeSaver, client: Client, key_prefix: str
 ) -> None:
     refused: list[tuple[dict[str, Any], type[Exception]]] = [
@@ -174,7 +179,7 @@ def test_bad_input_is_refused_at_once(
 
 
 @each_saver
-def test_a_damaged_document_is_named(
+def test_the_error_names_a_damaged_document(
     saver: Saver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     put(saver, "1")
@@ -182,13 +187,13 @@ def test_a_damaged_document_is_named(
     for damage in ("$.metadata", "$.checkpoint_id", "$.updated_at", "$.thread_id"):
         before = redis_client.execute_command("JSON.GET", key, ".")
         redis_client.execute_command("JSON.DEL", key, damage)
-        with pytest.raises(DamagedDocumentError, match="thread"):
+        with pytest.raises(DamagedDocumentError, match=re.escape(key)):
             list(saver.threads(limit=5))
         redis_client.execute_command("JSON.SET", key, "$", before)
     assert len(list(saver.threads())) == 1
 
 
-async def test_both_savers_have_both(
+async def test_both_savers_have_threads_and_athreads(
     make_saver: MakeSaver, redis_url: str, key_prefix: str
 ) -> None:
     writer = make_saver(Client(RedisSaver, 3, False))
@@ -217,7 +222,7 @@ steps = st.one_of(
 
 
 class Model:
-    """What a thread's row has to be, from all that was put."""
+    """A model of the rows, computed from all checkpoints that were put."""
 
     def __init__(self) -> None:
         self.checkpoints: dict[tuple[str, str, str], dict[str, Any]] = {}
@@ -244,7 +249,7 @@ class Model:
 @each_saver
 @examples(40)
 @given(st.lists(steps, max_size=14))
-def test_any_order(saver: Saver, steps: list[Any]) -> None:
+def test_rows_do_not_depend_on_the_order_of_operations(saver: Saver, steps: list[Any]) -> None:
     for thread in "abc":
         saver.delete_thread(thread)
     model = Model()

@@ -1,4 +1,4 @@
-"""with_allowlist: a clone that may build more types, on the same connections."""
+"""with_allowlist returns a clone that builds more types, on the same connections."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ MINE = (Mine.__module__, "Mine")
 
 @pytest.fixture
 def strict(make_saver: MakeSaver, client: Client) -> Saver:
-    """A saver that builds none of the types here."""
+    """A saver that builds none of the types of this file."""
     return make_saver(client, serde=JsonPlusSerializer(allowed_msgpack_modules=None))
 
 
 @each_saver
 @pytest.mark.parametrize("more", ["", BIG])
-def test_a_clone_builds_what_it_is_allowed_to(strict: Saver, more: str) -> None:
+def test_a_clone_builds_only_the_allowed_types(strict: Saver, more: str) -> None:
     clone = strict.with_allowlist([MINE])
     assert type(clone) is type(strict)
     assert clone is not strict
@@ -59,7 +59,7 @@ def test_a_clone_builds_what_it_is_allowed_to(strict: Saver, more: str) -> None:
 
 
 @each_saver
-def test_metadata_obeys_the_same_list(strict: Saver) -> None:
+def test_the_allowlist_applies_to_metadata(strict: Saver) -> None:
     put(strict, "1", metadata={"mine": Mine(1), "yours": Yours(1)})
     clone = strict.with_allowlist([MINE])
     found: list[Any] = [get_tuple(saver, config()).metadata for saver in (strict, clone)]
@@ -71,7 +71,7 @@ def test_metadata_obeys_the_same_list(strict: Saver) -> None:
 
 
 @each_saver
-def test_what_is_stored_is_the_same(
+def test_a_clone_stores_the_same_documents(
     strict: Saver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     key = f"{key_prefix}checkpoint:{{thread}}::1"
@@ -98,7 +98,7 @@ def test_clones_share_connections_and_prefix(
 
 
 @each_saver
-def test_an_allowlist_goes_through_encryption(make_saver: MakeSaver, client: Client) -> None:
+def test_the_allowlist_applies_to_encrypted_values(make_saver: MakeSaver, client: Client) -> None:
     serde = EncryptedSerializer.from_pycryptodome_aes(
         JsonPlusSerializer(allowed_msgpack_modules=None), key=b"0123456789abcdef"
     )
@@ -110,7 +110,7 @@ def test_an_allowlist_goes_through_encryption(make_saver: MakeSaver, client: Cli
 
 
 @each_saver
-def test_there_is_nothing_to_clone_for_a_saver_that_builds_all(
+def test_a_saver_that_builds_all_types_returns_itself(
     make_saver: MakeSaver, client: Client
 ) -> None:
     saver = make_saver(client, serde=JsonPlusSerializer(allowed_msgpack_modules=True))

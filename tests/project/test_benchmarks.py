@@ -1,4 +1,4 @@
-"""The benchmark does its work and reports it, in tiny sizes; nobody looks at the times here."""
+"""The benchmark does its work and reports it, in tiny sizes; the times are not checked."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class OurStore:
 
 @pytest.fixture(scope="module")
 def done(redis_url: str) -> Iterator[Bench]:
-    """A benchmark after its work, but for what needs a network."""
+    """A benchmark after its work, without the parts that need a network."""
     prefix = f"test-benchmarks-{uuid4().hex[:12]}:"
     with redis.Redis.from_url(redis_url) as client:
         found = Bench(TINY, [MemoryStore(), OurStore(client, redis_url, prefix)], [], client.ping)
@@ -116,7 +116,7 @@ def test_every_plot_has_lines(done: Bench, tmp_path: Path) -> None:
             assert (panel.label in measured) == (name != "network")
 
 
-def test_the_work_is_done_and_reported(done: Bench, tmp_path: Path) -> None:
+def test_the_benchmark_does_its_work_and_reports_it(done: Bench, tmp_path: Path) -> None:
     assert not done.cut
     labels = {key.label for key in (*done.times, *done.bytes)}
     for label in labels - {"PING", "sent for a superstep at {:,} messages"}:
@@ -134,6 +134,6 @@ def test_the_work_is_done_and_reported(done: Bench, tmp_path: Path) -> None:
     targets = report.split("### Times")[0].splitlines()
     assert all(line.count("|") == 5 for line in targets if line.startswith("|"))
     answers = [line.split(" | ")[-1] for line in targets if line.startswith("| ")][2:]
-    # Of the peers, of PostgreSQL and of the network there is nothing to say here.
+    # The report has no results of the other packages, PostgreSQL and the network.
     assert answers.count("- |") == 4
     assert len(answers) == 15

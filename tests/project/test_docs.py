@@ -1,4 +1,4 @@
-"""The examples in docs/documents.md are what a server holds today."""
+"""The examples in docs/documents.md are documents that the package stores today."""
 
 import runpy
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def client(docs: dict[str, Any]) -> Iterator[redis.Redis]:
             yield client
 
 
-def test_the_examples_are_of_today(docs: dict[str, Any], client: redis.Redis) -> None:
+def test_the_examples_are_up_to_date(docs: dict[str, Any], client: redis.Redis) -> None:
     text = (DOCS / "documents.md").read_text(encoding="utf-8")
     assert text == docs["page"](text, docs["examples"](client)), "run: make docs"
 

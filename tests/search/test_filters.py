@@ -1,4 +1,4 @@
-"""Filters without a server: tokens say what `same` says."""
+"""Filters without a server: two values have the same token exactly if they match."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def respelled(value: Any) -> Any:
 
 
 def token(value: Any, key: str = "key") -> str:
-    # A number that no field of the index has is given another one, for ranges.
+    # A number without an index field gets an additional token, for ranges.
     return metadata_tokens({key: value})[0]
 
 
@@ -82,14 +82,14 @@ def read(filter: dict[str, Any]) -> filters.Filter:
 @example([], {})
 @example({"a": None}, {})
 @example("é", "e\u0301")
-def test_values_are_the_same_if_their_tokens_are(left: Any, right: Any) -> None:
+def test_values_match_exactly_if_their_tokens_are_equal(left: Any, right: Any) -> None:
     assert same(left, right) == (token(left) == token(right))
     assert same(left, right) == same(right, left)
 
 
 @quick
 @given(json_values)
-def test_a_value_is_the_same_however_python_spells_it(value: Any) -> None:
+def test_a_value_matches_other_python_forms_of_itself(value: Any) -> None:
     assert same(value, value)
     assert same(value, respelled(value))
     assert token(value) == token(respelled(value))
@@ -97,8 +97,8 @@ def test_a_value_is_the_same_however_python_spells_it(value: Any) -> None:
 
 @quick
 @given(json_values)
-def test_the_same_is_equal(value: Any) -> None:
-    # What Python tells apart beyond this is bools from numbers, and lists from tuples.
+def test_matching_values_are_equal(value: Any) -> None:
+    # In addition, Python distinguishes bools from numbers, and lists from tuples.
     for other in (value, [value], {"a": value}):
         if same(value, other):
             assert value == other
@@ -112,7 +112,7 @@ def test_true_is_not_one() -> None:
     assert same(1, 1.0)
 
 
-def test_keys_have_tokens_of_their_own() -> None:
+def test_different_keys_have_different_tokens() -> None:
     keys = ["a", "a1", "b", "A", "", "a:1", 'a"', "a\0", "a,", "é", "thread_id"]
     found = {token(value, key) for key in keys for value in (1, 11, "1", None)}
     found |= {thread_token(key) for key in keys}
@@ -134,7 +134,7 @@ def test_keys_have_tokens_of_their_own() -> None:
         ({"a": float("nan")}, {"a": float("nan")}, False),
     ],
 )
-def test_a_key_that_is_not_there_counts_as_none(
+def test_a_missing_key_counts_as_none(
     filter: dict[str, Any], metadata: dict[str, Any], expected: bool
 ) -> None:
     assert read(filter).matches(metadata) is expected
@@ -149,7 +149,7 @@ NO_JSON = [Colour.RED, b"red", {1, 2}, Decimal(1), UUID(int=1), {1: 2}, 2**70, o
 
 @pytest.mark.parametrize("value", NO_JSON, ids=spelled)
 @pytest.mark.parametrize("wrap", [lambda v: v, lambda v: [v], lambda v: {"a": v}])
-def test_what_is_no_json_is_left_to_python(value: Any, wrap: Any) -> None:
+def test_values_that_are_not_json_are_compared_in_python(value: Any, wrap: Any) -> None:
     # One token stands for all such values of a key, and a search for JSON looks there too.
     value = wrap(value)
     assert token(value) == token(object())
@@ -161,7 +161,7 @@ def test_what_is_no_json_is_left_to_python(value: Any, wrap: Any) -> None:
     assert same(value, value)
 
 
-def test_a_search_for_none_is_left_to_python() -> None:
+def test_none_is_compared_in_python() -> None:
     assert read({"key": None}).expression() is filters.EVERYTHING
     assert not read({"key": None}).is_exact
 
@@ -171,7 +171,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]))
 
 @quick
 @given(st.none() | texts, st.none() | texts, st.dictionaries(texts, json_values, max_size=3))
-def test_nothing_of_the_users_gets_into_a_search(
+def test_user_text_never_appears_in_a_query(
     thread_id: str | None, checkpoint_ns: str | None, filter: dict[str, Any]
 ) -> None:
     target = thread_id and Target(thread_id, thread_id, checkpoint_ns, None)

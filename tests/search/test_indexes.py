@@ -1,4 +1,4 @@
-"""The life of the indexes: made, added to, and replaced while others read and write."""
+"""Indexes are made, extended and replaced while savers read and write."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from langgraph_redis_json.search import filters, indexes, queries
 from langgraph_redis_json.search.fields import SCHEMAS
 from langgraph_redis_json.search.queries import index_name
 from tests.support.checkpoints import each_saver, found_keys, ids, indexed, own_indexes, put
-from tests.support.clients import Client, MakeSaver, Saver
+from tests.support.clients import ACL_USER, Client, MakeSaver, Saver
 from tests.support.waiting import wait_until
 
 SYNC = Client(RedisSaver, 3, False)
@@ -53,7 +53,7 @@ def alias(key_prefix: str) -> str:
 
 
 def create_by_hand(client: redis.Redis, key_prefix: str, name: str, *fields: str) -> None:
-    """An index as a person, or another version, would have made it."""
+    """An index as a user, or another version, would have made it."""
     words = fields or ("$.tokens", "AS", "tokens", "TAG")
     client.execute_command(
         *("FT.CREATE", name, "ON", "JSON", "PREFIX", 1, f"{key_prefix}checkpoint:{{"),
@@ -61,7 +61,7 @@ def create_by_hand(client: redis.Redis, key_prefix: str, name: str, *fields: str
     )
 
 
-def test_fields_are_added(
+def test_setup_adds_missing_fields(
     many: Saver, make_saver: MakeSaver, redis_client: redis.Redis, alias: str, key_prefix: str
 ) -> None:
     saver = make_saver(SYNC, metadata_fields={"n": "numeric", "x": "tag"})
@@ -77,7 +77,7 @@ def test_fields_are_added(
 @pytest.mark.parametrize(
     "how", ["dropped", "alias dropped", "plain", "older", "altered", "foreign"]
 )
-def test_an_index_that_is_not_as_it_should_be(
+def test_an_unsuitable_index_is_replaced(
     many: Saver,
     make_saver: MakeSaver,
     redis_client: redis.Redis,
@@ -91,7 +91,7 @@ def test_an_index_that_is_not_as_it_should_be(
         run("FT.ALIASDEL", alias)
     else:
         run("FT.DROPINDEX", now)
-    if how == "plain":  # of before there were aliases
+    if how == "plain":  # as made before aliases were used
         create_by_hand(redis_client, key_prefix, alias)
     elif how in ("older", "altered", "foreign"):
         digest = now.rpartition("_")[2]
@@ -108,26 +108,26 @@ def test_an_index_that_is_not_as_it_should_be(
     assert indexed(redis_client, alias, "@step:[-inf +inf] | @format:[1 1]") == 500
     left = [name for name in own_indexes(redis_client, key_prefix) if "checkpoints" in name]
     assert left == [live(redis_client, alias)]
-    # An index of a person's is not ours to drop.
+    # An index of the user is not dropped.
     assert (f"{key_prefix}mine" in own_indexes(redis_client, key_prefix)) is (how == "foreign")
     # Documents were not touched.
     assert len(found_keys(redis_client, key_prefix, "checkpoint")) == 500
 
 
-def test_what_a_killed_setup_has_left(
+def test_setup_drops_indexes_that_a_killed_setup_left(
     many: Saver, make_saver: MakeSaver, redis_client: redis.Redis, alias: str, key_prefix: str
 ) -> None:
     now = live(redis_client, alias)
     create_by_hand(redis_client, key_prefix, f"{alias}_v1_abcdef")
     create_by_hand(redis_client, key_prefix, f"{alias}_v99_abcdef")
     make_saver(SYNC)
-    # What a newer version has begun is its own.
+    # Indexes of a newer version are not dropped.
     left = [name for name in own_indexes(redis_client, key_prefix) if "checkpoints" in name]
     assert left == sorted([now, f"{alias}_v99_abcdef"])
 
 
 @each_saver
-def test_an_index_of_a_newer_version(
+def test_an_index_of_a_newer_version_is_refused(
     make_saver: MakeSaver, client: Client, redis_client: redis.Redis, alias: str, key_prefix: str
 ) -> None:
     put(make_saver(client), "1")
@@ -140,7 +140,7 @@ def test_an_index_of_a_newer_version(
 
 
 def copies(client: redis.Redis, key: str, count: int) -> None:
-    """So many documents like the one at a key, in no table of contents."""
+    """Copies of a document, without entries in a table of contents."""
     document = client.execute_command("JSON.GET", key, ".")
     pipeline = client.pipeline(transaction=False)
     for number in range(count):
@@ -151,7 +151,7 @@ def copies(client: redis.Redis, key: str, count: int) -> None:
 def test_readers_and_writers_go_on_while_an_index_is_replaced(
     many: Saver, make_saver: MakeSaver, redis_client: redis.Redis, alias: str, key_prefix: str
 ) -> None:
-    """Every answer is whole: none lacks what was there before the question."""
+    """No answer lacks a document that was stored before the search."""
     copies(redis_client, f"{key_prefix}checkpoint:{{0}}::000", 8_000)
     reader = make_saver(SYNC, setup=False)
     assert isinstance(reader, RedisSaver)
@@ -199,10 +199,10 @@ def test_readers_and_writers_go_on_while_an_index_is_replaced(
 
 
 @each_saver
-def test_a_document_that_no_index_takes(
+def test_a_document_that_cannot_be_indexed_raises(
     make_saver: MakeSaver, client: Client, redis_client: redis.Redis, alias: str, key_prefix: str
 ) -> None:
-    """It is named, and the rest is as it was: the old index, or none."""
+    """The error names it, and the index is unchanged: the old one, or none."""
     saver = make_saver(client, setup=False)
     put(saver, "1")
     bad = f"{key_prefix}checkpoint:{{thread}}::2"
@@ -245,7 +245,8 @@ def test_a_search_raises_while_the_server_fills_its_index(
 ) -> None:
     """As after a restart: searches raise until the index has all documents."""
     field = ("$[?(@.n>=0)].n", "AS", "z", "NUMERIC")
-    with RedisSaver(redis_url, key_prefix=key_prefix) as saver:
+    url = redis_url.replace(ACL_USER, "")  # docs/acl.conf does not permit FT.ALTER
+    with RedisSaver(url, key_prefix=key_prefix) as saver:
         saver._runner = runner = Altering(saver._runner.client, owned=True)
         # The server does not index between the commands of one pipeline.
         runner.before = ("FT.ALTER", alias, "SCHEMA", "ADD", *field)
@@ -262,8 +263,10 @@ def test_a_search_raises_while_the_server_fills_its_index(
         wait_until(answers)
 
 
-def test_processes_with_fields_of_their_own(redis_url: str, key_prefix: str, many: Saver) -> None:
-    """Each has its field in the end, in whatever order they were called."""
+def test_processes_may_declare_different_fields_at_once(
+    redis_url: str, key_prefix: str, many: Saver
+) -> None:
+    """In the end the index has the fields of all processes, in whatever order they came."""
     savers = [
         RedisSaver(redis_url, key_prefix=key_prefix, metadata_fields={f"f{n}": "numeric"})
         for n in range(4)
@@ -283,7 +286,7 @@ def test_processes_with_fields_of_their_own(redis_url: str, key_prefix: str, man
 
 
 @each_saver
-def test_progress_is_told_while_an_index_fills(
+def test_on_progress_is_called_while_an_index_fills(
     make_saver: MakeSaver,
     client: Client,
     redis_client: redis.Redis,
@@ -300,7 +303,7 @@ def test_progress_is_told_while_an_index_fills(
         setting = saver.asetup(on_progress=told.append)
         asyncio.run_coroutine_threadsafe(setting, event_loop_thread).result()
 
-    for _ in range(100):  # a fast machine is now and then done before setup first looks
+    for _ in range(100):  # a fast machine sometimes finishes before setup first looks
         redis_client.execute_command("FT.DROPINDEX", live(redis_client, alias))
         set_up()
         if told:
@@ -322,8 +325,8 @@ def server() -> Iterator[EmbeddedRedis]:
         yield started
 
 
-def test_no_answer_is_a_part(server: EmbeddedRedis) -> None:
-    """The server may give one after a millisecond, and the searches take longer."""
+def test_a_partial_search_result_is_never_returned(server: EmbeddedRedis) -> None:
+    """The server may return a partial result after a millisecond, and the searches take longer."""
     with RedisSaver(server.url) as saver, redis.Redis.from_url(server.url) as client:
         saver.setup()
         copy = put(saver, "0000", metadata={"x": "y"})["configurable"]["thread_id"]
@@ -345,7 +348,7 @@ def test_no_answer_is_a_part(server: EmbeddedRedis) -> None:
             part = client.execute_command(*search)
             return bool((part[b"total_results"] if isinstance(part, dict) else part[0]) < count)
 
-        # A fast machine is now and then done in time.
+        # A fast machine sometimes finishes within a millisecond.
         assert any(is_a_part() for _ in range(100)), "no answer is a part: nothing is tested"
         query = filters.read({"x": "y"}, {}).expression()
         found = saver._runner.run(search_sort_keys(saver._context, query))
@@ -356,7 +359,7 @@ def test_no_answer_is_a_part(server: EmbeddedRedis) -> None:
 
 
 class Losing(SyncRunner):
-    """Its first cursors do not exist when it reads them again, as after some minutes."""
+    """Its first cursors have expired when it reads the next page."""
 
     lost = 0
 
@@ -367,7 +370,7 @@ class Losing(SyncRunner):
         return super().execute(client, commands)
 
 
-def test_a_cursor_that_is_lost(
+def test_a_lost_cursor_is_opened_again(
     many: Saver, redis_url: str, key_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queries, "NAMES", 4)

@@ -1,4 +1,4 @@
-"""metadata_fields: fields of the user's own, in indexes, filters and redisvl's queries."""
+"""metadata_fields: the user's fields in indexes, filters and redisvl's queries."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_any_metadata_is_found(
     key_prefix: str,
     stored_before: bool,
 ) -> None:
-    """Metadata of other types than the fields' hides no checkpoint and no thread."""
+    """Metadata whose type differs from the field's type hides no checkpoint and no thread."""
     saver = make_saver(client, metadata_fields=None if stored_before else FIELDS)
     put(saver, "right", thread_id="right", metadata=RIGHT)
     for number, value in enumerate(WRONG):
@@ -76,7 +76,7 @@ def test_any_metadata_is_found(
 
 
 @each_saver
-def test_savers_with_other_fields_share_an_index(
+def test_savers_with_different_fields_share_an_index(
     make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     makes: list[dict[str, str] | None] = [
@@ -95,7 +95,7 @@ def test_savers_with_other_fields_share_an_index(
 
 
 @each_saver
-def test_a_field_of_another_kind_takes_the_place_of_the_old_one(
+def test_a_field_of_another_type_replaces_the_old_one(
     make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     saver = make_saver(client, metadata_fields={"a": "tag", "b": "tag"})
@@ -131,7 +131,7 @@ fields:
 
 
 @each_saver
-def test_a_schema_file(
+def test_a_schema_file_declares_fields(
     make_saver: MakeSaver,
     client: Client,
     redis_client: redis.Redis,
@@ -161,7 +161,7 @@ OPTIONS = [
 ]
 
 
-def test_changed_options_of_a_field(
+def test_changed_field_options_replace_the_index(
     make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str, tmp_path: Path
 ) -> None:
     path, found = tmp_path / "schema.yaml", set()
@@ -195,7 +195,7 @@ BAD = [
 
 @pytest.mark.parametrize("saver", [RedisSaver, AsyncRedisSaver])
 @pytest.mark.parametrize(("given", "why"), BAD, ids=repr)
-def test_fields_that_do_not_do(saver: Any, given: Any, why: str) -> None:
+def test_invalid_fields_are_refused(saver: Any, given: Any, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         saver("redis://127.0.0.1:1", metadata_fields=given)
     with pytest.raises(ValueError, match=why):
@@ -221,7 +221,7 @@ def test_fields_that_do_not_do(saver: Any, given: Any, why: str) -> None:
         ),
     ],
 )
-def test_a_schema_that_does_not_do(tmp_path: Path, text: str, why: str) -> None:
+def test_an_invalid_schema_is_refused(tmp_path: Path, text: str, why: str) -> None:
     path = tmp_path / "schema.yaml"
     path.write_text(text)
     with pytest.raises(ValueError, match=why):
@@ -242,7 +242,7 @@ QUERIES = [
 
 @pytest.mark.parametrize("decode_responses", [False, True])
 @pytest.mark.parametrize("protocol", [None, 2])
-def test_queries_of_redisvl(
+def test_redisvl_queries_find_checkpoints(
     redis_url: str, key_prefix: str, protocol: int | None, decode_responses: bool
 ) -> None:
     options: dict[str, Any] = {"decode_responses": decode_responses}
@@ -280,7 +280,7 @@ def test_queries_of_redisvl(
     assert asyncio.run(asynchronously()) == expected
 
 
-def test_redisvl_does_not_read_all_clients(redis_url: str) -> None:
+def test_redisvl_cannot_use_every_client(redis_url: str) -> None:
     for url, options in ((redis_url, {"protocol": 3}), (f"{redis_url}?protocol=3", {})):
         with redis.Redis.from_url(url, **options) as connection:
             saver = RedisSaver(connection)

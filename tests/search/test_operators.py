@@ -1,5 +1,4 @@
-"""Filters with operators, beside a plain model, on a real server: exact, with typed fields and
-without."""
+"""Filters with operators match what a plain model matches, with and without typed fields."""
 
 from __future__ import annotations
 
@@ -55,7 +54,7 @@ filters = st.dictionaries(st.sampled_from(KEYS), conditions, min_size=1, max_siz
 
 
 def meets(value: Any, condition: Any) -> bool:
-    """What the operators mean, in other words than the package's."""
+    """An independent implementation of the operators."""
     if not isinstance(condition, dict) or not condition:
         condition = {"$eq": condition}
     for operator, operand in condition.items():
@@ -106,10 +105,10 @@ def check(saver: Saver, stored: list[dict[str, Any]], filter: dict[str, Any]) ->
 
 @pytest.fixture(scope="module")
 def typed_and_not(redis_url: str) -> Any:
-    """Two savers of two applications: one has declared fields."""
+    """Savers of two applications, of which one has declared fields."""
     made = [
-        RedisSaver(redis_url, key_prefix="test-operators-typed", metadata_fields=FIELDS),
-        RedisSaver(redis_url, key_prefix="test-operators-untyped"),
+        RedisSaver(redis_url, key_prefix="test-operators-typed:", metadata_fields=FIELDS),
+        RedisSaver(redis_url, key_prefix="test-operators-untyped:"),
     ]
     for saver in made:
         saver.setup()
@@ -130,7 +129,7 @@ def typed_and_not(redis_url: str) -> Any:
 @example([{"step": 1.5}, {"step": 2}, {"step": True}, {"step": 1 / 3}], {"step": {"$lt": 2}})
 @example([{"n": float("inf")}, {"n": 1e308}], {"n": {"$gt": 1e308}})
 @example([{"n": 1}], {"n": {"$lt": 10**400}})
-def test_any_filter(
+def test_any_filter_matches_the_model(
     typed_and_not: list[RedisSaver], stored: list[dict[str, Any]], filter: dict[str, Any]
 ) -> None:
     for saver in typed_and_not:
@@ -158,7 +157,7 @@ def test_any_filter(
         ({"about": {"$gt": "a"}}, "has no ranges"),
     ],
 )
-def test_a_filter_that_does_not_do(
+def test_an_invalid_filter_is_refused(
     make_saver: MakeSaver, client: Client, filter: dict[str, Any], why: str
 ) -> None:
     saver = make_saver(client, metadata_fields={"about": "text"})
@@ -175,7 +174,7 @@ def test_a_filter_that_does_not_do(
 
 
 @each_saver
-def test_a_config_that_does_not_do_is_refused_at_once(saver: Saver) -> None:
+def test_an_invalid_config_is_refused_at_once(saver: Saver) -> None:
     wrong: list[Any] = [{}, {"thread_id": "a", "checkpoint_ns": 1}, {"thread_id": "\ud800"}]
     for configurable in wrong:
         for call in (saver.list, saver.alist):
@@ -184,7 +183,7 @@ def test_a_config_that_does_not_do_is_refused_at_once(saver: Saver) -> None:
 
 
 @each_saver
-def test_a_dict_with_such_keys_is_found_by_eq(saver: Saver) -> None:
+def test_eq_finds_a_dict_with_operator_keys(saver: Saver) -> None:
     stored = [{"$gte": 1}, {"$near": [1]}, {"$eq": {"$eq": 1}}, {}]
     for number, value in enumerate(stored):
         put(saver, f"{number}", metadata={"key": value})
@@ -199,7 +198,7 @@ def test_a_dict_with_such_keys_is_found_by_eq(saver: Saver) -> None:
 
 
 @each_saver
-def test_a_range_of_a_field_that_is_not_there(
+def test_a_range_over_a_missing_index_field_raises(
     make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     put(make_saver(client), "1", metadata={"n": 5})
@@ -212,7 +211,7 @@ def test_a_range_of_a_field_that_is_not_there(
     ):
         with pytest.raises(MetadataFieldMissingError, match=r'not have the metadata field "n"'):
             call()
-    # What needs no field is found.
+    # Filters that need no field work.
     assert ids(new.list(None, filter={"n": 5})) == ["1"]
     assert ids(new.list(config(), filter={"n": {"$in": [5]}})) == ["1"]
     # Another saver has declared it as something else.

@@ -1,4 +1,4 @@
-"""A saver neither sends nor reads again what its cache has, and the cache is never wrong."""
+"""The cache: cached values are neither sent nor read again, and never wrong."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from tests.support.growing_lists import LENGTHS, WORDS, Conversation, Thread, it
 
 @pytest.fixture(scope="module")
 def redis_url() -> Iterator[str]:
-    """A server that nobody else uses: its counts are this test's own."""
+    """A server for this test alone, so that its statistics belong to the test."""
     with EmbeddedRedis() as server:
         yield server.url
 
 
 @each_saver
 @pytest.mark.parametrize("target", [config(), config(checkpoint_id="newest")], ids=["newest", "id"])
-def test_a_get_does_not_read_what_is_in_the_cache(
+def test_get_does_not_read_cached_values(
     make_saver: MakeSaver, client: Client, redis_client: redis.Redis, target: Any
 ) -> None:
     saver = make_saver(client)
     conversation = Conversation()
     answered: list[int] = []
-    uncached: list[int] = []
+    read_again: list[int] = []
     for length in LENGTHS:
         conversation.grow(saver, length)
         if "checkpoint_id" in target["configurable"]:
             target = config(checkpoint_id=f"{length - 1:08}")
-        for reader, sizes in ((saver, answered), (make_saver(client, setup=False), uncached)):
+        for reader, sizes in ((saver, answered), (make_saver(client, setup=False), read_again)):
             for _ in range(2):
                 sizes.append(traffic(redis_client, lambda: reader.get_tuple(target))[1])  # noqa: B023
                 found = reader.get_tuple(target)
@@ -46,14 +46,14 @@ def test_a_get_does_not_read_what_is_in_the_cache(
                 assert found.checkpoint["channel_values"]["messages"] == conversation.messages
     assert max(answered) - min(answered) < 300, answered
     assert max(answered) < 2_000
-    # A checkpoint that another saver has stored is read once.
-    for size, length in zip(uncached[::2], LENGTHS, strict=True):
+    # Values of another saver are read once.
+    for size, length in zip(read_again[::2], LENGTHS, strict=True):
         assert size > length * len(WORDS)
-    assert uncached[1::2] == answered[1::2]
+    assert read_again[1::2] == answered[1::2]
 
 
 @each_saver
-def test_a_get_does_not_read_large_values_that_are_in_the_cache(
+def test_get_does_not_read_cached_large_values(
     make_saver: MakeSaver, client: Client, redis_client: redis.Redis
 ) -> None:
     values = {"text": WORDS * 10, "bytes": b"\xff" * 200_000, "list": [WORDS, {"a": 1}] * 50}
@@ -83,10 +83,10 @@ def test_a_get_does_not_read_large_values_that_are_in_the_cache(
 
 @each_saver
 @pytest.mark.parametrize("id_", [None, "00001"])
-def test_a_checkpoint_that_others_have_stored_again(
+def test_a_checkpoint_that_another_saver_replaced_is_read_again(
     make_saver: MakeSaver, client: Client, id_: str | None
 ) -> None:
-    """Under its id the server has other lists than the cache of a saver."""
+    """Another saver has stored other lists under the same checkpoint id."""
     thread = Thread()
     one, other = make_saver(client), make_saver(client, setup=False)
     thread.put(one, items(0, 10))
@@ -106,7 +106,7 @@ def test_a_checkpoint_that_others_have_stored_again(
 @each_saver
 @pytest.mark.parametrize("other_steps", [1, 2])
 @pytest.mark.parametrize("then", ["put", "get", "get and put"])
-def test_a_server_that_lost_the_last_steps(
+def test_the_cache_is_not_used_after_the_server_lost_steps(
     make_saver: MakeSaver,
     client: Client,
     redis_client: redis.Redis,
@@ -114,7 +114,7 @@ def test_a_server_that_lost_the_last_steps(
     other_steps: int,
     then: str,
 ) -> None:
-    """After a failover a log has other items than those of a saver's cache: just as many."""
+    """After a failover a log has other items than the saver's cache says, but as many."""
     thread = Thread()
     saver, other = make_saver(client), make_saver(client, setup=False)
     thread.put(saver, items(0, 10))
@@ -141,7 +141,7 @@ def test_a_server_that_lost_the_last_steps(
 @each_saver
 @pytest.mark.parametrize("kind", ["log", "blob"])
 @pytest.mark.parametrize("checkpoint_id", [None, "1"])
-def test_a_missing_document_is_reported(
+def test_a_cached_value_does_not_hide_a_missing_document(
     make_saver: MakeSaver,
     client: Client,
     redis_client: redis.Redis,
@@ -149,7 +149,7 @@ def test_a_missing_document_is_reported(
     kind: str,
     checkpoint_id: str | None,
 ) -> None:
-    """A saver that has the value in its cache reports it too, because others will not find it."""
+    """A saver with a cached value still reports that its document is missing."""
     saver = make_saver(client)
     values = {"list": items(0, 10), "other": items(10, 20), "text": WORDS, "words": WORDS * 2}
     put(saver, "1", values)
@@ -208,7 +208,7 @@ def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for n in range(20):
         put(n, 1)
     assert held() == dict.fromkeys(range(10, 20), 1)
-    put(10, 50)  # used again, so that it is not the next to be dropped
+    put(10, 50)  # used again, so not the next to be evicted
     put(20, 40)
     assert held() == {**dict.fromkeys(range(12, 20), 1), 10: 50, 20: 40}
     put(21, 9)
@@ -218,7 +218,7 @@ def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(30):
         put(1, 60)
     assert held() == {1: 60}
-    # Values go first: those of the threads that were used least recently. Their hashes stay.
+    # The values of the least recently used threads are evicted first; their hashes stay.
     put(2, 1, 20)
     put(3, 1, 10)
     put(2, 1, 20)

@@ -1,10 +1,9 @@
-"""Documents damaged by hand: reading says which, and never gives a state that was not put."""
+"""Damaged documents: the error names the document, and no wrong state is returned."""
 
 from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
-from copy import deepcopy
 from typing import Any
 
 import orjson
@@ -20,6 +19,7 @@ from langgraph.types import Interrupt, Send
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
 from langgraph_redis_json.errors import CheckpointError, DamagedDocumentError
 from tests.support.clients import Client, MakeSaver, Saver
+from tests.support.damage import Path, damages
 from tests.support.strategies import Order, Plain
 
 KINDS = ["checkpoint", "blob", "log", "writes"]
@@ -58,36 +58,6 @@ def documents(client: redis.Redis, prefix: str, kind: str) -> list[tuple[str, An
 
 # ---- every field
 
-JUNK: list[Any] = [None, True, 7, -1.5, "x", "AA==", [], [1], [[]], {}, {"x": 1}]
-Path = tuple[Any, ...]
-
-
-def places(node: Any, path: Path = ()) -> Iterator[Path]:
-    """The path of every value in a JSON document."""
-    yield path
-    members = {**node} if isinstance(node, dict) else {}
-    if isinstance(node, list):
-        members = dict(enumerate(node))
-    for key, member in members.items():
-        yield from places(member, (*path, key))
-
-
-def damages(document: Any) -> Iterator[tuple[str, Path, Any]]:
-    """The document without each of its fields, and with other types in the place of each."""
-    for path in places(document):
-        *way, last = ("", *path)
-        for junk in ("gone", *JUNK):
-            root = {"": deepcopy(document)}
-            parent: Any = root
-            for key in way:
-                parent = parent[key]
-            if junk != "gone" and type(junk) is not type(parent[last]):
-                parent[last] = junk
-                yield f"{junk!r} for {path}", path, root[""]
-            elif junk == "gone" and path and isinstance(parent, dict):
-                del parent[last]
-                yield f"no {path}", path, root[""]
-
 
 def inner_damages(document: Any) -> Iterator[tuple[str, Path, Any]]:
     """A checkpoint's document with a damaged member `checkpoint`: text that is not JSON, or not an
@@ -102,7 +72,7 @@ def inner_damages(document: Any) -> Iterator[tuple[str, Path, Any]]:
 
 
 def is_the_users(path: Path, description: str) -> bool:
-    """Whether any JSON is right there: content, and what is optional."""
+    """Whether any JSON is valid at that path: user content, and optional members."""
     if path[:1] == ("metadata",) or {"json", "tagged", "base64"} & {*path}:
         return len(path) > 1
     optional = [
@@ -118,10 +88,10 @@ def is_the_users(path: Path, description: str) -> bool:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_field(
+def test_damage_in_any_field_is_reported(
     make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str, kind: str
 ) -> None:
-    """An error names the document, or nothing has changed for the reader."""
+    """Either an error names the document, or the reader gets the original values."""
     saver = make_saver(SAVERS[0], setup=False)
     fill(saver)
 
@@ -150,10 +120,10 @@ def test_every_field(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_operation(
+def test_every_operation_reports_damage(
     make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str, kind: str
 ) -> None:
-    """Whatever else is done with a damaged document, nobody meets a bare TypeError."""
+    """No operation raises a bare TypeError because of a damaged document."""
     saver = make_saver(SAVERS[0])
     operations = {
         "history": lambda: saver.get_delta_channel_history(config=THREAD, channels=["other"]),
@@ -193,7 +163,7 @@ def test_every_operation(
         *("{p}thread:{{t}}", "{p}contents:{{t}}", "{p}log:{{t}}::large:1", "other:blob:{{t}}::a:1"),
     ],
 )
-def test_a_reference_to_no_blob(
+def test_a_reference_to_no_blob_is_reported(
     make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str, kind: Client, reference: str
 ) -> None:
     saver = make_saver(kind, setup=False)
@@ -212,7 +182,7 @@ def test_a_reference_to_no_blob(
 @each_saver
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("how", ["SET", "HSET", "DEL"])
-def test_a_key_that_is_no_document(
+def test_a_key_of_another_type_is_reported(
     make_saver: MakeSaver,
     redis_client: redis.Redis,
     key_prefix: str,
@@ -235,7 +205,7 @@ def test_a_key_that_is_no_document(
 
 
 @pytest.mark.parametrize("text", ["", " ", "1", "[]", "{}", "{},{}", "W,W", "[{", "\\", "null"])
-def test_a_write_that_is_no_json_text(
+def test_a_write_that_is_not_json_is_reported(
     make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str, text: str
 ) -> None:
     saver = make_saver(SAVERS[0], setup=False)
@@ -253,7 +223,7 @@ def test_a_write_that_is_no_json_text(
 
 
 class NotMsgpack:
-    """Calls its own format by the name of LangGraph's."""
+    """A serializer that gives its own format the name of LangGraph's."""
 
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
         return "msgpack", b"\xc1" + pickle.dumps(obj)
@@ -285,7 +255,7 @@ class NotMsgpack:
         ),
     ],
 )
-def test_the_serializers_errors(
+def test_errors_of_the_serializer_name_the_document(
     make_saver: MakeSaver,
     kind: Client,
     writing: Any,

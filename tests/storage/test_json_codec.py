@@ -1,4 +1,4 @@
-"""Serializer bytes <-> readable JSON: exact, for whatever a serializer writes."""
+"""Serializer bytes <-> readable JSON, exactly, for any serializer."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ MOMENT = datetime.datetime(2024, 2, 29, 12, 30, 0, 5, tzinfo=UTC)
 
 
 def stored(value: Any) -> dict[str, Any]:
-    """A value as its document has it, parsed."""
+    """The JSON that a document has for a value, parsed."""
     return orjson.loads(json_codec.encode(*SERDE.dumps_typed(value)).text())
 
 
 def assert_exact(value: Any) -> dict[str, Any]:
-    """The serializer's bytes come back, and so does the value that they stand for."""
+    """The serializer's bytes come back, and load to the same value."""
     dumped = SERDE.dumps_typed(value)
     found = stored(value)
     assert json_codec.decode(found) == (dumped[0], bytes(dumped[1]))
@@ -201,7 +201,7 @@ TAGS["named tuple"] = (
 
 
 @pytest.mark.parametrize(("value", "tagged"), TAGS.values(), ids=TAGS)
-def test_tags(value: Any, tagged: Any) -> None:
+def test_each_tag_comes_back(value: Any, tagged: Any) -> None:
     assert assert_exact(value) == {"type": "msgpack", "tagged": tagged}
 
 
@@ -223,7 +223,7 @@ def test_plain_json_is_stored_as_it_is(value: Any) -> None:
     assert found == {"type": "msgpack", "json": SERDE.loads_typed(SERDE.dumps_typed(value))}
 
 
-def test_none() -> None:
+def test_none_is_null() -> None:
     assert assert_exact(None) == {"type": "null", "json": None}
 
 
@@ -251,7 +251,7 @@ def test_none() -> None:
     ],
     ids=repr,
 )
-def test_anything_else_is_base64(type_: str, data: bytes) -> None:
+def test_other_types_are_base64(type_: str, data: bytes) -> None:
     encoded = json_codec.encode(type_, data)
     assert json_codec.decode(orjson.loads(encoded.text())) == (type_, data)
     assert encoded.form == "base64" or data[:1] == b"\xd6"
@@ -284,8 +284,8 @@ def _has_strange_nan(data: bytes) -> bool:
 
 @examples(400)
 @given(strategies.json_values)
-def test_data_that_looks_like_ours_stays_data(value: Any) -> None:
-    """Dicts, lists, text and numbers alone come back, whatever their keys are called."""
+def test_user_data_that_looks_like_a_tag_stays_data(value: Any) -> None:
+    """Dicts, lists, texts and numbers come back, whatever their keys are."""
     found = assert_exact({"state": value})
     assert same(SERDE.loads_typed(json_codec.decode(found)), {"state": value})
     assert "base64" not in found or any(number != number for number in _numbers(value)), (
@@ -341,7 +341,7 @@ IMPOSTORS = [
         lambda x: _DeltaSnapshot(x),
     ],
 )
-def test_no_place_makes_data_a_tag(impostor: dict[str, Any], place: Any) -> None:
+def test_user_data_is_never_a_tag_at_any_depth(impostor: dict[str, Any], place: Any) -> None:
     found = assert_exact(place(impostor))
     assert "base64" not in found
 
@@ -393,10 +393,10 @@ WRAPPERS = [
 
 
 @pytest.mark.parametrize("kinds", [[n] for n in range(len(WRAPPERS))] + [[0, 1], range(10)])
-def test_redis_takes_any_depth(
+def test_values_of_any_depth_can_be_stored(
     kinds: list[int], redis_client: redis.Redis, key_prefix: str
 ) -> None:
-    """RedisJSON refuses more than 127 levels; what is nearly as deep is not stored as JSON."""
+    """RedisJSON refuses more than 127 levels, so deeper values are not stored as JSON."""
     value: Any = 1
     sent, forms = [], set()
     with redis_client.pipeline(transaction=False) as pipeline:
@@ -411,7 +411,7 @@ def test_redis_takes_any_depth(
             encoded = json_codec.encode(*dumped)
             forms.add(encoded.form)
             sent.append(dumped)
-            # Where a value stands deepest: among a task's writes.
+            # The writes of a task are where a value is nested deepest.
             document = b'{"writes":{"0":{"value":%s}}}' % encoded.text()
             pipeline.execute_command("JSON.SET", f"{key_prefix}", "$", document)
             pipeline.execute_command("JSON.GET", f"{key_prefix}", ".")
@@ -457,7 +457,7 @@ JUNK += [{}, {"a": 1}, {"$float": 1}, {"$map": [[[], {}]]}, {"$class": ""}, {"$e
 
 
 def _alter(node: Any, chance: random.Random) -> Any:
-    """One change somewhere: another value, a member less, one more, or renamed."""
+    """One random change: another value, or a member removed, added or renamed."""
     if not isinstance(node, (dict, list)) or not node or chance.random() < 0.25:
         if isinstance(node, str) and node and chance.random() < 0.5:
             at = chance.randrange(len(node))
@@ -481,8 +481,8 @@ def _alter(node: Any, chance: random.Random) -> Any:
 
 @examples(3000)
 @given(st.integers(0, 2**32))
-def test_altered_by_hand(seed: int) -> None:
-    """It is either refused with ValueError, or something that a serializer can be given."""
+def test_altered_documents_raise_value_error_or_load(seed: int) -> None:
+    """Either ValueError is raised, or the result can be given to a serializer."""
     chance = random.Random(seed)
     value = chance.choice([value for value, _ in TAGS.values()] + [b"bytes", None, "text"])
     found = stored([value, value] if chance.random() < 0.3 else value)
@@ -544,7 +544,7 @@ ALTERED: list[Any] = [
 
 
 @pytest.mark.parametrize("altered", ALTERED, ids=repr)
-def test_no_stored_value(altered: Any) -> None:
+def test_an_invalid_stored_value_raises(altered: Any) -> None:
     with pytest.raises(ValueError, match="not a stored value"):
         json_codec.decode(altered)
 
@@ -564,8 +564,8 @@ def test_a_list_of_stored_values(sent: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("altered", ALTERED, ids=repr)
-def test_a_list_with_no_stored_value(altered: Any) -> None:
-    """Either it says so, or leaves it to `decode` to say so."""
+def test_a_list_with_an_invalid_stored_value_raises(altered: Any) -> None:
+    """Either it raises ValueError, or `decode` does."""
     packed = None
     with suppress(ValueError):
         packed = loading._pack_all([stored(1), altered])
@@ -574,7 +574,7 @@ def test_a_list_with_no_stored_value(altered: Any) -> None:
 
 @examples(200)
 @given(strategies.values)
-def test_what_is_plain(value: Any) -> None:
+def test_plain_values_are_recognized(value: Any) -> None:
     dumped = SERDE.dumps_typed([value])
     tree = json_codec.plain(*dumped)
     assert (tree is not None) == (json_codec.encode(*dumped).form == "json")
@@ -582,7 +582,7 @@ def test_what_is_plain(value: Any) -> None:
         assert orjson.dumps(tree) == json_codec.encode(*dumped).content
 
 
-def test_pickle_is_the_serializers_affair() -> None:
+def test_pickle_is_left_to_the_serializer() -> None:
     serde = JsonPlusSerializer(pickle_fallback=True)
     dumped = serde.dumps_typed(Plain(1))
     assert dumped[0] == "pickle"

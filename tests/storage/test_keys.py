@@ -1,4 +1,4 @@
-"""Names of keys: one-to-one, and in the order of what they name."""
+"""Names of keys are one-to-one, and sort like what they name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ prefixes = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="
 
 @quick
 @given(parts)
-def test_a_part_is_spelled_without_reserved_characters_and_back(part: str) -> None:
+def test_an_encoded_part_has_no_reserved_characters_and_decodes(part: str) -> None:
     spelled = keys.escape(part)
     assert not set(spelled) & set(":{}\0")
     assert keys.unescape(spelled) == part
@@ -36,7 +36,7 @@ def test_a_part_is_spelled_without_reserved_characters_and_back(part: str) -> No
 @example("a:b", "a1")
 @example("{", "|")
 @example("}", "~")
-def test_spelled_parts_sort_as_the_parts_do(left: str, right: str) -> None:
+def test_encoded_parts_sort_as_the_parts_do(left: str, right: str) -> None:
     spelled_left, spelled_right = keys.escape(left).encode(), keys.escape(right).encode()
     assert (left < right) == (spelled_left < spelled_right)
     assert (left == right) == (spelled_left == spelled_right)
@@ -50,7 +50,7 @@ def test_every_part_sorts_before_the_end_of_a_range(part: str) -> None:
 
 @quick
 @given(prefixes, parts, parts, parts)
-def test_a_checkpoint_is_read_off_its_key_and_its_entry(
+def test_a_checkpoint_identity_is_parsed_from_key_and_entry(
     prefix: str, thread_id: str, checkpoint_ns: str, checkpoint_id: str
 ) -> None:
     thread = keys.thread_keys(prefix, thread_id)
@@ -132,7 +132,7 @@ def test_different_things_have_different_keys(
 
 @quick
 @given(parts)
-def test_a_thread_lives_in_one_slot(thread_id: str) -> None:
+def test_all_keys_of_a_thread_are_in_one_slot(thread_id: str) -> None:
     # Redis Cluster hashes what stands between the first { and the next }, unless that is empty.
     thread = keys.thread_keys("prefix:", thread_id)
     tags = set()
@@ -142,7 +142,7 @@ def test_a_thread_lives_in_one_slot(thread_id: str) -> None:
     assert tags != {""}
 
 
-def test_versions_have_keys_and_tasks_have_digests_of_their_own() -> None:
+def test_different_versions_have_different_keys_and_tasks_different_digests() -> None:
     versions: list[Any] = [1, 1.0, "1", "1.0", 2, True, "True"]
     assert len({keys.blob_entry("", "channel", version) for version in versions}) == len(versions)
     tasks = ["", "a", "A", "a:b", "x" * 2_000, "x" * 2_001, "é", "e\u0301"]

@@ -1,4 +1,4 @@
-"""Large blobs are sent and read by commands of their own, in the same trip as the script."""
+"""Large values are sent separately: by their own commands before the script."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def values(saver: Saver, **place: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("client", [Client(RedisSaver, 3, False)], indirect=True)
-def test_large_blobs_do_not_pass_through_a_script(saver: Saver) -> None:
+def test_large_values_are_sent_separately(saver: Saver) -> None:
     made = checkpoint("1", VALUES)
     metadata: Any = {"source": "loop", "step": 1}
     sent = next(
@@ -41,32 +41,32 @@ def test_large_blobs_do_not_pass_through_a_script(saver: Saver) -> None:
 
 
 @each_saver
-def test_what_another_saver_put_since_is_found(make_saver: MakeSaver, client: Client) -> None:
+def test_values_that_another_saver_stored_are_found(make_saver: MakeSaver, client: Client) -> None:
     saver, other = make_saver(client), make_saver(client)
     put(saver, "1", VALUES)
     newer = {**VALUES, "text": "new" * LARGE}
     put(other, "2", newer, {"text": 2, "bytes": 1, "small": 1})
     assert values(saver) == newer
     put(other, "3", {"text": "small"}, {"text": 3})
-    other.prune(["thread"])  # what the first saver has in its cache is gone
+    other.prune(["thread"])  # deletes the values in the first saver's cache
     assert values(saver) == {"text": "small"}
     other.delete_thread("thread")
     assert saver.get_tuple(config()) is None
 
 
 @each_saver
-def test_a_blob_that_the_server_lacks_is_sent(make_saver: MakeSaver, client: Client) -> None:
+def test_values_that_a_fork_lacks_are_sent(make_saver: MakeSaver, client: Client) -> None:
     saver, other = make_saver(client), make_saver(client)
     put(saver, "1", VALUES)
     other.delete_thread("thread")
-    # Nothing changed, says LangGraph, and so the saver expects the blobs to be there.
+    # LangGraph reports no new versions, so the saver expects that the blobs exist.
     saver.put(config(), checkpoint("2", VALUES), {"source": "loop", "step": 2}, {})
     assert ids(saver.list(config())) == ["2"]
     assert values(saver) == VALUES
 
 
 class Slow(SyncRunner):
-    """Lets others work before the last command of a trip."""
+    """Calls a function before the last command of a trip."""
 
     meanwhile: Callable[[], Any] | None = None
 
@@ -86,7 +86,7 @@ def slow(saver: RedisSaver) -> Slow:
     return runner
 
 
-def test_a_blob_that_is_about_to_be_deleted_is_sent_again(
+def test_a_value_that_is_about_to_be_freed_is_sent_again(
     redis_url: str, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     """A prune deletes what it has marked, unless the table of contents names it again."""
@@ -100,7 +100,7 @@ def test_a_blob_that_is_about_to_be_deleted_is_sent_again(
     assert redis_client.zscore(thread.contents, blob) == 0
 
 
-def test_a_newer_checkpoint_between_the_commands_of_a_trip(
+def test_a_newer_checkpoint_may_be_stored_between_the_commands_of_a_trip(
     redis_url: str, redis_client: redis.Redis, key_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache, "MOST_BYTES", 10_000)  # room for what is stored, not for the values
@@ -121,7 +121,7 @@ def test_a_newer_checkpoint_between_the_commands_of_a_trip(
 
 
 @each_saver
-def test_a_blob_that_cannot_be_stored_stops_the_checkpoint(
+def test_a_value_that_is_not_stored_stops_the_checkpoint(
     saver: Saver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     put(saver, "1", {"small": 1})

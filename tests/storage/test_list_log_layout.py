@@ -1,4 +1,4 @@
-"""Where the items of a list are stored, without a server."""
+"""The layout of a list in logs, without a server."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.support.strategies import examples
     ),
     st.integers(0, 20),
 )
-def test_split_and_join(value: list[Any], large: int) -> None:
+def test_a_split_list_joins_to_the_same_bytes(value: list[Any], large: int) -> None:
     value = [*value, *[TEXT * 5] * large]
     _, data = serde.dumps_typed(value)
     found = json_codec.split(data)
@@ -48,7 +48,7 @@ def test_split_and_join(value: list[Any], large: int) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 1, 15, 16, 65_535, 65_536])
-def test_lengths_of_lists(length: int) -> None:
+def test_the_length_of_a_list_is_read_from_its_bytes(length: int) -> None:
     _, data = serde.dumps_typed([b"%064d" % n for n in range(length)])
     found = json_codec.split(data)
     assert found is not None
@@ -68,7 +68,7 @@ def test_lengths_of_lists(length: int) -> None:
         serde.dumps_typed([TEXT])[1] + b"\0",
     ],
 )
-def test_what_is_not_split(data: bytes) -> None:
+def test_other_values_are_not_split(data: bytes) -> None:
     assert channels._read_list(data) is None
 
 
@@ -139,9 +139,9 @@ class Log:
 
 @examples(300)
 @given(LISTS)
-def test_the_slices_of_a_layout(lists: list[Any]) -> None:
-    """They name the items of the list, in order. Cached items are not stored again, unless the
-    whole list is."""
+def test_a_layout_names_all_items_in_order(lists: list[Any]) -> None:
+    """The slices name the items in order. Cached items are not stored again, unless the whole list
+    is."""
     log = Log()
     for numbers, changed, forgotten in lists:
         value = [b"%d" % number for number in numbers]
@@ -254,7 +254,7 @@ def test_a_sliding_window(window: int, keeps_first: bool, step: int) -> None:
 
 
 @pytest.mark.parametrize("new", [["b"], ["b", "c"]], ids=repr)
-def test_an_item_that_is_none_of_its_own(new: list[str]) -> None:
+def test_values_with_duplicate_keys_are_not_split(new: list[str]) -> None:
     """Two keys of a dict may be one text to the serializer: then a list has no items to tell."""
     said = [f"{number} {TEXT}" for number in range(5)]
     before = channels._read_list(serde.dumps_typed(said)[1])
@@ -266,19 +266,19 @@ def test_an_item_that_is_none_of_its_own(new: list[str]) -> None:
         dumped=Dumped(*serde.dumps_typed(said)),
         items_size=before.size,
     )
-    for remembered in (known, known.without_value()):
-        grown = channels._read_list(serde.dumps_typed([*said, *new])[1], remembered)
+    for cached in (known, known.without_value()):
+        grown = channels._read_list(serde.dumps_typed([*said, *new])[1], cached)
         assert grown is not None
         assert [serde.loads_typed(("msgpack", item)) for item in grown.new] == new
         assert grown.hashes == before.hashes + channels.hashes_of(grown.new)
-        others = channels._read_list(serde.dumps_typed([*said[:-1], *new])[1], remembered)
+        others = channels._read_list(serde.dumps_typed([*said[:-1], *new])[1], cached)
         assert others is not None
         assert len(others.new) == len(said) - 1 + len(new)
         odd = {date(2020, 1, 1): TEXT, "2020-01-01": 2}
-        assert channels._read_list(serde.dumps_typed([*said, *new, odd])[1], remembered) is None
-        # Where it is the only one that is new, it is what is left.
+        assert channels._read_list(serde.dumps_typed([*said, *new, odd])[1], cached) is None
+        # If it is the only new item, it is the rest.
         _, whole = serde.dumps_typed([*said, odd])
-        alone = channels._read_list(whole, remembered)
+        alone = channels._read_list(whole, cached)
         assert alone is not None
         decoded = json_codec.decode_items(
             orjson.loads(json_codec.encode_item(item)) for item in alone.new
@@ -289,7 +289,7 @@ def test_an_item_that_is_none_of_its_own(new: list[str]) -> None:
         )
 
 
-def test_neighbours_in_two_logs_are_two_slices() -> None:
+def test_consecutive_items_of_different_logs_are_two_slices() -> None:
     """Item 2 of one log and item 3 of another do not follow each other."""
     known = StoredChannel(
         "1",

@@ -1,4 +1,4 @@
-"""Logs: large lists are kept item by item, and every edit of them stays exact."""
+"""Logs store large lists item by item, and every edit stays exact."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def stored_logs(redis_client: redis.Redis, key_prefix: str) -> Logs:
 
 @each_saver
 @strange
-def test_channels(make_saver: MakeSaver, client: Client, stored_logs: Logs, text: str) -> None:
+def test_any_channel_name_can_have_a_log(
+    make_saver: MakeSaver, client: Client, stored_logs: Logs, text: str
+) -> None:
     writer, reader = (make_saver(client, setup=False) for _ in range(2))
     values = {text: items(0, 20), f"{text} too": items(0, 10)}
     versions: ChannelVersions = dict.fromkeys(values, 1)
@@ -49,10 +51,10 @@ def test_channels(make_saver: MakeSaver, client: Client, stored_logs: Logs, text
 
 
 @each_saver
-def test_tasks_are_no_growing_list(
+def test_tasks_are_not_stored_in_a_log(
     make_saver: MakeSaver, client: Client, stored_logs: Logs
 ) -> None:
-    """A superstep's tasks are others than the last one's: nothing would be added to a log."""
+    """Each superstep has new tasks, so that a log would never be appended to."""
     saver = make_saver(client, setup=False)
     sends = {TASKS: [Send("work", {"text": f"{number} {TEXT}"}) for number in range(50)]}
     saver.put(config(), checkpoint("1", sends, {TASKS: 1}), {"step": 1}, {TASKS: 1})
@@ -85,7 +87,7 @@ WRITERS = ("same saver", "reads first", "fresh savers", "two savers", "two saver
 @pytest.mark.parametrize("who", WRITERS)
 @pytest.mark.parametrize("kind", ITEMS)
 @each_saver
-def test_edits_follow_edits(
+def test_many_edits_in_a_row_stay_exact(
     make_saver: MakeSaver, client: Client, thread: Thread, stored_logs: Logs, kind: str, who: str
 ) -> None:
     one, other = (make_saver(client, setup=not index) for index in range(2))
@@ -97,7 +99,7 @@ def test_edits_follow_edits(
         if "read" in who:
             saver.get_tuple(thread.config())
         value: list[Any] = thread.last if thread.expected else []
-        if len(value) < 12:  # shrunk below what is worth a log: grow again
+        if len(value) < 12:  # too short for a log: grow again
             value = value + items(100 * number, 100 * number + 20, kind)
             thread.put(saver, value)
         thread.put(saver, change(value, items(100 * number + 50, 100 * number + 53, kind)))
@@ -137,7 +139,7 @@ def test_too_many_slices_are_written_as_one(
         pytest.param([{"items": [], "log": [["l:", 0, 1]], "text": TEXT * 9}], id="like ours"),
     ],
 )
-def test_other_lists(saver: Saver, thread: Thread, value: Any) -> None:
+def test_other_lists_come_back(saver: Saver, thread: Thread, value: Any) -> None:
     for _ in range(2):
         thread.put(saver, value)
         thread.put(saver, items(0, 20))
@@ -146,7 +148,7 @@ def test_other_lists(saver: Saver, thread: Thread, value: Any) -> None:
 
 @each_saver
 @pytest.mark.parametrize("nesting", range(118, 130))
-def test_items_nested_as_deep_as_can_be(saver: Saver, thread: Thread, nesting: int) -> None:
+def test_deeply_nested_items_come_back(saver: Saver, thread: Thread, nesting: int) -> None:
     deep: Any = TEXT * 6
     for _ in range(nesting):
         deep = [deep]
@@ -156,7 +158,7 @@ def test_items_nested_as_deep_as_can_be(saver: Saver, thread: Thread, nesting: i
 
 
 @each_saver
-def test_many_items_at_once(saver: Saver, thread: Thread, stored_logs: Logs) -> None:
+def test_many_items_may_be_added_at_once(saver: Saver, thread: Thread, stored_logs: Logs) -> None:
     thread.put(saver, items(0, 10))
     thread.put(saver, items(0, 3_010))
     assert stored_logs.items() == 3_010
@@ -168,7 +170,7 @@ def test_many_items_at_once(saver: Saver, thread: Thread, stored_logs: Logs) -> 
 
 @each_saver
 @pytest.mark.parametrize("read", [True, False])
-def test_a_fork_shares_what_it_has_in_common(
+def test_a_fork_shares_common_items(
     saver: Saver, thread: Thread, stored_logs: Logs, read: bool
 ) -> None:
     old = thread.put(saver, items(0, 10))
@@ -184,7 +186,7 @@ def test_a_fork_shares_what_it_has_in_common(
 
 
 @each_saver
-def test_a_saver_with_a_stale_cache(
+def test_a_saver_with_a_stale_cache_writes_correctly(
     make_saver: MakeSaver, client: Client, thread: Thread, stored_logs: Logs
 ) -> None:
     one, other = make_saver(client), make_saver(client, setup=False)
@@ -192,7 +194,7 @@ def test_a_saver_with_a_stale_cache(
     other.get_tuple(thread.config())
     thread.put(other, items(0, 12))
     assert stored_logs.items() == 12
-    thread.put(one, items(0, 14))  # does not know items 10 and 11: they come again
+    thread.put(one, items(0, 14))  # does not know items 10 and 11, and sends them again
     assert stored_logs.items() == 12 + 4
     thread.put(other, items(0, 16))
     thread.put(one, items(0, 18))
@@ -200,7 +202,7 @@ def test_a_saver_with_a_stale_cache(
 
 
 @each_saver
-def test_writers_at_once(make_saver: MakeSaver, client: Client) -> None:
+def test_several_savers_may_write_one_thread(make_saver: MakeSaver, client: Client) -> None:
     savers = [make_saver(client, setup=not index) for index in range(2)]
     threads = [Thread() for _ in range(4)]  # one thread, written by four
 
@@ -223,7 +225,7 @@ def test_writers_at_once(make_saver: MakeSaver, client: Client) -> None:
 
 
 @each_saver
-def test_threads_and_namespaces_are_apart(saver: Saver) -> None:
+def test_threads_and_namespaces_have_separate_logs(saver: Saver) -> None:
     threads = [Thread(*name) for name in (("a", ""), ("b", ""), ("a", "sub"), ("a:sub", ""))]
     for step in range(3):
         for number, thread in enumerate(threads):
@@ -234,7 +236,7 @@ def test_threads_and_namespaces_are_apart(saver: Saver) -> None:
 
 
 @each_saver
-def test_what_is_read_and_not_changed_is_put_as_it_stands(
+def test_unchanged_values_are_stored_as_they_were_read(
     make_saver: MakeSaver, client: Client
 ) -> None:
     values = {f"{n}": item for n, item in enumerate([*items(0, 8, "mixed"), 0.1 + 0.2, 1e300])}
@@ -273,7 +275,9 @@ def last_command(saver: RedisSaver) -> tuple[Any, ...]:
 
 
 @each_saver
-def test_the_same_put_twice(make_saver: MakeSaver, client: Client, thread: Thread) -> None:
+def test_the_same_put_twice_changes_nothing(
+    make_saver: MakeSaver, client: Client, thread: Thread
+) -> None:
     saver, other = make_saver(client), make_saver(client, setup=False)
     for step in range(3):
         id_ = thread.put(saver, items(0, 10 + step))
@@ -288,7 +292,7 @@ def recording(redis_url: str) -> Iterator[Recording]:
         yield client
 
 
-def test_the_same_command_twice(
+def test_the_same_command_twice_changes_nothing(
     make_saver: MakeSaver, recording: Recording, key_prefix: str, thread: Thread
 ) -> None:
     """A client sends it again when the connection was lost before the answer came."""
@@ -302,7 +306,7 @@ def test_the_same_command_twice(
     thread.check(saver)
 
 
-def test_the_same_command_after_others_have_written(
+def test_a_repeated_command_keeps_what_others_have_written(
     make_saver: MakeSaver, recording: Recording, key_prefix: str, thread: Thread
 ) -> None:
     saver = RedisSaver(recording, key_prefix=key_prefix)
@@ -335,13 +339,13 @@ STEPS = st.lists(
 
 
 def edited(value: list[Any], edit: str, at: int, new: list[Any]) -> list[Any]:
-    """An edit that any list can bear, as it is or turned by some places."""
+    """Apply an edit to a list of any length, perhaps rotated first."""
     value = value[at:] + value[:at] if at < len(value) // 2 else value
     return EDITS[edit][0](value, new) if len(value) > 8 else value + new * (at % 5)
 
 
 @pytest.mark.parametrize("room", [cache.MOST_BYTES, 5_000], ids=["room for items", "little room"])
-def test_any_sequence_of_edits(
+def test_any_sequence_of_edits_is_exact(
     make_saver: MakeSaver,
     redis_client: redis.Redis,
     key_prefix: str,
@@ -357,7 +361,7 @@ def test_any_sequence_of_edits(
     @examples(60)
     @given(st.sampled_from(list(ITEMS)), STEPS)
     def check(kind: str, steps: list[Any]) -> None:
-        example = next(numbers)  # a failed one leaves its threads behind
+        example = next(numbers)  # a failed example leaves its threads
         threads = {name: Thread(f"{name}{example}") for name in "ab"}
         at = "a"
         threads["b"].ids = count(50_001)

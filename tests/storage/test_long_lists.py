@@ -1,4 +1,4 @@
-"""Long lists: whole, in order, in few trips, and in memory that does not grow with them."""
+"""Long listings are complete, in order, take few trips, and need constant memory."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Counting(SyncRunner):
 
 
 def fill(saver: RedisSaver, count: int, of: str) -> list[str]:
-    """So many checkpoints of a thread, in turn over the root and 40 subgraphs; their ids, newest
+    """Put checkpoints in turn in the root and in 40 subgraphs; returns their ids, newest
     first."""
     made = [f"{number:06}" for number in range(count)]
     for first in range(0, count, 500):
@@ -74,7 +74,7 @@ ASKED: dict[str, tuple[Any, dict[str, Any], int]] = {
 }
 
 
-def test_whole_in_order_and_in_few_trips(saver: RedisSaver) -> None:
+def test_a_long_listing_is_complete_in_order_and_takes_few_trips(saver: RedisSaver) -> None:
     saver._runner = runner = Counting(saver._runner.client, owned=True)
     count = 1_000
     newest_first = fill(saver, count, "long")
@@ -94,7 +94,7 @@ def test_whole_in_order_and_in_few_trips(saver: RedisSaver) -> None:
         ], what
 
 
-def test_checkpoints_of_one_id_are_all_listed(saver: RedisSaver) -> None:
+def test_all_checkpoints_with_the_same_id_are_listed(saver: RedisSaver) -> None:
     for thread in range(400):
         put(saver, "same", thread_id=f"{thread}")
     for limit in (None, 50, 299, 301, 400):
@@ -126,8 +126,10 @@ def test_memory_does_not_grow_with_the_list(saver: RedisSaver) -> None:
         assert long < 1.5 * short, what
 
 
-def test_what_comes_while_a_list_is_read(make_saver: MakeSaver, saver: RedisSaver) -> None:
-    """All that was there is listed once, whatever is written meanwhile."""
+def test_checkpoints_put_during_a_listing_do_not_disturb_it(
+    make_saver: MakeSaver, saver: RedisSaver
+) -> None:
+    """All earlier checkpoints are listed once, whatever is written meanwhile."""
     other = make_saver(Client(RedisSaver, 3, False), setup=False)
     newest_first = fill(saver, 1_000, "long")
     for target, options, _ in ASKED.values():
@@ -139,7 +141,7 @@ def test_what_comes_while_a_list_is_read(make_saver: MakeSaver, saver: RedisSave
         for number, row in enumerate(saver.list(target, **options)):
             found.append(row.checkpoint["id"])
             if number % 100 == 0 and number < 1_000:
-                # Again as it was, and one that is new.
+                # An unchanged checkpoint, and a new one.
                 old = int(newest_first[-1 - number])
                 ns = f"sub:{old % 40}" if old % 2 else ""
                 given = {"of": "long", "n": old, "even": old % 2 == 0}
@@ -150,8 +152,8 @@ def test_what_comes_while_a_list_is_read(make_saver: MakeSaver, saver: RedisSave
         other.delete_thread("new")
 
 
-def test_a_document_written_again_while_a_cursor_reads(saver: RedisSaver) -> None:
-    """A search for * would miss it: it gets another number, beyond those that were there."""
+def test_a_document_rewritten_during_a_listing_is_listed(saver: RedisSaver) -> None:
+    """A search for * would miss it, because a rewritten document gets a new internal id."""
     newest_first = fill(saver, 1_000, "long")
     plan = list_operation.search_sort_keys(saver._context, filters.ANY.expression())
     commands = next(plan)

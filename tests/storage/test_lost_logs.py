@@ -1,4 +1,4 @@
-"""Logs that are gone, freed, copied or damaged: a saver never builds upon what is not there."""
+"""Logs that are missing, freed, copied or damaged: a saver never appends to a missing log."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from langgraph_redis_json.errors import (
     MissingDocumentError,
 )
 from langgraph_redis_json.storage import channels, keys
-from tests.storage.test_damage import damages
 from tests.support.checkpoints import checkpoint, config, each_saver, found_keys, members
 from tests.support.clients import Client, MakeSaver, Saver
+from tests.support.damage import damages
 from tests.support.growing_lists import ITEMS, TEXT, Logs, Thread, get_json, items, serde
 
 
@@ -36,7 +36,7 @@ def stored_logs(redis_client: redis.Redis, key_prefix: str) -> Logs:
 
 @each_saver
 @pytest.mark.parametrize("change", ["appended", "unchanged", "trimmed"])
-def test_a_log_that_is_gone(
+def test_a_missing_log_raises_and_is_written_again(
     make_saver: MakeSaver, client: Client, thread: Thread, stored_logs: Logs, change: str
 ) -> None:
     saver = make_saver(client)
@@ -61,7 +61,7 @@ def test_a_log_that_is_gone(
 
 
 @each_saver
-def test_a_blob_and_a_log_that_are_gone(
+def test_a_missing_blob_and_a_missing_log_are_written_again(
     make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     saver = make_saver(client)
@@ -79,7 +79,7 @@ def test_a_blob_and_a_log_that_are_gone(
 
 
 @each_saver
-def test_delete_thread_and_put_again(
+def test_a_deleted_thread_is_written_completely_again(
     make_saver: MakeSaver,
     client: Client,
     thread: Thread,
@@ -99,7 +99,7 @@ def test_delete_thread_and_put_again(
 
 @each_saver
 @pytest.mark.parametrize("written", ["neither", "source", "copy", "both"])
-def test_copies_are_written_apart(
+def test_a_copy_has_its_own_logs(
     make_saver: MakeSaver, client: Client, thread: Thread, written: str
 ) -> None:
     saver = make_saver(client)
@@ -115,7 +115,7 @@ def test_copies_are_written_apart(
             copy.put(saver, [*copy.last, *items(200 + step, 201 + step)])
     thread.check(saver)
     copy.check(saver)
-    # Copied once more, onto what was written since.
+    # Copied again, over the writes since the first copy.
     saver.copy_thread("thread", "copy")
     copy.expected |= thread.expected
     copy.check(saver)
@@ -127,7 +127,7 @@ def test_copies_are_written_apart(
 @each_saver
 @pytest.mark.parametrize("by", ["prune", "delete_for_runs"])
 @pytest.mark.parametrize("what", ["other lists", "windows", "removed items"])
-def test_a_saver_whose_cache_has_what_was_deleted(
+def test_a_saver_whose_cache_names_freed_items_writes_them_again(
     make_saver: MakeSaver, client: Client, thread: Thread, by: str, what: str
 ) -> None:
     saver, deleter = make_saver(client), make_saver(client, setup=False)
@@ -153,12 +153,12 @@ def test_a_saver_whose_cache_has_what_was_deleted(
 
 
 @each_saver
-def test_nothing_is_left_behind_windows(
+def test_items_that_left_a_window_are_freed(
     saver: Saver, redis_client: redis.Redis, key_prefix: str, stored_logs: Logs
 ) -> None:
     threads = [Thread("thread"), Thread("thread", "sub"), Thread("other")]
     for thread in threads:
-        thread.put(saver, items(900, 910))  # a log that nobody needs in the end
+        thread.put(saver, items(900, 910))  # a log that no checkpoint needs in the end
         first = ITEMS["messages"](-1)
         for n in range(50):
             thread.put(saver, [first, *items(n, n + 10, "messages")])
@@ -199,10 +199,10 @@ def picture(found: Any) -> Any:
     return found and (found.config, found.parent_config, serde.dumps_typed(found.checkpoint))
 
 
-def test_slices_of_more_than_there_is(
+def test_a_slice_beyond_the_end_of_its_log_raises(
     saver: Saver, thread: Thread, redis_client: redis.Redis, key_prefix: str
 ) -> None:
-    """However much that is: nobody makes room for it."""
+    """The reader allocates no memory for the missing items."""
     thread.put(saver, items(0, 10))
     [key] = found_keys(redis_client, key_prefix, "checkpoint")
     redis_client.execute_command("JSON.SET", key, '$.channel_values["list"].log[0][2]', "1" * 15)
@@ -211,10 +211,10 @@ def test_slices_of_more_than_there_is(
 
 
 @pytest.mark.parametrize("kind", ["checkpoint", "log"])
-def test_every_field(
+def test_damage_in_any_field_is_reported(
     make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str, kind: str
 ) -> None:
-    """An error names the document, or nothing has changed for the reader."""
+    """Either an error names the document, or the reader gets the original values."""
     saver = make_saver(Client(RedisSaver, 3, False), setup=False)
     saver.put(config(), checkpoint("1", {"list": items(0, 8, "mixed")}), {}, {"list": 1})
     reads: list[Callable[[], Any]] = [
@@ -264,7 +264,7 @@ DAMAGES: dict[str, tuple[str, Any]] = {
 
 @each_saver
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_log_is_named(
+def test_the_error_names_a_damaged_log(
     make_saver: MakeSaver,
     client: Client,
     thread: Thread,
@@ -298,7 +298,7 @@ WITHOUT_ITEMS = ["too few items", "no items", "no list", "items gone"]
 
 @each_saver
 @pytest.mark.parametrize("damage", WITHOUT_ITEMS)
-def test_a_put_onto_a_damaged_log_writes_another(
+def test_a_put_does_not_append_to_a_damaged_log(
     make_saver: MakeSaver,
     client: Client,
     thread: Thread,

@@ -1,4 +1,4 @@
-"""The rule `json_codec.is_kept`, against the server: RedisJSON alters some numbers.
+"""The rule `json_codec.is_kept` against the server, since RedisJSON alters some numbers.
 
 HYPOTHESIS_PROFILE=long tries millions; run it with -s to see what the rule refuses in vain.
 """
@@ -57,7 +57,7 @@ EDGES += [-(2**63), 2**63, 2**64 - 1]
 
 @pytest.fixture
 def through_redis(redis_client: redis.Redis, key_prefix: str) -> Callable[[list[Any]], list[Any]]:
-    """What the server makes of numbers."""
+    """The numbers that the server returns."""
 
     def store(numbers: list[Any]) -> list[Any]:
         redis_client.execute_command("JSON.SET", key_prefix, "$", orjson.dumps(numbers))
@@ -92,26 +92,26 @@ def test_every_number_that_is_kept_comes_back(kind: str, through_redis: Any) -> 
                 altered += 1
     share = f"{kept / COUNT:.2%} kept, {refused_in_vain / COUNT:.2%} refused in vain"
     print(f"\n{kind}: {COUNT:,} numbers, {share}, {altered / COUNT:.2%} altered by the server")
-    # The rule must let through what it is made for, or every document would be unreadable.
+    # The rule must accept common numbers, or documents would be unreadable.
     assert kept or kind in ("any bits", "subnormal")
 
 
-def test_edges(through_redis: Any) -> None:
+def test_numbers_at_the_limits_come_back(through_redis: Any) -> None:
     for number, found in zip(EDGES, through_redis(EDGES), strict=True):
         assert not _is_kept(number) or _is_same(number, found), number
 
 
 def test_the_server_does_alter_numbers(through_redis: Any) -> None:
-    """If this fails, the server has become exact, and the rule could go."""
+    """If this fails, the server stores numbers exactly, and the rule can be removed."""
     numbers = [random.Random(seed).random() for seed in range(1000)]
     assert not all(map(_is_same, numbers, through_redis(numbers)))
 
 
 @pytest.mark.parametrize("number", [0.0, -0.0, 1.5, 19.99, 1e22, 1e-22, 1700000000.123456])
-def test_everyday_numbers_are_readable(number: float) -> None:
+def test_common_numbers_stay_readable(number: float) -> None:
     assert json_codec.is_kept(number)
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
-def test_what_is_no_json_is_not_kept(number: float) -> None:
+def test_nan_and_infinity_are_not_kept(number: float) -> None:
     assert not json_codec.is_kept(number)

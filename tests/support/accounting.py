@@ -1,4 +1,4 @@
-"""Where everything on the server belongs: nothing missing, nothing left over."""
+"""A check that the server has all keys and index entries that it needs, and no others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PINNED = "d:never"
 
 
 def account(client: redis.Redis, key_prefix: str, *, garbage: bool = False) -> None:
-    """See that each key and each index entry under a prefix has its place.
+    """Check that no key and no index entry under a prefix is missing or left over.
 
     Every table of contents names exactly the keys of its thread, all of which expire at the same
     millisecond or never; every blob, log and slice to which a checkpoint refers exists; no blob or
@@ -56,7 +56,7 @@ def account(client: redis.Redis, key_prefix: str, *, garbage: bool = False) -> N
 
 
 def indexed_keys(client: redis.Redis, index: str) -> list[str]:
-    """The key of each document that an index holds, however many they are."""
+    """The keys of all documents of an index."""
     found: list[str] = []
     reply, cursor = client.execute_command(
         *("FT.AGGREGATE", index, "*", "LOAD", 1, "@__key", "WITHCURSOR", "COUNT", 1_000)

@@ -1,4 +1,4 @@
-"""What the tests of the verbs have in common: short spellings of LangGraph's types."""
+"""Shared helpers: short constructors of LangGraph's types, and views of the stored keys."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from langgraph_redis_json import AsyncRedisSaver, RedisSaver
 from tests.support.clients import Client
 
 BIG = "x" * 5_000
-"""A channel value that is a document of its own."""
+"""A channel value that is stored as a blob."""
 
 each_saver = pytest.mark.parametrize(
     "client",
@@ -25,7 +25,7 @@ each_saver = pytest.mark.parametrize(
     ],
     indirect=True,
 )
-"""For a test that no form of reply can break: each saver once."""
+"""For tests that do not depend on the form of replies: each saver once."""
 
 STRANGE = {
     "empty": "",
@@ -45,7 +45,7 @@ STRANGE = {
     "plus": "+",
     "long": "x" * 2_000,
 }
-"""Ids that some key, pattern, query or separator could trip over."""
+"""Ids that could break some key, pattern, query or separator."""
 
 strange = pytest.mark.parametrize("text", STRANGE.values(), ids=STRANGE.keys())
 
@@ -101,7 +101,7 @@ def put(
     parent: str | None = None,
     metadata: dict[str, Any] | None = None,
 ) -> RunnableConfig:
-    """Put a checkpoint all of whose channels are new."""
+    """Put a checkpoint and declare all its channels new."""
     made = checkpoint(checkpoint_id, values, versions)
     given: Any = {"source": "loop", "step": 1} if metadata is None else metadata
     return saver.put(
@@ -146,7 +146,7 @@ def members(client: redis.Redis, key: str) -> list[str]:
 
 
 def stored(client: redis.Redis, key_prefix: str) -> dict[str, Any]:
-    """All that a saver stored, key -> content."""
+    """Everything that a saver stored: key -> content."""
     return {
         key: (
             client.zrange(key, 0, -1)
@@ -158,7 +158,7 @@ def stored(client: redis.Redis, key_prefix: str) -> dict[str, Any]:
 
 
 def indexed(client: redis.Redis, index: str, query: str = "*") -> int:
-    """How many documents a search finds."""
+    """Number of documents that a search finds."""
     reply = client.execute_command("FT.SEARCH", index, query, "LIMIT", 0, 0, "DIALECT", 2)
     return int(reply["total_results"] if isinstance(reply, dict) else reply[0])
 
@@ -167,3 +167,26 @@ def own_indexes(client: redis.Redis, key_prefix: str) -> list[str]:
     """The names of the indexes of savers with this key prefix."""
     there = client.execute_command("FT._LIST")
     return sorted(name for name in there if name.startswith(f"{key_prefix}"))
+
+
+def put_delta(
+    saver: BaseCheckpointSaver[str],
+    checkpoint_id: str,
+    parent: str | None,
+    snapshots: tuple[str, ...] = (),
+    deltas: tuple[str, ...] = (),
+    **more: Any,
+) -> None:
+    """A checkpoint that has the values of some channels, and of others only the writes."""
+    channels = (*snapshots, *deltas)
+    written = put(
+        saver,
+        checkpoint_id,
+        {channel: f"{channel} at {checkpoint_id} {BIG}" for channel in snapshots},
+        dict.fromkeys(channels, f"{checkpoint_id}.0"),
+        parent=parent,
+        metadata={"step": 1, "counters_since_delta_snapshot": dict.fromkeys(deltas, (1, 1))},
+        **more,
+    )
+    writes = [(channel, f"{channel} after {checkpoint_id}") for channel in channels]
+    saver.put_writes(written, writes, "task")

@@ -1,4 +1,4 @@
-"""What the tests of logs have in common: a thread with a list that grows, and its logs."""
+"""Shared helpers of the list log tests: a thread with a growing list, and its logs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def same(left: Any, right: Any) -> bool:
 
 
 class Thread:
-    """What was put into one channel, checkpoint by checkpoint."""
+    """The values that were put into one channel, checkpoint by checkpoint."""
 
     def __init__(self, thread_id: str = "thread", checkpoint_ns: str = "") -> None:
         self.thread_id, self.checkpoint_ns = thread_id, checkpoint_ns
@@ -73,7 +73,7 @@ class Thread:
         saver.put(self.config(self.parents[id_]), made, {"step": 1, "run_id": id_}, versions)
 
     def check_one(self, reader: Saver, id_: str | None = None) -> None:
-        """One checkpoint is as it was put, the newest if none is named."""
+        """Check that one checkpoint, by default the newest, is as it was put."""
         found = reader.get_tuple(self.config(id_))
         if not self.expected:
             assert found is None
@@ -88,7 +88,7 @@ class Thread:
         return self.expected[max(self.expected)]
 
     def check(self, reader: Saver) -> None:
-        """Everything is as it was put. (A listing leaves a saver's memory as it is.)"""
+        """Check that all checkpoints are as they were put. (Listings do not change the cache.)"""
         found = {
             item.config["configurable"]["checkpoint_id"]: item.checkpoint["channel_values"]["list"]
             for item in reader.list(self.config())
@@ -99,7 +99,7 @@ class Thread:
 
 
 class Conversation:
-    """A thread that each step adds one message to."""
+    """A thread to which each step adds one message."""
 
     def __init__(self, window: int | None = None) -> None:
         self.window = window
@@ -130,7 +130,7 @@ class Conversation:
 
 
 def traffic(client: redis.Redis, call: Callable[[], Any]) -> tuple[int, int]:
-    """The bytes that a call sends to the server, and that it answers."""
+    """Number of bytes that a call sends to the server, and that it receives."""
 
     def total() -> tuple[int, int]:
         stats = client.info("stats")
@@ -140,7 +140,7 @@ def traffic(client: redis.Redis, call: Callable[[], Any]) -> tuple[int, int]:
     call()
     after = total()
     sent, received = (after[i] - before[i] - (before[i] - asking[i]) for i in range(2))
-    assert asking[0] - asked[0] == before[0] - asking[0]  # nobody else is talking
+    assert asking[0] - asked[0] == before[0] - asking[0]  # no other client is active
     return sent, received
 
 
@@ -153,7 +153,7 @@ def get_json(client: redis.Redis, key: str, path: str = ".") -> Any:
 
 
 class Logs:
-    """The logs that a test has on the server."""
+    """The logs of a test on the server."""
 
     def __init__(self, client: redis.Redis, prefix: str) -> None:
         self.client, self.prefix = client, prefix
@@ -162,7 +162,7 @@ class Logs:
         return found_keys(self.client, self.prefix, "log")
 
     def items(self) -> int:
-        """How many items are stored in all."""
+        """Number of stored items."""
         lengths = (self.client.execute_command("JSON.ARRLEN", key, ".items") for key in self.keys())
         return sum(lengths)
 
@@ -190,6 +190,6 @@ EDITS: dict[str, tuple[Callable[[list[Any], list[Any]], list[Any]], int]] = {
     "nothing": (lambda m, new: [*m], 0),
     "clear": (lambda m, new: [], 0),
     "shrink": (lambda m, new: m[:1], 0),
-    "start anew": (lambda m, new: new * 4, 12),
+    "start again": (lambda m, new: new * 4, 12),
 }
 """Edits of a list, with how many new items they have."""

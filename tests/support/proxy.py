@@ -1,4 +1,4 @@
-"""A TCP proxy that cuts, delays and truncates what a client and a server say."""
+"""A TCP proxy that cuts and delays what a client and a server send."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from contextlib import contextmanager
 
 
 class FaultyProxy:
-    """Passes on what client and server say, until it is told to do harm.
+    """Forwards what client and server send, and can cut or delay it.
 
     Attributes:
         port: where it listens, on the loopback interface.
-        harmed: how many connections it has cut.
-        connections: how many it has had.
+        harmed: number of connections that it has cut.
+        connections: number of connections that it has accepted.
     """
 
     def __init__(self, server_port: int) -> None:
@@ -31,8 +31,8 @@ class FaultyProxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self, which: str, after: int) -> None:
-        """Cut the connection that passes on the byte after so many bytes from now; the bytes
-        before it arrive.
+        """Cut the connection when it has forwarded this many more bytes; those bytes
+        arrive.
 
         Args:
             which: "request" or "reply".
@@ -42,11 +42,11 @@ class FaultyProxy:
             self._left[which] = after
 
     def delay(self, seconds: float) -> None:
-        """Keep each part of a reply back for so long."""
+        """Delay each part of a reply by this time."""
         self._delay = seconds
 
     def heal(self) -> None:
-        """Do no more harm."""
+        """Stop cutting and delaying."""
         with self._lock:
             self._left = {"request": None, "reply": None}
         self._delay = 0.0

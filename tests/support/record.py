@@ -1,4 +1,4 @@
-"""How long the tests in this directory take, and what they report for docs/reliability.md.
+"""The size of the fault tests, and their reports for docs/reliability.md.
 
 FAULTS=long tries each fault many times; FAULTS_RECORD names the file that counts are added to.
 """
@@ -14,16 +14,16 @@ LONG = os.environ.get("FAULTS") == "long"
 
 
 def times(short: int, long: int) -> int:
-    """How often to try something."""
+    """Number of attempts, in the short and in the long run."""
     return long if LONG else short
 
 
 def tried(fault: str, count: int, **facts: Any) -> None:
-    """Report a fault, how often it was tried and what came of it.
+    """Report a fault, the number of attempts, and their outcome.
 
     Args:
-        facts: "checked" and "lost", how many acknowledged calls were looked for afterwards and
-            not found; "torn", states that were half there; "note", more to say.
+        facts: "checked" and "lost", the numbers of acknowledged calls that were checked and that
+            were not found; "torn", the number of partial states; "note", a remark.
     """
     if path := os.environ.get("FAULTS_RECORD"):
         with Path(path).open("a", encoding="utf-8") as file:

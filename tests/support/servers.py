@@ -1,4 +1,4 @@
-"""Servers for tests that do them harm: nodes, Sentinels and clusters on the loopback interface."""
+"""Servers that tests may kill: nodes, Sentinels and clusters on the loopback interface."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Node:
             self._server.stop()
 
     def restart(self) -> None:
-        """After `kill`: start again from what is on the disk."""
+        """After `kill`, start again with the data on the disk."""
         self.stop()
         self.start()
 
@@ -118,7 +118,7 @@ def start_sentinel(
     )
     binary, _ = embedded._find_server()
     command = [str(binary), str(settings), "--sentinel"]
-    # It ends with these tests, however they end.
+    # It ends when this process ends.
     return subprocess.Popen(
         ["/bin/sh", "-c", embedded._WATCHDOG, "redis-watchdog", "", *command],
         stdin=subprocess.PIPE,
@@ -137,7 +137,7 @@ def answers(port: int) -> bool:
 
 
 class Cluster:
-    """Primaries with a replica each, and all slots shared out among them."""
+    """Primaries with one replica each, which share all slots."""
 
     def __init__(self, primaries: list[Node], replicas: list[Node]) -> None:
         self.primaries, self.replicas = primaries, replicas
@@ -193,7 +193,7 @@ class Cluster:
                 ]
             if any(int(range_[0]) <= slot <= int(range_[-1]) for range_ in told["slots"]):
                 return node
-        raise AssertionError(f"nobody has slot {slot}")
+        raise AssertionError(f"no node has slot {slot}")
 
     def move(self, slot: int, target: Node, *, pause: float = 0, batch: int = 10) -> int:
         """Move a slot key by key, as ``redis-cli --cluster reshard`` does; returns how many."""

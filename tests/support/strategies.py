@@ -1,4 +1,4 @@
-"""What tests draw from: every kind of value that JsonPlusSerializer takes, and how two of
+"""Hypothesis strategies for every kind of value that JsonPlusSerializer takes, and how two of
 them are compared.
 
 HYPOTHESIS_PROFILE=long runs each property many times longer than the suite does.
@@ -78,7 +78,7 @@ class Level(enum.IntEnum):
 
 
 class Plain:
-    """Only pickle takes this."""
+    """A class that only pickle can serialize."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
@@ -263,4 +263,4 @@ def same(left: Any, right: Any) -> bool:
         return struct.pack("d", left) == struct.pack("d", right)
     if left is None or callable(left) or isinstance(left, (int, str, bytes, re.Pattern)):
         return bool(left == right)
-    return same(left.__reduce_ex__(4), right.__reduce_ex__(4))  # all that pickle would keep
+    return same(left.__reduce_ex__(4), right.__reduce_ex__(4))  # the state that pickle would keep

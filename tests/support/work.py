@@ -1,8 +1,11 @@
-"""A conversation that is written while something goes wrong, and what must be left of it."""
+"""A conversation that is written while a fault happens, and a check of what was stored."""
 
 from __future__ import annotations
 
-from typing import Any
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import redis
 from langgraph.checkpoint.base import ChannelVersions
@@ -16,7 +19,7 @@ BIG = 4
 
 
 class Writer:
-    """Writes a thread step by step and knows what Redis has acknowledged.
+    """Writes a thread step by step, and records what Redis has acknowledged.
 
     Attributes:
         begun: the last step whose put was sent, -1 for none.
@@ -33,12 +36,12 @@ class Writer:
         return f"{step:08}"
 
     def values(self, step: int) -> dict[str, Any]:
-        """The state after a step: a list in a log, a blob, and what stands in the checkpoint."""
+        """The state after a step: a list (in a log), a text (in a blob), and a small value."""
         return {
             "messages": [
                 {"id": f"{self.thread_id}-{n}", "text": f"{n}" * 200} for n in range(step + 1)
             ],
-            # Every fourth one is sent separately, before the script that stores its checkpoint.
+            # Every fourth text is over 64 KB and sent separately.
             "big": f"{self.thread_id}-{step // BIG}-" * (7000 if step // BIG % 4 == 3 else 100),
             "small": [self.thread_id, step],
         }
@@ -47,7 +50,7 @@ class Writer:
         return [("small", [self.thread_id, step]), ("messages", {"text": f"{step}" * 700})]
 
     def step(self, saver: Saver) -> None:
-        """One more put and put_writes; what they raise comes through."""
+        """One put and one put_writes; their errors are raised."""
         step = self.begun = self.put + 1
         metadata: Any = {"source": "loop", "step": step, "writer": self.thread_id}
         versions: ChannelVersions = {
@@ -71,11 +74,11 @@ class Writer:
         self.written = step
 
     def check(self, saver: Saver, since: int = 0) -> int:
-        """See that all that was acknowledged is there and whole, and what was not is there
-        whole or not at all; then go on from what is there.
+        """Check that all acknowledged calls are stored completely, and that others are stored
+        completely or not at all; then continue from the newest checkpoint.
 
         Returns:
-            How many acknowledged calls were looked for.
+            Number of acknowledged calls that were checked.
         """
         newest = saver.get_tuple(config(self.thread_id))
         last = -1 if newest is None else int(newest.config["configurable"]["checkpoint_id"])
@@ -98,11 +101,11 @@ class Writer:
 
 
 def check_contents(client: Any, key_prefix: str = "langgraph:") -> int:
-    """See that each table of contents names the keys of its thread, no more and no less; but a
+    """Check that each table of contents names exactly the keys of its thread. One exception: a
     large blob is named before it is sent, so that it is always deleted with its thread.
 
     Returns:
-        How many keys there are.
+        Number of keys.
     """
     named: set[str] = set()
     tables: set[str] = set()
@@ -115,6 +118,35 @@ def check_contents(client: Any, key_prefix: str = "langgraph:") -> int:
     missing = named - there
     assert all(key.startswith(f"{key_prefix}blob:") for key in missing), missing
     return len(there)
+
+
+T = TypeVar("T")
+
+
+@contextmanager
+def in_threads(work: Callable[[T], None], each: Iterable[T]) -> Iterator[list[BaseException]]:
+    """Run work(one) in a thread for each one, while the body of the with statement runs; then
+    wait for the threads, and check that none raised.
+
+    Yields:
+        The errors that the threads have raised so far.
+    """
+    failures: list[BaseException] = []
+
+    def run(one: T) -> None:
+        try:
+            work(one)
+        except BaseException as error:
+            failures.append(error)
+            raise
+
+    threads = [threading.Thread(target=run, args=(one,)) for one in each]
+    for thread in threads:
+        thread.start()
+    yield failures  # if the body raises, do not wait for threads that the body has not ended
+    for thread in threads:
+        thread.join()
+    assert failures == []
 
 
 LOST = (redis.ConnectionError, redis.TimeoutError)
