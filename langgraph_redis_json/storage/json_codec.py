@@ -241,18 +241,9 @@ def _exact_json(data: bytes) -> tuple[Any, bool, bytes]:
     return tree, tagged, text
 
 
-_SHORT = 10_000
-"""Bytes of JSON text up to which removing all other characters is the faster way to count
-brackets."""
-
-_NO_BRACKETS = bytes({*range(256)} - {*b"[]{}"})
-
-
 def _has_many_brackets(text: bytes) -> bool:
-    """Whether a long text has more than `DEEPEST` opening brackets.
-
-    ``find`` searches for a byte twenty times as fast as ``count`` counts it.
-    """
+    """Whether a text has more than `DEEPEST` brackets of either kind. (``find`` searches for a byte
+    twenty times as fast as ``count`` counts it.)"""
     found = 0
     for bracket in (b"[", b"{"):
         at = text.find(bracket)
@@ -265,18 +256,8 @@ def _has_many_brackets(text: bytes) -> bool:
 
 
 def _is_too_deep(tree: Any, text: bytes) -> bool:
-    """Whether the tree has more than `DEEPEST` levels.
-
-    Args:
-        tree: the value.
-        text: its JSON text. Most texts have too few brackets to be so deep.
-    """
-    if not isinstance(tree, (dict, list)):
-        return False
-    if len(text) > _SHORT:
-        if not _has_many_brackets(text):
-            return False
-    elif len(text.translate(None, _NO_BRACKETS)) <= 2 * DEEPEST:
+    """Whether a tree has more than `DEEPEST` levels. Most texts have too few brackets for that."""
+    if not isinstance(tree, (dict, list)) or not _has_many_brackets(text):
         return False
     # Some of the brackets may be in strings, so count the levels of the tree.
     level = [tree]
@@ -490,11 +471,7 @@ def join(items: Sequence[bytes]) -> bytes:
 
 def list_head(count: int) -> bytes:
     """How msgpack begins a list of so many items."""
-    if count < 16:
-        return bytes((0x90 | count,))
-    if count < 1 << 16:
-        return b"\xdc" + count.to_bytes(2, "big")
-    return b"\xdd" + count.to_bytes(4, "big")
+    return ormsgpack.packb([None] * count)[: -count or None]
 
 
 def length_and_start(data: bytes) -> tuple[int, int]:
