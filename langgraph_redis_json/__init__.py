@@ -10,7 +10,9 @@ from langgraph_redis_json.errors import (
     MetadataFieldMissingError,
     MissingDocumentError,
     ThreadMissingError,
+    TriesExhaustedError,
     UnindexedDocumentsError,
+    UnreadableValueError,
     UnsuitableServerError,
 )
 from langgraph_redis_json.operations.threads import ThreadSummary
@@ -30,7 +32,9 @@ __all__ = [
     "RedisSaver",
     "ThreadMissingError",
     "ThreadSummary",
+    "TriesExhaustedError",
     "UnindexedDocumentsError",
+    "UnreadableValueError",
     "UnsuitableServerError",
     "__version__",
 ]

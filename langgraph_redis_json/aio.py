@@ -26,7 +26,7 @@ from typing_extensions import Self
 
 from langgraph_redis_json import arguments
 from langgraph_redis_json.bridges import blocking, blocking_iteration
-from langgraph_redis_json.client.async_runner import AsyncRunner
+from langgraph_redis_json.client.async_runner import CONNECTIONS, AsyncRunner
 from langgraph_redis_json.operations import (
     copy_thread,
     delete_for_runs,
@@ -51,10 +51,6 @@ from langgraph_redis_json.storage.keys import next_version
 if TYPE_CHECKING:
     from redisvl.index import AsyncSearchIndex
 
-CONNECTIONS = 10_000
-"""Connections that a client of the saver's own opens at most, if its URL does not say. This is the
-limit of a Redis server. redis-py's limit is 100, beyond which calls at the same time raise."""
-
 
 class AsyncRedisSaver(BaseCheckpointSaver[str]):
     """Stores LangGraph checkpoints in Redis, as RedisJSON documents.
@@ -64,8 +60,8 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
     sometimes invoked; for a graph that is always invoked use `RedisSaver`.
 
     Args:
-        redis: a URL, a client (of a single server, of a Sentinel or of a cluster) or a connection
-            pool. `aclose` closes only what a URL opened.
+        redis: a URL (see `from_conn_string`), a client (of a single server, of a Sentinel or of a
+            cluster) or a connection pool. `aclose` closes only what a URL opened.
         key_prefix: every key and index name begins with exactly this text, so that applications
             can share a server.
         serde: the serializer; None for LangGraph's JsonPlusSerializer.
@@ -112,7 +108,7 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
         self._cache = Cache()
         client: Redis | RedisCluster
         if isinstance(redis, str):
-            client = Redis.from_url(redis, max_connections=CONNECTIONS)
+            client = Redis.from_url(arguments.url(redis), max_connections=CONNECTIONS)
         elif isinstance(redis, ConnectionPool):
             client = Redis(connection_pool=redis)
         elif isinstance(redis, (Redis, RedisCluster)):
@@ -140,7 +136,8 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
         """A saver on the URL of a server, or on a client; use it in an ``async with`` block.
 
         Args:
-            url: ``redis://``, ``rediss://`` or ``unix://``, as redis-py reads them.
+            url: ``redis://``, ``rediss://`` or ``unix://``, as redis-py reads them. At most 64
+                connections are opened, for which calls wait; ``?max_connections=`` changes that.
             redis_client: instead of a URL; it stays open after the block.
             key_prefix, serde, metadata_fields, ttl, keep_last: as for the class.
 
@@ -150,7 +147,7 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
         if (url is None) == (redis_client is None):
             raise ValueError("pass either a URL or redis_client=")
         return cls(
-            url or redis_client,  # type: ignore[arg-type]
+            redis_client if url is None else url,  # type: ignore[arg-type]
             key_prefix=key_prefix,
             serde=serde,
             metadata_fields=metadata_fields,
@@ -178,17 +175,21 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
             host, port: the server's address.
             db: the database. Redis indexes only database 0, and `setup` refuses others.
             key_prefix, serde, metadata_fields, ttl, keep_last: as for the class.
-            connection: further arguments of redis-py's client: username, password, ssl …
+            connection: further arguments of redis-py's client: username, password, ssl,
+                max_connections (64 if absent; calls wait for one of them) …
         """
+        client = Redis(
+            host=host, port=port, db=db, **{"max_connections": CONNECTIONS, **connection}
+        )
         saver = cls(
-            Redis(host=host, port=port, db=db, **{"max_connections": CONNECTIONS, **connection}),
+            client,
             key_prefix=key_prefix,
             serde=serde,
             metadata_fields=metadata_fields,
             ttl=ttl,
             keep_last=keep_last,
         )
-        saver._runner.owned = True
+        saver._runner = AsyncRunner(client, owned=True)
         return saver
 
     async def __aenter__(self) -> Self:

@@ -39,7 +39,7 @@ def target(config: RunnableConfig) -> Target:
         ValueError: if it has no thread_id, or an id that cannot be part of a key.
         TypeError: if an id has the wrong type.
     """
-    configurable = config.get("configurable") or {}
+    configurable = _configurable("config", config)
     given = configurable.get("thread_id")
     if given is None:
         raise ValueError(
@@ -53,6 +53,38 @@ def target(config: RunnableConfig) -> Target:
         None if checkpoint_ns is None else _text("checkpoint_ns", checkpoint_ns),
         checkpoint_id(configurable.get("checkpoint_id")),
     )
+
+
+def before(config: RunnableConfig | None) -> str | None:
+    """The checkpoint id in the argument ``before=`` of a listing."""
+    if config is None:
+        return None
+    return checkpoint_id(_configurable("before", config).get("checkpoint_id"))
+
+
+def _configurable(what: str, config: RunnableConfig) -> Mapping[str, Any]:
+    found = config.get("configurable") if isinstance(config, Mapping) else None
+    if not isinstance(config, Mapping) or not isinstance(found, (Mapping, type(None))):
+        raise TypeError(
+            f'{what} must be a config such as {{"configurable": {{"thread_id": "1"}}}}, '
+            f"not {config!r:.100}"
+        )
+    return found or {}
+
+
+def limit(value: Any) -> int | None:
+    """The argument ``limit=`` of a listing.
+
+    Raises:
+        ValueError, TypeError: unless it is a number from 0 on, or None.
+    """
+    if value is None:
+        return None
+    if type(value) is not int:
+        raise TypeError(f"limit must be a number of results, or None for all, not {value!r:.100}")
+    if value < 0:
+        raise ValueError(f"limit is {value}: pass a number from 0 on, or None for all results")
+    return value
 
 
 def identity(target: Target, id_: Any) -> CheckpointIdentity:
@@ -123,6 +155,17 @@ def key_prefix(value: Any) -> str:
             'character, and must not contain {, } or NUL; for example "langgraph:"'
         )
     return prefix
+
+
+def url(value: str) -> str:
+    """The URL of a server.
+
+    Raises:
+        ValueError: if it is empty.
+    """
+    if not value.strip():
+        raise ValueError("the URL is empty: pass one such as redis://localhost:6379")
+    return value
 
 
 class Lifetime(NamedTuple):

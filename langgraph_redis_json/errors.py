@@ -47,6 +47,10 @@ class UnsuitableServerError(CheckpointError):
     """This Redis cannot store checkpoints: {why}. {remedy}"""
 
 
+class TriesExhaustedError(CheckpointError):
+    """Gave up {what} after {times} tries: {why}. {remedy}"""
+
+
 class ThreadMissingError(CheckpointError):
     """There is no thread "{thread_id}": it was never written, was deleted, or has expired.
     Nothing was changed. Check the thread_id."""
@@ -55,6 +59,11 @@ class ThreadMissingError(CheckpointError):
 class DamagedDocumentError(CheckpointError):
     """The document at key {key} cannot be read: {why}. Nothing was changed. Restore the
     document from a backup, or delete its thread with delete_thread()."""
+
+
+class UnreadableValueError(CheckpointError, ValueError):
+    """The serializer of this saver cannot load a value at key {key}: {why}. Use the serializer that
+    the value was stored with; for an EncryptedSerializer, the same key."""
 
 
 class MissingDocumentError(CheckpointError):

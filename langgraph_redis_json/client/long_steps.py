@@ -11,10 +11,7 @@ LONG = 64_000
 some milliseconds, to hand them to a thread a tenth of one."""
 
 NODE = 100
-"""Bytes of text that take as long as one value among many does."""
-
-DEPTH = 8
-"""Levels of a value that are looked into."""
+"""Bytes of text that take as long to encode as one small value does."""
 
 THREADS = min(32, (os.cpu_count() or 1) + 4)
 """Threads of this library in a process. The event loop's own executor would not do: the nodes of a
@@ -34,8 +31,29 @@ def executor() -> ThreadPoolExecutor:
 
 
 def are_long(values: Iterable[Any]) -> bool:
-    """Whether to encode these values takes long: an estimate."""
-    return sum([_weight(value, DEPTH) for value in values]) > LONG
+    """Whether to encode these values takes long: an estimate from all that is in them. It looks at
+    some hundred values at most, because after these the answer is yes."""
+    left, unread = LONG, [values]
+    while unread:
+        for value in unread.pop():
+            left -= NODE
+            kind = type(value)
+            if kind is str or kind is bytes:
+                left -= len(value)
+            elif kind is dict:
+                unread.append(value.values())
+            elif isinstance(value, (list, tuple, set, frozenset, deque)):
+                unread.append(value)
+            elif isinstance(value, bytearray):
+                left -= len(value)
+            elif hasattr(value, "__dict__"):
+                unread.append(value.__dict__.values())
+            else:  # an array, or something small
+                size = getattr(value, "nbytes", 0)
+                left -= size if type(size) is int else 0
+            if left < 0:
+                return True
+    return False
 
 
 def is_large(replies: Any) -> bool:
@@ -51,31 +69,3 @@ def _length(reply: Any) -> int:
         elif type(part) is list:
             total += _length(part)
     return total
-
-
-def _weight(value: Any, depth: int) -> int:
-    """The bytes of text that take as long as a value. Two members of each level count for all of
-    them, because in a long list most are alike."""
-    kind = type(value)
-    if kind is str or kind is bytes:
-        return NODE + len(value)
-    if kind is int or kind is float or kind is bool or value is None:
-        return NODE
-    if isinstance(value, (list, tuple)):
-        count = len(value)
-        some = value if count <= 2 else (value[0], value[-1])
-    elif isinstance(value, dict):
-        count = len(value)
-        some = [*value.values()] if count <= 16 else [next(iter(value.values()))]
-    elif hasattr(value, "__dict__"):
-        some = [*value.__dict__.values()]
-        count = len(some)
-    else:
-        # Arrays, then sets and the like; anything else is small or rare.
-        size = getattr(value, "nbytes", None)
-        if isinstance(value, (set, frozenset, deque, bytearray)):
-            size = NODE * len(value)
-        return NODE + (size if type(size) is int else 0)
-    if not count or not depth:
-        return NODE * (1 + count)
-    return NODE + count * sum([_weight(part, depth - 1) for part in some]) // len(some)

@@ -132,12 +132,14 @@ class ReadReply(NamedTuple):
         blobs: entry -> document, None for one that is gone.
         logs: the ranges that the checkpoints refer to.
         new_deadline: see above.
+        contents_are_lost: 1 if the thread exists, but not its table of contents.
     """
 
     rows: list[CheckpointRow]
     blobs: dict[str, bytes | None]
     logs: list[LogRange]
     new_deadline: int | None = None
+    contents_are_lost: int = 0
 
 
 class AncestorsReply(NamedTuple):
@@ -271,21 +273,16 @@ class StoreReply(NamedTuple):
         missing: entries that the documents need and the server does not have.
         changed_by_others: entries of logs that other processes have added to.
         new_deadline: see above.
-        surplus: checkpoints beyond keep_last that are still there.
-        has_deltas: whether delta channels may need them.
     """
 
     missing: set[str]
     changed_by_others: set[str]
     new_deadline: int | None
-    surplus: int
-    has_deltas: bool
 
 
-def read_store_reply(reply: Any) -> StoreReply:
-    missing, changed, new_deadline, surplus, has_deltas = reply
-    missing, changed = {*map(text, missing)}, {*map(text, changed)}
-    return StoreReply(missing, changed, new_deadline, surplus, bool(has_deltas))
+def _store_reply(reply: Any) -> StoreReply:
+    missing, changed, new_deadline = reply
+    return StoreReply({*map(text, missing)}, {*map(text, changed)}, new_deadline)
 
 
 def store(
@@ -300,8 +297,6 @@ def store(
     sent_separately: Collection[str] = (),
     without_writes: Collection[str] = (),
     ttl: int = 0,
-    keep_last: int = 0,
-    has_deltas: bool = False,
 ) -> Call[StoreReply]:
     """Store documents, all of them or none.
 
@@ -317,8 +312,6 @@ def store(
             0 if the thread document must be rebuilt.
         sent_separately: entries of blobs that commands of their own have stored just before.
         without_writes: entries of checkpoints whose pending writes are deleted.
-        keep_last: how many checkpoints of the namespace are kept, 0 for all.
-        has_deltas: whether the checkpoint has delta channels.
     """
     order = {
         "cached": cached,
@@ -329,15 +322,33 @@ def store(
         "separately": [*sent_separately],
         "without_writes": [*without_writes],
         "ttl": ttl,
-        "keep_last": keep_last,
-        "has_deltas": has_deltas,
     }
     arguments: list[Argument] = [_order(order)]
     for _, items in appended.values():
         arguments += items
     for entry, document in documents:
         arguments += (entry, document)
-    return Call(_command("store", thread, *arguments), read_store_reply)
+    return Call(_command("store", thread, *arguments), _store_reply)
+
+
+class KeepNewestReply(NamedTuple):
+    """The reply of keep_newest.lua.
+
+    Attributes:
+        surplus: checkpoints beyond keep_last that are still there.
+        has_deltas: whether delta channels may need them.
+    """
+
+    surplus: int
+    has_deltas: int
+
+
+def keep_newest(
+    thread: ThreadKeys, new: str, keep_last: int, has_deltas: bool
+) -> Call[KeepNewestReply]:
+    """Delete all but the newest checkpoints of the namespace of a new one (entry), which stays."""
+    call = _command("keep_newest", thread, new, keep_last, int(has_deltas))
+    return Call(call, lambda reply: KeepNewestReply(*reply))
 
 
 def put_writes(
@@ -369,9 +380,17 @@ def log_lengths(thread: ThreadKeys, logs: Sequence[str]) -> Call[list[int]]:
 # ---- deleting
 
 
-def delete_thread(thread: ThreadKeys, at_most: int) -> Call[int]:
-    """Delete up to so many keys of a thread. The reply is how many are left."""
-    return Call(_command("delete_thread", thread, at_most), int)
+class DeleteThreadReply(NamedTuple):
+    """The reply of delete_thread.lua: how many keys are left, and whether the thread exists without
+    a table of contents."""
+
+    left: int
+    contents_are_lost: int
+
+
+def delete_thread(thread: ThreadKeys, at_most: int) -> Call[DeleteThreadReply]:
+    """Delete up to so many keys of a thread."""
+    return Call(_command("delete_thread", thread, at_most), lambda r: DeleteThreadReply(*r))
 
 
 def delete_checkpoints(thread: ThreadKeys, entries: Collection[str]) -> Call[None]:
@@ -450,9 +469,16 @@ def has_coordinator(thread: ThreadKeys) -> Call[bool]:
     return Call(_command("coordinator", thread), bool)
 
 
-def eviction_policy(thread: ThreadKeys) -> Call[str]:
-    """The server's maxmemory-policy; "" if the user may not ask for it."""
-    return Call(_command("eviction_policy", thread), text)
+class ServerFacts(NamedTuple):
+    """The server's maxmemory-policy and redis_mode; "" for what the user may not ask."""
+
+    eviction_policy: str
+    mode: str
+
+
+def server_facts(thread: ThreadKeys) -> Call[ServerFacts]:
+    """Ask the server for facts."""
+    return Call(_command("server_facts", thread), lambda reply: ServerFacts(*map(text, reply)))
 
 
 def swap_alias(thread: ThreadKeys, alias: str, old: str, new: str) -> Call[bool]:

@@ -8,14 +8,28 @@ from copy import copy
 from time import sleep
 from typing import Any, TypeVar
 
-from redis import Redis
+from redis import BlockingConnectionPool, Redis
 from redis.cluster import RedisCluster
-from redis.exceptions import ClusterError, NoScriptError, RedisError, TryAgainError
+from redis.exceptions import (
+    ClusterError,
+    NoScriptError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 
+from langgraph_redis_json.client.checks import check_encoding, unsuitable, wrong_database
 from langgraph_redis_json.client.plan import Command, Listing, Plan, Replies
 from langgraph_redis_json.client.scripts import with_source
 
 T = TypeVar("T")
+
+CONNECTIONS = 64
+"""Connections that a client of the saver's own opens at most, if its URL does not say
+(``redis://…?max_connections=…``)."""
+
+WAIT = 60
+"""Seconds that a call waits for one of these connections."""
 
 MOVING_TRIES = 120
 """How often a call is tried again while the slot of its thread is moved. redis-py itself tries for
@@ -35,6 +49,10 @@ class SyncRunner:
     """
 
     def __init__(self, client: Redis | RedisCluster, *, owned: bool) -> None:
+        check_encoding(client)
+        if owned and isinstance(client, Redis):
+            _bound_pool(client)
+        self._refusal = wrong_database(client)
         self.client = client
         self.owned = owned
         self.clustered = isinstance(client, RedisCluster)
@@ -42,6 +60,8 @@ class SyncRunner:
 
     def run(self, plan: Plan[T]) -> T:
         """The result of an operation."""
+        if self._refusal:
+            raise self._refusal
         client = self._plain
         try:
             commands = next(plan)
@@ -58,6 +78,8 @@ class SyncRunner:
 
     def iterate(self, listing: Listing[T]) -> Iterator[T]:
         """The items that a listing finds."""
+        if self._refusal:
+            raise self._refusal
         client = self._plain
         try:
             found = next(listing)
@@ -107,6 +129,8 @@ def _send(client: Redis | RedisCluster, commands: Sequence[Command]) -> Replies:
             return [call(*commands[0])]
         except NoScriptError:
             return [call(*with_source(commands[0]))]
+        except ResponseError as error:
+            raise unsuitable(error) or error from error
     pipeline = client.pipeline(transaction=False)
     for command in commands:
         pipeline.execute_command(*command)
@@ -122,8 +146,21 @@ def _send(client: Redis | RedisCluster, commands: Sequence[Command]) -> Replies:
             replies[at] = reply
     for reply in replies:
         if isinstance(reply, Exception):
-            raise reply
+            raise unsuitable(reply) or reply
     return replies
+
+
+def _bound_pool(client: Redis) -> None:
+    """Let a client of the saver's own wait for one of its connections, instead of opening one for
+    every call at the same time."""
+    pool: Any = client.connection_pool
+    make: Any = BlockingConnectionPool
+    client.connection_pool = make(
+        max_connections=pool.max_connections,
+        timeout=WAIT,
+        connection_class=pool.connection_class,
+        **{name: value for name, value in pool.connection_kwargs.items() if name[:5] != "maint"},
+    )
 
 
 def _in_cluster(command: Command) -> Command:

@@ -8,6 +8,7 @@ import orjson
 
 from langgraph_redis_json.client.plan import Plan
 from langgraph_redis_json.client.replies import text
+from langgraph_redis_json.errors import MissingDocumentError
 from langgraph_redis_json.storage.keys import AFTER_ALL, ThreadKeys
 from langgraph_redis_json.storage.loading import DAMAGE, check_format, damaged
 
@@ -16,8 +17,22 @@ T = TypeVar("T")
 NAMES = 5_000
 """Entries that one trip reads."""
 
-PAGE = 250
+PAGE = 50
 """Documents that one call reads members of or changes, so that other clients need not wait long."""
+
+
+def check(thread: ThreadKeys) -> Plan[None]:
+    """Check that a thread with an empty table of contents has no thread document.
+
+    Raises:
+        MissingDocumentError: if the table of contents was evicted or deleted by hand.
+    """
+    contents_exist, document_exists = yield [
+        ("EXISTS", thread.contents),
+        ("EXISTS", thread.key("t")),
+    ]
+    if document_exists and not contents_exist:
+        raise MissingDocumentError(key=thread.key("t"), missing=thread.contents)
 
 
 def pages(items: Iterable[T], size: int) -> Iterable[Sequence[T]]:

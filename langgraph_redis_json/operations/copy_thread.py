@@ -11,7 +11,7 @@ from langgraph_redis_json import arguments
 from langgraph_redis_json.client import scripts
 from langgraph_redis_json.client.plan import Plan
 from langgraph_redis_json.client.scripts import send, send_all
-from langgraph_redis_json.errors import MissingDocumentError
+from langgraph_redis_json.errors import MissingDocumentError, TriesExhaustedError
 from langgraph_redis_json.operations import contents, expiry, garbage
 from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.storage import documents, keys
@@ -30,6 +30,9 @@ MOST_BYTES = 1_000_000
 TRIES = 5
 """How often a document that is gone is looked for again before it counts as lost. Other processes
 may delete it with the checkpoints that need it, and store it again."""
+
+MOST_CHANGES = 1_000
+"""How often a page of checkpoints is copied again because other processes changed a thread."""
 
 Documents = dict[str, dict[str, Any]]
 """Entry -> the members of its document."""
@@ -96,8 +99,7 @@ def _copy_checkpoints(
         How many bytes the checkpoints and writes had.
     """
     absent: Counter[str] = Counter()
-    # Each repetition follows a change by another process; `absent` bounds those of the source.
-    while True:
+    for _ in range(MOST_CHANGES):
         found, read = yield from _existing(source, [*page, *writes])
         references = {
             entry: _references(source, entry, fields)
@@ -148,6 +150,12 @@ def _copy_checkpoints(
         # The copy was pruned or deleted meanwhile.
         for entry in [entry for entry in holders if copied[entry] in lost]:
             del copied[entry]
+    raise TriesExhaustedError(
+        what=f"copying the thread at {source.contents}",
+        times=MOST_CHANGES,
+        why="each time another process deleted documents of either thread meanwhile",
+        remedy="Nothing is lost. Copy it again when neither thread is pruned.",
+    )
 
 
 def _references(source: ThreadKeys, entry: str, fields: Mapping[str, Any]) -> dict[str, int]:

@@ -6,10 +6,13 @@ from langgraph_redis_json import arguments
 from langgraph_redis_json.client import scripts
 from langgraph_redis_json.client.plan import Plan
 from langgraph_redis_json.client.scripts import Call, DeadlineReply, send
-from langgraph_redis_json.errors import ThreadMissingError
+from langgraph_redis_json.errors import ThreadMissingError, TriesExhaustedError
 from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.storage import keys
 from langgraph_redis_json.storage.keys import ThreadKeys
+
+TRIES = 100
+"""How often a change of the deadline begins again because another process changed it meanwhile."""
 
 
 def pin(context: Context, thread_id: Any) -> Plan[None]:
@@ -43,8 +46,15 @@ def _move_deadline(thread: ThreadKeys, call: Call[DeadlineReply]) -> Plan[bool]:
     reply = yield from send(call)
     existed = reply.exists
     # If the thread is deleted meanwhile, nothing is left to do.
+    restarts, after = 0, ""
     while reply.exists and reply.continue_after is not None:
-        reply = yield from send(
-            scripts.move_deadline(thread, "continue", reply.deadline, reply.continue_after)
-        )
+        restarts, after = restarts + (reply.continue_after <= after), reply.continue_after
+        if restarts == TRIES:
+            raise TriesExhaustedError(
+                what=f"changing the deadline of the thread at {thread.contents}",
+                times=TRIES,
+                why="each time another process changed it meanwhile",
+                remedy="The last change that is completed counts.",
+            )
+        reply = yield from send(scripts.move_deadline(thread, "continue", reply.deadline, after))
     return existed

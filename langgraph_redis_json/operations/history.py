@@ -10,10 +10,13 @@ from langgraph_redis_json import arguments
 from langgraph_redis_json.client import scripts
 from langgraph_redis_json.client.plan import Plan
 from langgraph_redis_json.client.scripts import send
-from langgraph_redis_json.errors import MissingDocumentError
+from langgraph_redis_json.errors import MissingDocumentError, TriesExhaustedError
 from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.storage import keys, loading
 from langgraph_redis_json.storage.keys import ThreadKeys
+
+TRIES = 100
+"""How often the walk begins again because ancestors were deleted meanwhile."""
 
 PAGE = 25
 """Ancestors that the first trip reads; each further trip reads twice as many."""
@@ -28,7 +31,7 @@ def get_delta_channel_history(
     entry = None
     if target.checkpoint_id is not None:
         entry = keys.checkpoint_entry(checkpoint_ns, target.checkpoint_id)
-    while True:
+    for _ in range(TRIES):
         found = yield from _walk(context, thread, target.thread_id, checkpoint_ns, entry, channels)
         if found is not None:
             return found
@@ -37,6 +40,12 @@ def get_delta_channel_history(
             [score] = yield [("ZSCORE", thread.contents, entry)]
             if score is None:
                 raise MissingDocumentError(key=thread.key(entry), missing=thread.key(entry))
+    raise TriesExhaustedError(
+        what=f"reading the ancestors of a checkpoint of the thread at {thread.contents}",
+        times=TRIES,
+        why="each time another process deleted some of them meanwhile",
+        remedy="Try again when the thread is not pruned.",
+    )
 
 
 def _walk(

@@ -5,6 +5,7 @@ come from its table of contents, across threads from a search. Then it reads pag
 while the caller iterates. A search only proposes: each checkpoint is checked against the filter.
 """
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import takewhile
@@ -22,12 +23,16 @@ from langgraph_redis_json.client.long_steps import LONG
 from langgraph_redis_json.client.plan import Command, Listing, Plan
 from langgraph_redis_json.client.replies import search_keys, search_page, text
 from langgraph_redis_json.client.scripts import send_all
+from langgraph_redis_json.errors import DamagedDocumentError, MissingDocumentError
+from langgraph_redis_json.operations import contents
 from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.search import filters, queries
 from langgraph_redis_json.search.filters import Filter
 from langgraph_redis_json.storage import keys, loading
 from langgraph_redis_json.storage.keys import AFTER_ALL
 from langgraph_redis_json.storage.loading import Row
+
+logger = logging.getLogger("langgraph_redis_json")
 
 PAGE = 25
 """Checkpoints that one trip reads. They take the memory of a listing, however long it is."""
@@ -104,7 +109,8 @@ def list_checkpoints(
 ) -> Listing[CheckpointTuple]:
     # Wrong arguments raise at once, not when the caller iterates.
     target = arguments.target(config) if config else None
-    end = arguments.checkpoint_id((before or {}).get("configurable", {}).get("checkpoint_id"))
+    end = arguments.before(before)
+    limit = arguments.limit(limit)
     found = filters.read(filter, {name: one.type for name, one in context.metadata_fields.items()})
     return _list(context, Wanted(target, found, end, context.clustered), limit)
 
@@ -121,6 +127,8 @@ def _list(context: Context, wanted: Wanted, limit: int | None) -> Listing[Checkp
             found = yield from _newest(context, wanted, few)
         else:
             found = yield from _names(context, wanted, start, end, most)
+        if not found and wanted.target is not None:
+            yield from contents.check(keys.thread_keys(context.key_prefix, wanted.target.thread_id))
         unseen = [name for name in found if name not in seen]
         first = 0
         while page := unseen[first : first + (PAGE if left is None else min(PAGE, left))]:
@@ -131,11 +139,9 @@ def _list(context: Context, wanted: Wanted, limit: int | None) -> Listing[Checkp
                     continue
                 if context.on_loop and row.size > LONG:
                     yield []
-                given = wanted.target.given_thread_id if wanted.target else row.identity.thread_id
-                decoded = loading.decode_checkpoint(row)
-                metadata = loading.load_metadata(decoded, context.serde)
-                if wanted.filter.matches(metadata):
-                    yield loading.load_checkpoint(row, decoded, metadata, context.serde, given)
+                checkpoint = _load(context, wanted, row)
+                if checkpoint is not None:
+                    yield checkpoint
                     left = None if left is None else left - 1
             if left == 0:
                 return
@@ -145,6 +151,21 @@ def _list(context: Context, wanted: Wanted, limit: int | None) -> Listing[Checkp
         if few:  # the server may have left out others with the same checkpoint id
             end = keys.sort_keys_of_id(keys.identity_of_sort_key(end).checkpoint_id)[1]
             few, seen = None, set(found)
+
+
+def _load(context: Context, wanted: Wanted, row: Row) -> CheckpointTuple | None:
+    """A checkpoint, if it matches the filter. One that is damaged is reported in the log and left
+    out, so that the listing shows all others."""
+    given = wanted.target.given_thread_id if wanted.target else row.identity.thread_id
+    try:
+        decoded = loading.decode_checkpoint(row)
+        metadata = loading.load_metadata(decoded, context.serde)
+        if not wanted.filter.matches(metadata):
+            return None
+        return loading.load_checkpoint(row, decoded, metadata, context.serde, given)
+    except (MissingDocumentError, DamagedDocumentError) as error:
+        logger.error("A listing leaves out a checkpoint. %s", error)
+        return None
 
 
 def _read(context: Context, sort_keys: Sequence[bytes]) -> Plan[list[Row]]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from langgraph_redis_json import arguments
 from langgraph_redis_json.client import scripts
 from langgraph_redis_json.client.plan import Plan
-from langgraph_redis_json.client.scripts import StoreReply, Walk, send
+from langgraph_redis_json.client.scripts import KeepNewestReply, Walk, send
 from langgraph_redis_json.operations import contents, delete_thread, garbage
 from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.storage import keys
@@ -17,7 +17,7 @@ from langgraph_redis_json.storage.keys import ThreadKeys
 
 STRATEGIES = ("keep_latest", "delete")
 
-CHUNK = 125
+CHUNK = 25
 """Checkpoints that one call deletes, with their pending writes."""
 
 
@@ -42,22 +42,22 @@ def prune(context: Context, thread_ids: Sequence[Any], strategy: str) -> Plan[No
         yield from delete_checkpoints(thread, sorted([*checkpoints, *late]), kept)
 
 
-def keep_newest(context: Context, thread: ThreadKeys, new: str, stored: StoreReply) -> Plan[None]:
-    """Delete all but the newest checkpoints of a namespace, where the script of a put has left
+def keep_newest(thread: ThreadKeys, new: str, count: int, reply: KeepNewestReply) -> Plan[None]:
+    """Delete all but the newest checkpoints of a namespace, where the script after a put has left
     some. This is not done at each put, so that its cost does not grow with keep_last.
 
     Args:
-        context: the saver's.
         thread: its keys.
         new: the entry of a new checkpoint, which stays.
-        stored: the script's reply.
+        count: how many checkpoints are kept.
+        reply: the script's.
     """
-    count = context.keep_last
-    if stored.has_deltas:
+    if reply.has_deltas:
         # Ancestors that delta channels need stay: the more there are, the more seldom.
-        is_due = stored.surplus % (1 << max(0, (stored.surplus // 4).bit_length() - 1)) == 0
+        pause = 1 << max(0, (reply.surplus // 4).bit_length() - 1)
+        is_due = reply.surplus and reply.surplus % pause == 0
     else:
-        is_due = stored.surplus > count // 4
+        is_due = reply.surplus > count // 4
     if not is_due:
         return
     start, _, _ = new.rpartition(":")

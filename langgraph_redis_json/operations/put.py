@@ -8,7 +8,7 @@ from langgraph.checkpoint.base import (
     ChannelVersions,
     Checkpoint,
     CheckpointMetadata,
-    get_serializable_checkpoint_metadata,
+    get_checkpoint_metadata,
 )
 from redis.exceptions import RedisError, ResponseError
 
@@ -16,11 +16,15 @@ from langgraph_redis_json import arguments
 from langgraph_redis_json.client import scripts
 from langgraph_redis_json.client.long_steps import are_long
 from langgraph_redis_json.client.plan import Command, Plan
-from langgraph_redis_json.operations import expiry, prune
+from langgraph_redis_json.errors import TriesExhaustedError
+from langgraph_redis_json.operations import expiry, get_tuple, prune
 from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.storage import channels, documents, keys
 from langgraph_redis_json.storage.cache import NOTHING, CachedCheckpoint
 from langgraph_redis_json.storage.keys import ThreadKeys
+
+TRIES = 10
+"""How often a put sends what the server lacks. The second time it sends everything."""
 
 
 def put(
@@ -32,13 +36,21 @@ def put(
 ) -> Plan[RunnableConfig]:
     target = arguments.target(config)
     identity = arguments.identity(target, checkpoint["id"])
-    checkpoint_ns, entry = identity.checkpoint_ns, identity.entry
-    metadata = get_serializable_checkpoint_metadata(config, metadata)
+    checkpoint_ns, entry, parent = identity.checkpoint_ns, identity.entry, target.checkpoint_id
+    metadata = get_checkpoint_metadata(config, metadata)
     thread = keys.thread_keys(context.key_prefix, identity.thread_id)
-    cached = context.cache.get(thread.contents, checkpoint_ns)
+    values = checkpoint.get("channel_values") or {}
+    parent_entry = keys.checkpoint_entry(checkpoint_ns, parent) if parent else ""
+    cached = context.cache.get(thread.contents, checkpoint_ns, parent_entry)
+    if not cached.entry:
+        cached = context.cache.newest(thread.contents, checkpoint_ns)
+    if not cached.entry and not values.keys() <= new_versions.keys():
+        # LangGraph's contract: a channel that is not among the new versions has the value that its
+        # version had before. So the value is the stored one, whatever the cache has.
+        cached = yield from get_tuple.read_to_cache(context, thread, target)
     missing: set[str] = set()
-    while True:
-        if context.on_loop and are_long(_values_to_send(checkpoint, new_versions, cached)):
+    for _ in range(TRIES):
+        if context.on_loop and are_long(_to_encode(checkpoint, metadata, new_versions, cached)):
             yield []
         storage = channels.store(
             thread, identity, checkpoint, new_versions, context.serde, cached.channels, missing
@@ -46,7 +58,7 @@ def put(
         document = documents.build_checkpoint(
             thread,
             identity,
-            target.checkpoint_id,
+            parent,
             checkpoint,
             metadata,
             new_versions,
@@ -65,19 +77,21 @@ def put(
             shared_bytes=document.shared_bytes,
             sent_separately=separate,
             ttl=context.ttl,
-            keep_last=context.keep_last,
-            has_deltas=document.has_deltas,
         )
+        commands = [*_send_separately(thread, separate, context.ttl)] if separate else []
+        commands.append(call.command)
+        if context.keep_last:
+            keep = scripts.keep_newest(thread, entry, context.keep_last, document.has_deltas)
+            commands.append(keep.command)
         try:
-            commands = _send_separately(thread, separate, context.ttl) if separate else ()
-            *_, reply = yield [*commands, call.command]
+            replies = yield commands
         except ResponseError as error:
             if separate:
                 # A full server may have refused the entry, and stored the blob a moment later.
                 with suppress(RedisError):  # the caller learns of the first error
                     yield [scripts.delete_unnamed(thread, separate).command]
             raise error
-        stored = scripts.read_store_reply(reply)
+        stored = call.read(replies[-2 if context.keep_last else -1])
         if not stored.missing and not stored.changed_by_others:
             break
         missing |= stored.missing
@@ -86,11 +100,20 @@ def put(
         )
         if cached.entry in missing:
             cached = NOTHING
-    context.cache.put(thread.contents, checkpoint_ns, CachedCheckpoint(entry, storage.channels))
+    else:
+        raise TriesExhaustedError(
+            what=f"storing the checkpoint at key {thread.key(entry)}",
+            times=TRIES,
+            why=f"each time Redis had lost what was stored for it just before ({sorted(missing)})",
+            remedy="Nothing was stored. A server that deletes keys when it is full does this: set "
+            "maxmemory-policy to noeviction, or give the server more memory.",
+        )
+    added = CachedCheckpoint(entry, storage.channels)
+    context.cache.put(thread.contents, checkpoint_ns, added, replaced=parent_entry)
     if stored.new_deadline is not None:
         yield from expiry.use(thread, stored.new_deadline)
-    if stored.surplus:
-        yield from prune.keep_newest(context, thread, entry, stored)
+    if context.keep_last:
+        yield from prune.keep_newest(thread, entry, context.keep_last, keep.read(replies[-1]))
     return {
         "configurable": {
             "thread_id": target.given_thread_id,
@@ -100,14 +123,18 @@ def put(
     }
 
 
-def _values_to_send(
-    checkpoint: Checkpoint, new_versions: ChannelVersions, cached: CachedCheckpoint
+def _to_encode(
+    checkpoint: Checkpoint,
+    metadata: CheckpointMetadata,
+    new_versions: ChannelVersions,
+    cached: CachedCheckpoint,
 ) -> Iterable[object]:
-    return [
-        value
-        for channel, value in (checkpoint.get("channel_values") or {}).items()
-        if channel in new_versions or channel not in cached.channels
-    ]
+    """What a put encodes: the metadata, the versions, and the values that it may send."""
+    yield metadata
+    yield checkpoint.get("versions_seen")
+    for channel, value in (checkpoint.get("channel_values") or {}).items():
+        if channel in new_versions or channel not in cached.channels:
+            yield value
 
 
 def _send_separately(thread: ThreadKeys, blobs: Mapping[str, bytes], ttl: int) -> Iterable[Command]:

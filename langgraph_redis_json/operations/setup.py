@@ -26,7 +26,7 @@ def check_server(context: Context) -> Plan[None]:
         UnsuitableServerError: if the server, its database or the user's permissions do not suffice.
     """
     yield from _check_commands(context.key_prefix)
-    yield from _check_eviction(context.key_prefix, expiring=context.ttl > 0)
+    yield from _check_facts(context)
     if context.clustered and not (yield from has_coordinator(context.key_prefix)):
         warn(str(CoordinatorMissingError()), stacklevel=2)
         return
@@ -64,11 +64,18 @@ def _check_commands(key_prefix: str) -> Plan[None]:
         raise _forbidden(command, message)
 
 
-def _check_eviction(key_prefix: str, expiring: bool) -> Plan[None]:
-    """Warn of a server that deletes keys when it is full."""
-    thread = keys.thread_keys(key_prefix, SETUP_THREAD)
-    policy = yield from send(scripts.eviction_policy(thread))
-    if policy.startswith("allkeys") or (expiring and policy.startswith("volatile")):
+def _check_facts(context: Context) -> Plan[None]:
+    """Refuse a cluster behind a client of one server. Warn of a server that deletes keys when it is
+    full."""
+    thread = keys.thread_keys(context.key_prefix, SETUP_THREAD)
+    policy, mode = yield from send(scripts.server_facts(thread))
+    if mode == "cluster" and not context.clustered:
+        raise UnsuitableServerError(
+            why="it is a node of a Redis Cluster, and the client is that of a single server",
+            remedy="Pass a RedisCluster of redis-py (for AsyncRedisSaver that of redis.asyncio) "
+            "instead of a URL",
+        )
+    if policy.startswith("allkeys") or (context.ttl and policy.startswith("volatile")):
         warn(
             f"this Redis deletes keys when it is full (maxmemory-policy {policy}), so threads can "
             "lose checkpoints that they need: set maxmemory-policy to noeviction",

@@ -1,5 +1,6 @@
 """threads: find threads by their thread documents, the one that changed last first."""
 
+import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
@@ -10,6 +11,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from redis.exceptions import ResponseError
 from redisvl.query.filter import FilterExpression, Tag
 
+from langgraph_redis_json import arguments
 from langgraph_redis_json.client.plan import Command, Listing, Plan
 from langgraph_redis_json.client.replies import search_documents, search_page
 from langgraph_redis_json.operations.context import Context
@@ -17,6 +19,8 @@ from langgraph_redis_json.search import filters, queries
 from langgraph_redis_json.search.filters import Filter
 from langgraph_redis_json.storage import loading
 from langgraph_redis_json.storage.loading import DAMAGE, damaged
+
+logger = logging.getLogger("langgraph_redis_json")
 
 # The scripts decide the status of a thread: client/scripts/thread_document.lua.
 STATUSES = ("idle", "interrupted", "error")
@@ -57,6 +61,7 @@ def list_threads(
         raise ValueError(
             f"there is no status {status!r:.100}: use one of {', '.join(STATUSES)}, or None"
         )
+    limit = arguments.limit(limit)
     found = filters.read(filter, {name: one.type for name, one in context.metadata_fields.items()})
     return _list_threads(context, found, status, limit)
 
@@ -144,7 +149,7 @@ def _summaries(
             continue
         try:
             fields = loading.parse(document)
-            metadata = loading.load_stored_metadata(fields["metadata"], serde)
+            metadata = loading.load_stored_metadata(fields, serde)
             step = metadata.get("step")
             summary = ThreadSummary(
                 fields["thread_id"],
@@ -155,6 +160,7 @@ def _summaries(
                 fields["status"],
             )
         except DAMAGE as error:
-            raise damaged(key, error) from error
+            logger.error("A listing leaves out a thread. %s", damaged(key, error))
+            continue
         if status in (None, summary.status) and filter.matches(metadata):
             yield summary

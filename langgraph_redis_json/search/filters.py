@@ -99,6 +99,9 @@ def read(filter: Mapping[str, Any] | None, kinds: Mapping[str, str]) -> Filter:
     """
     if not isinstance(filter, (Mapping, type(None))):
         raise TypeError(f"a filter is a dict of metadata keys and values, not {filter!r:.100}")
+    for key in filter or ():
+        if not isinstance(key, str):
+            raise TypeError(f"the keys of a filter are metadata keys, which are text, not {key!r}")
     return Filter(
         tuple(
             _condition(key, operator, operand, kinds)

@@ -17,7 +17,11 @@ from langgraph_redis_json.client import scripts
 from langgraph_redis_json.client.plan import Command, Plan
 from langgraph_redis_json.client.replies import FieldInfo, IndexInfo, index_info, text
 from langgraph_redis_json.client.scripts import send
-from langgraph_redis_json.errors import UnindexedDocumentsError, UnsuitableServerError
+from langgraph_redis_json.errors import (
+    TriesExhaustedError,
+    UnindexedDocumentsError,
+    UnsuitableServerError,
+)
 from langgraph_redis_json.search import fields
 from langgraph_redis_json.search.fields import SCHEMAS, WITH_METADATA, Fields
 from langgraph_redis_json.search.queries import (
@@ -27,6 +31,10 @@ from langgraph_redis_json.search.queries import (
     is_missing,
 )
 from langgraph_redis_json.storage import keys
+
+TRIES = 100
+"""Steps after which an index must be as its schema. It takes three, and more beside other
+processes."""
 
 VERSION = 1
 """Of the fields in ``schemas/*.yaml``. Each release that changes or drops a field raises it."""
@@ -57,9 +65,18 @@ def build(key_prefix: str, metadata_fields: Fields, clustered: bool) -> Plan[flo
         return 1.0
     shares = []
     for which in SCHEMAS:
-        share = None
-        while share is None:
-            share = yield from _build(key_prefix, schema(key_prefix, which, metadata_fields))
+        wanted = schema(key_prefix, which, metadata_fields)
+        for _ in range(TRIES):
+            share = yield from _build(key_prefix, wanted)
+            if share is not None:
+                break
+        else:
+            raise TriesExhaustedError(
+                what=f'building the index "{wanted.index.name}"',
+                times=TRIES,
+                why="each time the server had another index than the one that was built",
+                remedy="Look at FT._LIST and FT.INFO: another program may change the indexes.",
+            )
         shares.append(share)
     return sum(shares) / len(shares)
 

@@ -15,7 +15,10 @@ from typing import Any, NamedTuple
 from langgraph_redis_json.storage.json_codec import Dumped
 
 MOST_CHECKPOINTS = 2_000
-"""Checkpoints in the cache: the last one of each namespace of a thread."""
+"""Checkpoints in the cache."""
+
+MOST_OF_NAMESPACE = 4
+"""Checkpoints of one namespace of a thread in the cache."""
 
 MOST_BYTES = 32 * 1024 * 1024
 """Memory of the cache. The values of one checkpoint may take a quarter of it."""
@@ -100,7 +103,7 @@ def hash_of(data: bytes | memoryview) -> int:
 
 
 class CachedCheckpoint(NamedTuple):
-    """The last checkpoint of a namespace that the saver has stored or read.
+    """A checkpoint that the saver has stored or read.
 
     Attributes:
         entry: of the checkpoint; "" for none. Its channels are valid while it exists on the server:
@@ -134,28 +137,54 @@ class CachedCheckpoint(NamedTuple):
 NOTHING = CachedCheckpoint()
 
 
+_Key = tuple[str, str, str]
+"""The key of a table of contents, a namespace and the entry of a checkpoint."""
+
+
 class Cache:
-    """The cached checkpoints of one saver. Threads may share it."""
+    """The cached checkpoints of one saver. Threads may share it.
+
+    Of each namespace it keeps the newest checkpoint and those that were used last, so that reading
+    an old checkpoint, or two branches in turn, does not make a put store a list again.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._checkpoints: OrderedDict[tuple[str, str], CachedCheckpoint] = OrderedDict()
-        self._sizes: dict[tuple[str, str], int] = {}
-        self._with_values: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._checkpoints: OrderedDict[_Key, CachedCheckpoint] = OrderedDict()
+        self._sizes: dict[_Key, int] = {}
+        self._with_values: OrderedDict[_Key, None] = OrderedDict()
+        self._entries: dict[tuple[str, str], list[str]] = {}
         self._bytes = 0
 
-    def get(self, contents: str, checkpoint_ns: str) -> CachedCheckpoint:
-        """The cached checkpoint of a namespace; `NOTHING` if there is none.
+    def get(self, contents: str, checkpoint_ns: str, entry: str) -> CachedCheckpoint:
+        """A cached checkpoint; `NOTHING` if it is not in the cache.
 
         Args:
             contents: the key of the thread's table of contents.
             checkpoint_ns: the namespace.
+            entry: of the checkpoint.
         """
         with self._lock:
-            return self._checkpoints.get((contents, checkpoint_ns), NOTHING)
+            return self._checkpoints.get((contents, checkpoint_ns, entry), NOTHING)
 
-    def put(self, contents: str, checkpoint_ns: str, cached: CachedCheckpoint) -> None:
-        """Replace the cached checkpoint of a namespace."""
+    def newest(self, contents: str, checkpoint_ns: str) -> CachedCheckpoint:
+        """The newest cached checkpoint of a namespace; `NOTHING` if there is none."""
+        with self._lock:
+            entries = self._entries.get((contents, checkpoint_ns))
+            if not entries:
+                return NOTHING
+            return self._checkpoints[contents, checkpoint_ns, max(entries)]
+
+    def put(
+        self, contents: str, checkpoint_ns: str, cached: CachedCheckpoint, replaced: str = ""
+    ) -> None:
+        """Add a checkpoint.
+
+        Args:
+            contents, checkpoint_ns: as for `get`.
+            cached: the checkpoint.
+            replaced: the entry of a checkpoint that is dropped, its parent for example.
+        """
         size, values = 1_000, 0
         for stored in cached.channels.values():
             size += CHANNEL_BYTES + len(stored.text)
@@ -164,20 +193,31 @@ class Cache:
                 values += len(stored.dumped.data)
         if values > MOST_BYTES // 4:
             cached, values = cached.without_values(), 0
-        key = (contents, checkpoint_ns)
+        key = (contents, checkpoint_ns, cached.entry)
         with self._lock:
-            self._bytes += size + values - self._sizes.get(key, 0)
+            for old in {replaced, cached.entry}:
+                self._drop((contents, checkpoint_ns, old))
+            self._bytes += size + values
             self._checkpoints[key], self._sizes[key] = cached, size + values
             self._with_values[key] = None
-            self._checkpoints.move_to_end(key)
-            self._with_values.move_to_end(key)
+            entries = self._entries.setdefault(key[:2], [])
+            entries.append(cached.entry)
+            if len(entries) > MOST_OF_NAMESPACE:
+                newest = max(entries)
+                oldest = next(entry for entry in entries if entry != newest)
+                self._drop((contents, checkpoint_ns, oldest))
             if len(self._checkpoints) > MOST_CHECKPOINTS or self._bytes > MOST_BYTES:
                 self._make_room()
+
+    def drop(self, contents: str, checkpoint_ns: str, entry: str) -> None:
+        """Remove a checkpoint."""
+        with self._lock:
+            self._drop((contents, checkpoint_ns, entry))
 
     def _make_room(self) -> None:
         """Drop the least recently used checkpoints: their values first, then all of them."""
         while len(self._checkpoints) > MOST_CHECKPOINTS:
-            self._drop_oldest()
+            self._drop(next(iter(self._checkpoints)))
         while self._bytes > MOST_BYTES and self._with_values:
             key, _ = self._with_values.popitem(last=False)
             cached = self._checkpoints[key]
@@ -185,9 +225,13 @@ class Cache:
             self._sizes[key] -= cached.size
             self._bytes -= cached.size
         while self._bytes > MOST_BYTES:
-            self._drop_oldest()
+            self._drop(next(iter(self._checkpoints)))
 
-    def _drop_oldest(self) -> None:
-        key, _ = self._checkpoints.popitem(last=False)
-        self._with_values.pop(key, None)
-        self._bytes -= self._sizes.pop(key)
+    def _drop(self, key: _Key) -> None:
+        if self._checkpoints.pop(key, None) is not None:
+            self._with_values.pop(key, None)
+            self._bytes -= self._sizes.pop(key)
+            entries = self._entries[key[:2]]
+            entries.remove(key[2])
+            if not entries:
+                del self._entries[key[:2]]

@@ -32,6 +32,9 @@ ITEM = 64
 MOST_SLICES = 16
 """A list in more slices is stored again as one slice."""
 
+MOST_NEW = 500_000
+"""A list with more new items is a blob: one command takes about a million arguments."""
+
 UNUSED = 32
 """Items in the logs of a list that it need not use. A list that uses less than half of the others
 gets a new log for its new items; one that uses less than a quarter is stored again. So the logs of
@@ -202,7 +205,7 @@ def _read_list(data: bytes, cached: StoredChannel | None = None) -> List | None:
         new = [rest] if more == 1 else json_codec.split(json_codec.list_head(more) + rest)
     else:
         new = json_codec.split(data)
-    if new is None:
+    if new is None or len(new) > MOST_NEW:
         return None
     return List(before + hashes_of(new), new, len(data) - start)
 

@@ -11,10 +11,14 @@ from typing import Any, NamedTuple
 import orjson
 from langgraph.checkpoint.base import WRITES_IDX_MAP, Checkpoint, CheckpointMetadata
 from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.checkpoint.serde.types import TASKS
 
 from langgraph_redis_json.storage import json_codec, keys
 from langgraph_redis_json.storage.json_codec import Encoded
 from langgraph_redis_json.storage.keys import CheckpointIdentity, ThreadKeys
+
+START = "__start__"
+"""LangGraph's channel for the input of a run."""
 
 FORMAT = 1
 """The format of the documents that this version writes, and the newest that it reads."""
@@ -68,7 +72,10 @@ def build_checkpoint(
     sends = checkpoint.get("pending_sends")
     if sends:
         del rest_of_checkpoint["pending_sends"]
-    metadata_text, checkpoint_text = _json_objects((metadata, rest_of_checkpoint), serde)
+    pairs: Mapping[str, Any] = metadata
+    others = {key: value for key, value in pairs.items() if not _fits_index(key, value)}
+    indexed = {key: value for key, value in pairs.items() if key not in others}
+    metadata_text, checkpoint_text = _json_objects((indexed, rest_of_checkpoint), serde)
     deltas, inherited = _delta_channels(
         thread, identity, checkpoint, metadata, new_versions, channel_values
     )
@@ -86,6 +93,10 @@ def build_checkpoint(
         "metadata": orjson.Fragment(metadata_text),
         "tokens": ",".join(tokens),
     }
+    if others:
+        [text] = _json_objects((others,), serde)
+        shared["other_metadata"] = orjson.Fragment(text)
+    shared["has_next"] = _has_next(checkpoint)  # thread_document.lua looks for it at the end
     own: dict[str, Any] = {"checkpoint_ns": identity.checkpoint_ns}
     if parent_checkpoint_id is not None:
         own["parent_checkpoint_id"] = parent_checkpoint_id
@@ -109,6 +120,24 @@ def build_checkpoint(
     return CheckpointDocument(
         b"%s,%s" % (first[:-1], second[1:]), shared_bytes, inherited, bool(deltas)
     )
+
+
+def _fits_index(key: str, value: Any) -> bool:
+    """Whether a metadata pair can stand in the member "metadata". RediSearch refuses a whole
+    document if the value of an indexed key is not of the field's type; such pairs stand in the
+    member "other_metadata"."""
+    if key == "step":
+        return type(value) is int and -(2**63) <= value < 2**63
+    return type(value) is str or key not in ("source", "run_id")
+
+
+def _has_next(checkpoint: Checkpoint) -> bool:
+    """Whether the graph has tasks to run after this checkpoint: an edge leads to a node
+    (``branch:to:NODE``), there are tasks of `Send`, or an input that no superstep has read."""
+    for channel, value in (checkpoint.get("channel_values") or {}).items():
+        if channel.startswith("branch:to:") or channel == START or (channel == TASKS and value):
+            return True
+    return False
 
 
 def _delta_channels(

@@ -235,7 +235,7 @@ def metadata_tokens(metadata: Mapping[str, Any]) -> list[str]:
     tokens = []
     for key, value in metadata.items():
         tokens.append(pair_token(key, value) or opaque_token(key))
-        if isinstance(value, (int, float)) and not _has_field(value):
+        if isinstance(value, (int, float)) and not _has_field(key, value):
             tokens.append(number_token(key))
     return tokens
 
@@ -261,10 +261,11 @@ def number_token(key: str) -> str:
     return _token("number", key, b"")
 
 
-def _has_field(value: float) -> bool:
+def _has_field(key: str, value: float) -> bool:
     # RedisJSON would alter some floats, so they are stored as tags, which no numeric field reads.
+    # The field "step" has integers only.
     kind = type(value)
-    return kind is int or kind is bool or (kind is float and is_kept(value))
+    return kind is int or kind is bool or (kind is float and key != "step" and is_kept(value))
 
 
 def _token(kind: str, key: str, value: bytes) -> str:

@@ -20,7 +20,11 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.serde.types import TASKS
 
 from langgraph_redis_json.client.scripts import CheckpointRow, ReadReply
-from langgraph_redis_json.errors import DamagedDocumentError, MissingDocumentError
+from langgraph_redis_json.errors import (
+    DamagedDocumentError,
+    MissingDocumentError,
+    UnreadableValueError,
+)
 from langgraph_redis_json.storage import channels, json_codec, keys
 from langgraph_redis_json.storage.cache import (
     LARGE,
@@ -41,6 +45,14 @@ def damaged(key: str, error: Exception) -> DamagedDocumentError:
     """The error for the document at a key that cannot be read."""
     why = str(error) if isinstance(error, ValueError) else f"{type(error).__name__} {error}"
     return DamagedDocumentError(key=key, why=why)
+
+
+UNREADABLE = (ValueError, NotImplementedError)
+"""What a serializer raises for a value that it cannot decrypt, or whose type it does not know."""
+
+
+def _unreadable(key: str, error: Exception) -> UnreadableValueError:
+    return UnreadableValueError(key=key, why=f"{type(error).__name__}: {error}")
 
 
 class Log:
@@ -223,7 +235,7 @@ def decode_checkpoint(row: Row, wanted: Container[str] | None = None) -> Decoded
             sends = Dumped(*json_codec.decode(fields["pending_sends"]))
         return DecodedCheckpoint(
             parent,
-            _decode_members(fields["metadata"]),
+            _decode_members(metadata_of(fields)),
             checkpoint,
             channel_values,
             sends,
@@ -335,11 +347,14 @@ def load_checkpoint(
     """
     checkpoint_ns = row.identity.checkpoint_ns
     checkpoint = _load_members(decoded.checkpoint, serde)
-    checkpoint["channel_values"] = {
-        channel: serde.loads_typed(dumped) for channel, dumped in decoded.channel_values.items()
-    }
-    if decoded.pending_sends is not None:
-        checkpoint["pending_sends"] = serde.loads_typed(decoded.pending_sends)
+    try:
+        checkpoint["channel_values"] = {
+            channel: serde.loads_typed(dumped) for channel, dumped in decoded.channel_values.items()
+        }
+        if decoded.pending_sends is not None:
+            checkpoint["pending_sends"] = serde.loads_typed(decoded.pending_sends)
+    except UNREADABLE as error:
+        raise _unreadable(row.key, error) from error
     parent = decoded.parent_checkpoint_id
     if row.read.parent_writes is not None and parent is not None:
         # Before version 4 LangGraph kept the tasks among the parent's writes. They become the tasks
@@ -379,10 +394,16 @@ def load_metadata(decoded: DecodedCheckpoint, serde: SerializerProtocol) -> Chec
 
 
 def load_stored_metadata(
-    members: Mapping[str, Any], serde: SerializerProtocol
+    fields: Mapping[str, Any], serde: SerializerProtocol
 ) -> CheckpointMetadata:
-    """The metadata in a parsed document."""
-    return cast(CheckpointMetadata, _load_members(_decode_members(members), serde))
+    """The metadata in the members of a document."""
+    return cast(CheckpointMetadata, _load_members(_decode_members(metadata_of(fields)), serde))
+
+
+def metadata_of(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The metadata as it stands in the members of a document."""
+    found: Mapping[str, Any] = fields["metadata"]
+    return {**found, **fields["other_metadata"]} if "other_metadata" in fields else found
 
 
 def _decode_members(members: Mapping[str, Any]) -> dict[str, Any]:
@@ -454,7 +475,12 @@ def _load_writes(
         dumped = [] if packed else [json_codec.decode(value) for value in values]
     except DAMAGE as error:
         raise damaged(key, error) from error
-    loaded = serde.loads_typed(("msgpack", packed)) if packed else map(serde.loads_typed, dumped)
+    try:
+        loaded = (
+            serde.loads_typed(("msgpack", packed)) if packed else [*map(serde.loads_typed, dumped)]
+        )
+    except UNREADABLE as error:
+        raise _unreadable(key, error) from error
     return [
         (task, channel, value) for (_, task, channel, _), value in zip(found, loaded, strict=True)
     ]

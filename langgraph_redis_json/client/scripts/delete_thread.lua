@@ -1,8 +1,10 @@
 -- requires: deletion
--- Delete up to ARGV[1] keys of a thread. Returns how many are left.
+-- Delete up to ARGV[1] keys of a thread. Returns how many are left, and 1 if the thread exists, but not
+-- its table of contents.
 -- The thread document goes first, then the checkpoints: so a reader never meets a checkpoint whose
 -- blobs are gone.
 
+if redis.call('EXISTS', contents) == 0 then return { 0, redis.call('EXISTS', key_of('t')) } end
 local left = tonumber(ARGV[1])
 for _, start in ipairs({ 't', 'c:', '' }) do
   local entries = redis.call(
@@ -12,4 +14,4 @@ for _, start in ipairs({ 't', 'c:', '' }) do
   left = left - #entries
   if left == 0 then break end
 end
-return redis.call('ZCARD', contents)
+return { redis.call('ZCARD', contents), 0 }

@@ -22,32 +22,50 @@ local function head()
   )
 end
 
+-- The channels of special writes, by LangGraph's WRITES_IDX_MAP. The index reads the member
+-- "special_channels", because to read all writes at each change would take longer with each task.
+local SPECIAL = {
+  ['-1'] = '"__error__"', ['-2'] = '"__scheduled__"', ['-3'] = '"__interrupt__"', ['-4'] = '"__resume__"',
+}
+
 -- A document that the table of contents does not name belongs to a thread that expired earlier.
 local is_new = redis.call('ZADD', contents, 0, entry) == 1
 local exists = not is_new and redis.call('EXISTS', key) == 1
-local members, has_special = {}, false
+local members, specials = {}, {}
 for i = 4, #ARGV, 2 do
   local name, write = ARGV[i], ARGV[i + 1]
   local is_special = name:find(':-', 1, true)
-  has_special = has_special or is_special
   local path = '$.writes["' .. name .. '"]'
+  if is_special then specials[#specials + 1] = name end
   if exists and is_special then
+    -- Its place tells that this is the last special write of the task.
+    redis.call('JSON.DEL', key, path)
     redis.call('JSON.SET', key, path, write)
   elseif not exists or not redis.call('JSON.TYPE', key, path)[1] then
     members[#members + 1] = '"' .. name .. '":' .. write
   end
 end
-local writes = '"writes":{' .. table.concat(members, ',') .. '}}'
+local channels, indexes = {}, {}
+for _, name in ipairs(specials) do
+  local index = name:match('-%d+$')
+  if not indexes[index] then channels[#channels + 1] = '"' .. index .. '":' .. SPECIAL[index] end
+  indexes[index] = true
+end
+local writes = '"writes":{' .. table.concat(members, ',') .. '}'
+if #channels > 0 then
+  writes = writes .. ',"special_channels":{' .. table.concat(channels, ',') .. '}'
+end
+writes = writes .. '}'
 if not exists then
   redis.call('JSON.SET', key, '$', head() .. writes)
-elseif #members > 0 then
-  -- One command for all writes, because the index reads the whole document after each command. (A
-  -- merge would drop nulls, but ordinary writes are strings.)
+elseif #members + #channels > 0 then
+  -- One command for all, because the index reads the document after each command. (A merge would drop
+  -- nulls, but ordinary writes are strings.)
   redis.call('JSON.MERGE', key, '$', '{' .. writes)
 end
 
-if has_special then
+if #specials > 0 then
   local latest = newest('')
-  if latest and entry == writes_of(latest) then rebuild_thread_document() end
+  if latest and entry == writes_of(latest) then update_status(specials) end
 end
 return use_thread(tonumber(ARGV[1]), { entry, 't' })

@@ -8,8 +8,8 @@
 --   held        entries of blobs and logs of that checkpoint whose values the caller has
 --   ttl         use_thread() takes it; absent if reading does not prolong the thread's life
 -- Returns the rows of the checkpoints (row_of), or of the first ones if they are large; {{blob,
--- document}, …}, each blob once, false for one that is gone; ranges of logs (read_logs); and what
--- use_thread() returns.
+-- document}, …}, each blob once, false for one that is gone; ranges of logs (read_logs); what
+-- use_thread() returns; and 1 if the thread's table of contents is lost, else 0.
 
 local order = cjson.decode(ARGV[1])
 local wanted, held, seen = order.entries or { newest(order.namespace or '') }, {}, {}
@@ -50,7 +50,7 @@ for i, entry in ipairs(wanted) do
   local row = row_of(entry)
   rows[i] = row
   size = size + #(row[2] or '') + #(row[3] or '')
-  if row[2] then
+  if row[2] and may_refer(row[2]) then
     local references, slices = references_of(entry)
     if entry == order.cached then references, slices = without_held(references, slices) end
     local names, ranges = {}, {}
@@ -75,6 +75,13 @@ for i, entry in ipairs(wanted) do
   end
 end
 
-local new_deadline = false
-if order.ttl and redis.call('EXISTS', contents) == 1 then new_deadline = use_thread(order.ttl, {}) end
-return { rows, blobs, logs, new_deadline }
+local new_deadline, is_lost = false, 0
+if order.ttl or not rows[1] or rows[1][4] == 0 then
+  if redis.call('EXISTS', contents) == 0 then
+    -- The thread document expires with the table of contents, so that was evicted or deleted by hand.
+    is_lost = redis.call('EXISTS', key_of('t'))
+  elseif order.ttl then
+    new_deadline = use_thread(order.ttl, {})
+  end
+end
+return { rows, blobs, logs, new_deadline, is_lost }

@@ -1,4 +1,4 @@
--- requires: thread_document, deadlines, retention
+-- requires: thread_document, deadlines, deletion
 -- Store documents of one thread: all of them, or none.
 -- ARGV[1] is a JSON object; empty members are absent:
 --   cached           the entry of the checkpoint that the caller's references come from. It must exist:
@@ -14,14 +14,11 @@
 --   separately       entries of large blobs that were sent right before this script
 --   without_writes   entries of checkpoints whose pending writes are deleted
 --   ttl              use_thread() takes it
---   keep_last        how many checkpoints of the last document's namespace are kept
---   has_deltas       true if the last document has delta channels
 -- Then come the new items, one after another, and then the documents: entry, document, …
 -- Returns
 --   missing entries; if there are any, nothing is stored
 --   logs that other processes have added to; if there are any, nothing is stored
 --   what use_thread() returns
---   what keep_newest() returns
 
 local order = cjson.decode(ARGV[1])
 
@@ -75,7 +72,7 @@ if #missing + #changed_by_others > 0 then
   for log, length in pairs(lengths) do -- from 1 up to 0 is nothing
     redis.call('JSON.ARRTRIM', key_of(log), '$.items', length > 0 and 0 or 1, math.max(0, length - 1))
   end
-  return { missing, changed_by_others, false, 0, 0 }
+  return { missing, changed_by_others, false }
 end
 
 local members = {}
@@ -124,14 +121,10 @@ if root then
   end
 end
 
-local surplus, has_deltas = 0, 0
-if order.keep_last then
-  surplus, has_deltas = keep_newest(order.keep_last, ARGV[#ARGV - 1], order.has_deltas)
-end
 for _, entry in ipairs(order.separately or {}) do entries[#entries + 1] = entry end
 local new_deadline = use_thread(order.ttl or 0, entries)
 -- Blobs that were sent separately have a deadline until it is certain that the thread has none.
 if order.separately and redis.call('PEXPIRETIME', contents) < 0 and (pending_deadline() or -1) < 0 then
   for _, entry in ipairs(order.separately) do set_deadline(key_of(entry), -1) end
 end
-return { {}, {}, new_deadline, surplus, has_deltas }
+return { {}, {}, new_deadline }
