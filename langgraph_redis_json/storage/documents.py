@@ -127,7 +127,7 @@ def _fits_index(key: str, value: Any) -> bool:
     document if the value of an indexed key is not of the field's type; such pairs stand in the
     member "other_metadata"."""
     if key == "step":
-        return type(value) is int and -(2**63) <= value < 2**63
+        return keys.is_step(value)
     return type(value) is str or key not in ("source", "run_id")
 
 

@@ -263,9 +263,15 @@ def number_token(key: str) -> str:
 
 def _has_field(key: str, value: float) -> bool:
     # RedisJSON would alter some floats, so they are stored as tags, which no numeric field reads.
-    # The field "step" has integers only.
+    if key == "step":
+        return is_step(value)
     kind = type(value)
-    return kind is int or kind is bool or (kind is float and key != "step" and is_kept(value))
+    return kind is int or kind is bool or (kind is float and is_kept(value))
+
+
+def is_step(value: Any) -> bool:
+    """Whether the index's field "step" can hold a value: integers of 64 bits."""
+    return type(value) is int and -(2**63) <= value < 2**63
 
 
 def _token(kind: str, key: str, value: bytes) -> str:

@@ -193,7 +193,8 @@ def test_list_within_a_thread_takes_one_trip_and_one_for_each_page(
         found: list[Any] = []
         trips = network.trips(lambda: found.extend(saver.list(given, **more)))  # noqa: B023
         assert len(found) == count
-        assert trips == 1 + pages, (given, more)
+        # Of an empty thread another trip tells whether its table of contents is lost.
+        assert trips == 1 + pages + (not count and given is not None), (given, more)
     assert network.trips(lambda: list(saver.list(config(), limit=0))) == 0
 
 

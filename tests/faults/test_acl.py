@@ -23,7 +23,7 @@ from tests.support.record import tried
 from tests.support.servers import cluster
 
 FILE = ROOT / "docs" / "acl.conf"
-CLIENTS = {"INFO", "CLUSTER|SLOTS", "COMMAND", "ASKING", "PING"}
+CLIENTS = {"INFO", "CLUSTER|GETKEYSINSLOT", "CLUSTER|SLOTS", "COMMAND", "ASKING", "PING"}
 """What setup can do without, what clients of a cluster ask, and health checks."""
 
 

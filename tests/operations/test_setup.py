@@ -236,6 +236,14 @@ def test_a_server_without_search_or_json_is_refused(
 
 
 @pytest.mark.parametrize("saver", SAVERS)
+def test_a_server_without_json_is_refused_where_setup_was_forgotten(
+    bare_server: Callable[..., str], saver: type[Saver]
+) -> None:
+    with pytest.raises(UnsuitableServerError, match="Redis 8, Redis Stack"):
+        put(saver(bare_server("redisearch.so")), "1")
+
+
+@pytest.mark.parametrize("saver", SAVERS)
 def test_another_database_is_refused(
     saver: type[Saver], server: EmbeddedRedis, admin: redis.Redis
 ) -> None:

@@ -49,7 +49,7 @@ def account(client: redis.Redis, key_prefix: str, *, garbage: bool = False) -> N
     for which, kind in {"checkpoints": "c", "writes": "w", "threads": "t"}.items():
         expected = found_keys(client, key_prefix, KINDS[kind])
         if which == "writes":  # of those that are trees: interrupts, errors …
-            expected = [key for key in expected if _json(client, key, "$.writes.*.channel")]
+            expected = [key for key in expected if _json(client, key, "$.special_channels.*")]
         index = index_name(key_prefix, which)
         assert sorted(indexed_keys(client, index)) == expected, which
         assert int(mapping(client.execute_command("FT.INFO", index))["num_docs"]) == len(expected)

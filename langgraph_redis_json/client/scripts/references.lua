@@ -13,9 +13,11 @@ local function entry_of(key)
   if key:sub(1, #LOG) == LOG then return 'l' .. key:sub(#LOG + 1) end
 end
 
--- Whether the text of a checkpoint may have references: it has the beginning of their keys.
+-- Whether the text of a checkpoint may have references: it has the beginning of their keys. (JSON spells
+-- some characters in another way.)
+local IS_PLAIN = not BLOB:find('["\\%c]')
 local function may_refer(document)
-  return document:find(BLOB, 1, true) or document:find(LOG, 1, true)
+  return not IS_PLAIN or document:find(BLOB, 1, true) or document:find(LOG, 1, true)
 end
 
 -- The references of a checkpoint: entries of blobs, and slices of logs, {entry, start, stop}.
