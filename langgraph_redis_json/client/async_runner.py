@@ -213,11 +213,14 @@ async def _send(client: Redis | RedisCluster, commands: Sequence[Command]) -> Re
     if len(commands) == 1 and (commands[0][0] == "EVALSHA" or isinstance(client, RedisCluster)):
         call: Any = client.execute_command
         try:
-            return [await call(*commands[0])]
-        except NoScriptError:
-            return [await call(*with_source(commands[0]))]
+            try:
+                return [await call(*commands[0])]
+            except NoScriptError:
+                return [await call(*with_source(commands[0]))]
         except ResponseError as error:
-            raise unsuitable(error) or error from error
+            if refusal := unsuitable(error):
+                raise refusal from error
+            raise
     pipeline = client.pipeline(transaction=False)
     for command in commands:
         pipeline.execute_command(*command)

@@ -126,11 +126,14 @@ def _send(client: Redis | RedisCluster, commands: Sequence[Command]) -> Replies:
     if len(commands) == 1 and (commands[0][0] == "EVALSHA" or isinstance(client, RedisCluster)):
         call: Any = client.execute_command
         try:
-            return [call(*commands[0])]
-        except NoScriptError:
-            return [call(*with_source(commands[0]))]
+            try:
+                return [call(*commands[0])]
+            except NoScriptError:
+                return [call(*with_source(commands[0]))]
         except ResponseError as error:
-            raise unsuitable(error) or error from error
+            if refusal := unsuitable(error):
+                raise refusal from error
+            raise
     pipeline = client.pipeline(transaction=False)
     for command in commands:
         pipeline.execute_command(*command)

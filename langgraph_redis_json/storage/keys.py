@@ -24,7 +24,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import blake2b
-from secrets import token_hex, token_urlsafe
+from secrets import token_urlsafe
 from typing import Any, NamedTuple
 
 import orjson
@@ -154,12 +154,12 @@ def renumbered(log_entry: str) -> str:
 def next_version(current: str | int | None) -> str:
     """The version of a channel after `current`: text that sorts as it counts.
 
-    The second part is random (32 bits), so that two forks of a thread never share a version. A
+    The second part is random (48 bits), so that two forks of a thread never share a version. A
     longer version, of another saver for example, keeps its length, because versions are compared
     as text.
     """
     count = f"{current or 0}".split(".")[0]
-    return f"{int(count) + 1:0{max(10, len(count))}}.{token_hex(4)}"
+    return f"{int(count) + 1:0{max(10, len(count))}}.{token_urlsafe(6)}"
 
 
 # ---- checkpoints

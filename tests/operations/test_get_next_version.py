@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import re
 from typing import Any
 
@@ -40,7 +41,7 @@ def test_the_next_version_follows_versions_of_other_savers(saver: Saver, current
     assert int(count) == int(expected.split(".")[0])
     # Versions are compared as text, so the count keeps the width of another saver's.
     assert len(count) == max(10, len(str(current).split(".")[0]), len(str(int(count))))
-    assert re.fullmatch("[0-9a-f]{8}", rest)
+    assert re.fullmatch(r"[\w-]{8}", rest)
 
 
 @each_saver
@@ -51,3 +52,12 @@ def test_versions_of_other_savers_sort_before_the_next_one(saver: Saver) -> None
         assert version < following
         version = InMemorySaver().get_next_version(following, None)
         assert following < version
+
+
+@each_saver
+def test_a_seed_of_the_application_does_not_repeat_versions(saver: Saver) -> None:
+    found = set()
+    for _ in range(3):
+        random.seed(7)
+        found.add(saver.get_next_version(None, None))
+    assert len(found) == 3
