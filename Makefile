@@ -44,7 +44,7 @@ format: $(VENV)/dev.stamp  ## Format the code, and fix what ruff can fix
 	$(BIN)/ruff format
 
 generate: $(VENV)/dev.stamp  ## Write saver.py from aio.py
-	$(BIN)/python scripts/generate_sync.py
+	$(BIN)/python tools/generate_sync.py
 	$(BIN)/ruff format --quiet $(GENERATED)
 
 docs: $(VENV)/dev.stamp  ## Write the examples in docs/documents.md

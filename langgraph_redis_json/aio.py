@@ -32,8 +32,8 @@ from langgraph_redis_json.operations import (
     delete_for_runs,
     delete_thread,
     expiry,
+    get_delta_channel_history,
     get_tuple,
-    history,
     prune,
     put,
     put_writes,
@@ -466,7 +466,7 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
                 was read, for example. Its ancestors are not known then.
         """
         return await self._runner.run(
-            history.get_delta_channel_history(self._context, config, channels)
+            get_delta_channel_history.get_delta_channel_history(self._context, config, channels)
         )
 
     def get_next_version(self, current: str | int | None, channel: None) -> str:

@@ -32,8 +32,8 @@ from langgraph_redis_json.operations import (
     delete_for_runs,
     delete_thread,
     expiry,
+    get_delta_channel_history,
     get_tuple,
-    history,
     prune,
     put,
     put_writes,
@@ -459,7 +459,9 @@ class RedisSaver(BaseCheckpointSaver[str]):
             MissingDocumentError: if the checkpoint does not exist, because it was pruned since it
                 was read, for example. Its ancestors are not known then.
         """
-        return self._runner.run(history.get_delta_channel_history(self._context, config, channels))
+        return self._runner.run(
+            get_delta_channel_history.get_delta_channel_history(self._context, config, channels)
+        )
 
     def get_next_version(self, current: str | int | None, channel: None) -> str:
         """The version of a channel after `current`: text that sorts as it counts, with a random

@@ -1,8 +1,9 @@
 """The Lua scripts: one function with named arguments, and one typed reply, for each.
 
-Each function returns a `Call`. The first line of a script names the parts that stand before it:
-``-- requires: thread_document, deadlines``. A part may require others. A call names its script by a
-digest; a server that does not know the script yet is sent the text (`with_source`).
+Each function returns a `Call`. The first line of a script names the parts, in ``scripts/parts/``,
+that stand before it: ``-- requires: thread_document, deadlines``. A part may require others. A call
+names its script by a digest; a server that does not know the script yet is sent the text
+(`with_source`).
 
 Scripts take and return entries of the table of contents (`storage/keys.py`), not keys. `thread` is
 always the keys of the thread, and `ttl` how many milliseconds the thread lives from now; 0 if the
@@ -48,10 +49,16 @@ def send_all(calls: list[Call[T]]) -> Plan[list[T]]:
 # ---- the text of a script
 
 
+def _text(name: str) -> str:
+    """The text of a script or part."""
+    folder = files(__package__) / "scripts"
+    path = folder / f"{name}.lua"
+    return (path if path.is_file() else folder / "parts" / f"{name}.lua").read_text("utf-8")
+
+
 def _parts(name: str) -> list[str]:
     """A script's name after the names of all parts that it requires."""
-    source = (files(__package__) / "scripts" / f"{name}.lua").read_text(encoding="utf-8")
-    _, _, required = source.partition("\n")[0].partition("-- requires: ")
+    _, _, required = _text(name).partition("\n")[0].partition("-- requires: ")
     names = [] if required == "nothing" else required.split(", ")
     return [*dict.fromkeys(part for each in names for part in _parts(each)), name]
 
@@ -59,9 +66,7 @@ def _parts(name: str) -> list[str]:
 @cache
 def source_of(name: str) -> str:
     """The text of a script with the parts that it requires."""
-    folder = files(__package__) / "scripts"
-    parts = [(folder / f"{part}.lua").read_text(encoding="utf-8") for part in _parts(name)]
-    return "\n".join(parts)
+    return "\n".join(map(_text, _parts(name)))
 
 
 _names: dict[str, str] = {}

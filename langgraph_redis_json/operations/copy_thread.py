@@ -12,7 +12,7 @@ from langgraph_redis_json.client import scripts
 from langgraph_redis_json.client.plan import Plan
 from langgraph_redis_json.client.scripts import send, send_all
 from langgraph_redis_json.errors import MissingDocumentError, TriesExhaustedError
-from langgraph_redis_json.operations import contents, expiry, garbage
+from langgraph_redis_json.operations import expiry, garbage, table_of_contents
 from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.storage import documents, keys
 from langgraph_redis_json.storage.keys import ThreadKeys
@@ -44,7 +44,7 @@ def copy_thread(context: Context, source_thread_id: Any, target_thread_id: Any) 
     target = keys.thread_keys(context.key_prefix, target_id)
     if source == target:
         raise ValueError(f"cannot copy the thread {target_id!r} onto itself")
-    checkpoints, writes = yield from contents.entries(source, "c:", "w:")
+    checkpoints, writes = yield from table_of_contents.entries(source, "c:", "w:")
     [existed] = yield [("ZCARD", target.contents)]
     # A checkpoint's writes are copied with it. Other writes came before their checkpoint.
     writes_of = {f"c{entry[1:]}": entry for entry in writes}
@@ -54,7 +54,7 @@ def copy_thread(context: Context, source_thread_id: Any, target_thread_id: Any) 
         found, read = yield from _existing(source, page)
         yield [
             scripts.store(target, part, ttl=context.ttl).command
-            for part in contents.pages(_moved(source, found, target_id), PAGE)
+            for part in table_of_contents.pages(_moved(source, found, target_id), PAGE)
         ]
         at, size = at + len(page), _next_size(size, read)
     copied: dict[str, str] = {}
@@ -72,7 +72,7 @@ def copy_thread(context: Context, source_thread_id: Any, target_thread_id: Any) 
 
 def _next_size(size: int, read: int) -> int:
     """How many documents or items to read next, after so many had so many bytes."""
-    return max(1, min(2 * size, contents.PAGE, size * MOST_BYTES // max(1, read)))
+    return max(1, min(2 * size, table_of_contents.PAGE, size * MOST_BYTES // max(1, read)))
 
 
 def _copy_checkpoints(
@@ -125,7 +125,7 @@ def _copy_checkpoints(
         pending = {f"c{entry[1:]}": entry for entry in writes if entry in found}
         renamed = {source.key(entry): target.key(new) for entry, new in copied.items()}
         calls = []
-        for part in contents.pages([entry for entry in page if entry in found], PAGE):
+        for part in table_of_contents.pages([entry for entry in page if entry in found], PAGE):
             # The checkpoint comes last: a reader that sees it finds everything that it needs.
             own = {pending[entry]: found[pending[entry]] for entry in part if entry in pending}
             copies = _moved(source, own, target_id)
@@ -187,7 +187,7 @@ def _copy_references(
     """
     absent: list[str] = []
     logs = [entry for entry in wanted if entry.startswith("l:")]
-    for page in contents.pages(logs, PAGE):
+    for page in table_of_contents.pages(logs, PAGE):
         lengths = yield from send(scripts.log_lengths(source, page))
         for log, length in zip(page, lengths, strict=True):
             new = keys.renumbered(log)
@@ -201,7 +201,7 @@ def _copy_references(
         found, read = yield from _parsed(source, page)
         yield [
             scripts.store(target, part, ttl=context.ttl).command
-            for part in contents.pages(_moved(source, found, target_id), PAGE)
+            for part in table_of_contents.pages(_moved(source, found, target_id), PAGE)
         ]
         copied.update((entry, entry) for entry in found)
         absent += [entry for entry in page if entry not in found]

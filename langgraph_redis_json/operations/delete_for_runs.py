@@ -6,7 +6,7 @@ from typing import Any
 
 from langgraph_redis_json import arguments
 from langgraph_redis_json.client.plan import Plan
-from langgraph_redis_json.operations import contents, prune
+from langgraph_redis_json.operations import prune, table_of_contents
 from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.operations.list import search_sort_keys
 from langgraph_redis_json.search import filters
@@ -24,13 +24,13 @@ def delete_for_runs(context: Context, run_ids: Sequence[Any]) -> Plan[None]:
     for thread_id, entries in found.items():
         thread = keys.thread_keys(context.key_prefix, thread_id)
         of_runs: set[str] = set()
-        for page in contents.pages(entries, contents.PAGE):
-            fields = yield from contents.read_paths(thread, page, ["$.metadata.run_id"])
+        for page in table_of_contents.pages(entries, table_of_contents.PAGE):
+            fields = yield from table_of_contents.read_paths(thread, page, ["$.metadata.run_id"])
             of_runs.update(
                 entry
                 for entry, [ids] in fields.items()
                 if any(type(id_) is str and id_ in runs for id_ in ids)
             )
         if of_runs:
-            [checkpoints] = yield from contents.entries(thread, "c:")
+            [checkpoints] = yield from table_of_contents.entries(thread, "c:")
             yield from prune.delete_checkpoints(thread, checkpoints, {*checkpoints} - of_runs)

@@ -12,29 +12,31 @@ from secrets import token_urlsafe
 
 from langgraph_redis_json.client import scripts
 from langgraph_redis_json.client.plan import Plan
-from langgraph_redis_json.operations import contents
+from langgraph_redis_json.operations import table_of_contents
 from langgraph_redis_json.storage.keys import ThreadKeys
 
 
 def collect(thread: ThreadKeys) -> Plan[None]:
     """Delete all blobs and logs of a thread that no checkpoint refers to."""
-    blobs, logs, checkpoints, marked = yield from contents.entries(thread, "b:", "l:", "c:", "x")
+    blobs, logs, checkpoints, marked = yield from table_of_contents.entries(
+        thread, "b:", "l:", "c:", "x"
+    )
     if not blobs and not logs and not marked:
         return
     needed = yield from _references(thread, checkpoints)
     unneeded = [entry for entry in blobs + logs if entry not in needed]
     number = token_urlsafe(6)
-    for page in contents.pages(unneeded, contents.PAGE):
+    for page in table_of_contents.pages(unneeded, table_of_contents.PAGE):
         yield [scripts.collect_garbage(thread, "mark", number, page).command]
     # An earlier collection that was cut short has left its marks.
-    for page in contents.pages(marked, contents.PAGE):
+    for page in table_of_contents.pages(marked, table_of_contents.PAGE):
         yield [scripts.collect_garbage(thread, "adopt", number, page).command]
     candidates = [*unneeded, *(mark[1:].rpartition(" ")[0] for mark in marked)]
     if not candidates:
         return
-    [checkpoints] = yield from contents.entries(thread, "c:")
+    [checkpoints] = yield from table_of_contents.entries(thread, "c:")
     needed = yield from _references(thread, checkpoints)
-    for page in contents.pages(candidates, contents.PAGE):
+    for page in table_of_contents.pages(candidates, table_of_contents.PAGE):
         kept = [entry for entry in page if entry in needed]
         gone = [entry for entry in page if entry not in needed]
         calls = [
@@ -48,8 +50,8 @@ def _references(thread: ThreadKeys, checkpoints: Sequence[str]) -> Plan[set[str]
     """The entries of the blobs and logs that checkpoints refer to."""
     found: set[str] = set()
     paths = ["$.channel_values.*.blob", "$.channel_values.*.log[*][0]"]
-    for page in contents.pages(checkpoints, contents.PAGE):
-        for both in (yield from contents.read_paths(thread, page, paths)).values():
+    for page in table_of_contents.pages(checkpoints, table_of_contents.PAGE):
+        for both in (yield from table_of_contents.read_paths(thread, page, paths)).values():
             # Anything else was altered by hand: the saver reports it when it loads the checkpoint.
             found.update(
                 entry for keys in both for key in keys if (entry := thread.find_entry(key))

@@ -24,7 +24,7 @@ from langgraph_redis_json.client.plan import Command, Listing, Plan
 from langgraph_redis_json.client.replies import search_keys, search_page, text
 from langgraph_redis_json.client.scripts import send_all
 from langgraph_redis_json.errors import DamagedDocumentError, MissingDocumentError
-from langgraph_redis_json.operations import contents
+from langgraph_redis_json.operations import table_of_contents
 from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.search import filters, queries
 from langgraph_redis_json.search.filters import Filter
@@ -128,7 +128,9 @@ def _list(context: Context, wanted: Wanted, limit: int | None) -> Listing[Checkp
         else:
             found = yield from _names(context, wanted, start, end, most)
         if not found and wanted.target is not None:
-            yield from contents.check(keys.thread_keys(context.key_prefix, wanted.target.thread_id))
+            yield from table_of_contents.check(
+                keys.thread_keys(context.key_prefix, wanted.target.thread_id)
+            )
         unseen = [name for name in found if name not in seen]
         first = 0
         while page := unseen[first : first + (PAGE if left is None else min(PAGE, left))]:

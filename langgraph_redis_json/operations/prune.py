@@ -10,7 +10,7 @@ from langgraph_redis_json import arguments
 from langgraph_redis_json.client import scripts
 from langgraph_redis_json.client.plan import Plan
 from langgraph_redis_json.client.scripts import KeepNewestReply, Walk, send
-from langgraph_redis_json.operations import contents, delete_thread, garbage
+from langgraph_redis_json.operations import delete_thread, garbage, table_of_contents
 from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.storage import keys
 from langgraph_redis_json.storage.keys import ThreadKeys
@@ -29,7 +29,7 @@ def prune(context: Context, thread_ids: Sequence[Any], strategy: str) -> Plan[No
             yield from delete_thread.delete_thread(context, thread_id)
             continue
         thread = keys.thread_keys(context.key_prefix, arguments.thread_id(thread_id))
-        checkpoints, writes = yield from contents.entries(thread, "c:", "w:")
+        checkpoints, writes = yield from table_of_contents.entries(thread, "c:", "w:")
         # Entries sort by namespace, then by id: the last one of a namespace is its newest.
         newest = {entry.split(":")[1]: entry for entry in checkpoints}
         finished = yield from _of_finished_calls(thread, [*newest.values()])
@@ -61,7 +61,9 @@ def keep_newest(thread: ThreadKeys, new: str, count: int, reply: KeepNewestReply
     if not is_due:
         return
     start, _, _ = new.rpartition(":")
-    checkpoints, writes = yield from contents.entries(thread, f"{start}:", f"w{start[1:]}:")
+    checkpoints, writes = yield from table_of_contents.entries(
+        thread, f"{start}:", f"w{start[1:]}:"
+    )
     kept = checkpoints[-count:]
     late = [entry for entry in _without_checkpoint(checkpoints, writes) if entry < min(kept)]
     yield from delete_checkpoints(thread, sorted([*checkpoints, *late]), {*kept, new})
@@ -80,7 +82,7 @@ def delete_checkpoints(
     """
     needed = {*kept, *(yield from _ancestors_needed(thread, kept))}
     doomed = [entry for entry in checkpoints if entry not in needed]
-    for page in contents.pages(doomed, CHUNK):
+    for page in table_of_contents.pages(doomed, CHUNK):
         yield [scripts.delete_checkpoints(thread, page).command]
     yield from garbage.collect(thread)
 
@@ -99,7 +101,7 @@ def _ancestors_needed(thread: ThreadKeys, kept: Collection[str]) -> Plan[set[str
     """The ancestors from which the delta channels of the kept checkpoints are rebuilt."""
     walked: set[tuple[str, str]] = set()
     # The newest one comes first: most walks end on the way of an earlier walk.
-    for page in contents.pages(sorted(kept, reverse=True), contents.PAGE):
+    for page in table_of_contents.pages(sorted(kept, reverse=True), table_of_contents.PAGE):
         walks: list[Walk] = [(entry, None) for entry in page]
         while walks:
             reply = yield from send(scripts.needed_ancestors(thread, walks))
@@ -157,8 +159,8 @@ def _of_finished_calls(thread: ThreadKeys, newest: Sequence[str]) -> Plan[set[st
     entry_of: dict[str, str] = {}
     if len(newest) == 1:
         return set()
-    for page in contents.pages(newest, contents.PAGE):
-        fields = yield from contents.read_paths(thread, page, ["$.metadata.parents"])
+    for page in table_of_contents.pages(newest, table_of_contents.PAGE):
+        fields = yield from table_of_contents.read_paths(thread, page, ["$.metadata.parents"])
         for entry, [parents] in fields.items():
             _, checkpoint_ns, checkpoint_id = keys.identity_of_entry("", entry)
             entry_of[checkpoint_ns] = entry

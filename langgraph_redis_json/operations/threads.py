@@ -22,7 +22,7 @@ from langgraph_redis_json.storage.loading import DAMAGE, damaged
 
 logger = logging.getLogger("langgraph_redis_json")
 
-# The scripts decide the status of a thread: client/scripts/thread_document.lua.
+# The scripts decide the status of a thread: client/scripts/parts/thread_document.lua.
 STATUSES = ("idle", "interrupted", "error")
 
 PAGE = 100

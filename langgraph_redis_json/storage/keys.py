@@ -12,8 +12,8 @@ a letter for the kind, then the part of the key after the thread.
     t                      langgraph:thread:{thread}
 
 Two kinds of entry name no key. ``d:…`` is a pending deadline, or says that the thread is pinned
-(client/scripts/deadlines.lua). An ``x`` before a blob's or log's entry, and a number after it, mark
-the key for deletion (client/scripts/collect_garbage.lua).
+(client/scripts/parts/deadlines.lua). An ``x`` before a blob's or log's entry, and a number after
+it, mark the key for deletion (client/scripts/collect_garbage.lua).
 
 Channel versions are shortened to a digest: Redis keeps a sorted set whose members have at most
 64 bytes in one compact block of memory. The documents hold the versions in full.

@@ -22,7 +22,7 @@ LARGE = {"text": "é" * 10 * LONG, "list": [{"n": n, "text": "x" * 500} for n in
 """Channel values that take long to encode and to decode."""
 
 SECONDS = 120
-"""The bound of a call that would wait for ever if it failed."""
+"""The bound of a call that would never end if it failed."""
 
 
 # ---- several loops

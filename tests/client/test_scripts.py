@@ -12,7 +12,7 @@ import pytest
 from langgraph_redis_json.client import scripts
 
 FOLDER = Path(scripts.__file__).with_name("scripts")
-SOURCES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.lua"))}
+SOURCES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(FOLDER.rglob("*.lua"))}
 """Name -> text of each file."""
 
 FIRST_LINE = re.compile(r"-- requires: ([a-z_]+(?:, [a-z_]+)*)\n")
@@ -33,6 +33,11 @@ def all_required(name: str) -> set[str]:
 PARTS = {part for name in SOURCES for part in required(name)}
 WHOLE = sorted(SOURCES.keys() - PARTS)
 """The scripts that are no parts of others."""
+
+
+def test_the_folder_parts_has_the_parts_alone() -> None:
+    assert {path.stem for path in FOLDER.glob("parts/*.lua")} == PARTS - {"nothing"}
+    assert sorted(path.stem for path in FOLDER.glob("*.lua")) == WHOLE
 
 
 @pytest.mark.parametrize("name", SOURCES)

@@ -11,11 +11,11 @@ import pytest
 import redis
 
 from langgraph_redis_json import RedisSaver
-from langgraph_redis_json.operations import contents
 from langgraph_redis_json.operations import copy_thread as copy_thread_operation
 from langgraph_redis_json.operations import delete_for_runs as delete_for_runs_operation
 from langgraph_redis_json.operations import delete_thread as delete_thread_operation
 from langgraph_redis_json.operations import prune as prune_operation
+from langgraph_redis_json.operations import table_of_contents
 from tests.support.accounting import account
 from tests.support.checkpoints import BIG, checkpoint, config, get_tuple, ids, put
 from tests.support.clients import Client, MakeSaver
@@ -173,7 +173,7 @@ def test_a_copy_is_complete_while_threads_change(
 ) -> None:
     monkeypatch.setattr(copy_thread_operation, "FIRST", 2)
     monkeypatch.setattr(copy_thread_operation, "PAGE", 2)
-    monkeypatch.setattr(contents, "PAGE", 2)
+    monkeypatch.setattr(table_of_contents, "PAGE", 2)
     one, two = savers
     for step in every_step():
         source, copy = f"thread {step}", f"copy {step}"

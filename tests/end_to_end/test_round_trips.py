@@ -13,7 +13,7 @@ from langgraph.checkpoint.serde.types import TASKS
 
 from langgraph_redis_json import RedisSaver
 from langgraph_redis_json.operations.delete_thread import CHUNK
-from langgraph_redis_json.operations.history import PAGE as ANCESTORS
+from langgraph_redis_json.operations.get_delta_channel_history import PAGE as ANCESTORS
 from langgraph_redis_json.operations.list import PAGE
 from langgraph_redis_json.storage import cache, keys
 from langgraph_redis_json.storage.cache import LARGE, NOTHING

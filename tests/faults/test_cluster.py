@@ -176,7 +176,7 @@ def test_any_sequence_of_operations_matches_in_memory_saver(
     savers = [make_saver(Client(kind, 3, False)) for kind in (RedisSaver, AsyncRedisSaver)]
     count = times(6, 40)
     run_machine(
-        lambda: ClusterMachine(savers, cluster_client, "checkpoint*"),
+        lambda: ClusterMachine(savers, cluster_client, "langgraph"),
         settings=examples(count, stateful_step_count=40),
     )
     tried(

@@ -255,7 +255,7 @@ def test_the_cache_is_bounded(
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert taken < MOST_BYTES * 1.25 < 50_000_000
-    last = cache.get(f"contents:{{{threads - 1}}}", "")
+    last = cache.get(f"contents:{{{threads - 1}}}", "", "c::1")
     assert len(last.channels) == channels
     assert len(last.held) == (channels if size else 0)
 

@@ -11,8 +11,8 @@ from langgraph.checkpoint.serde.types import ERROR
 from langgraph.types import Send
 
 from langgraph_redis_json import DamagedDocumentError, MissingDocumentError, RedisSaver
-from langgraph_redis_json.operations import history as history_operation
-from langgraph_redis_json.operations.history import PAGE
+from langgraph_redis_json.operations import get_delta_channel_history as history_operation
+from langgraph_redis_json.operations.get_delta_channel_history import PAGE
 from tests.support.checkpoints import BIG, checkpoint, config, each_saver, found_keys, put
 from tests.support.clients import Client, Saver
 from tests.support.plans import execute

@@ -17,7 +17,7 @@ from langgraph_redis_json.operations import (
     copy_thread,
     delete_thread,
     expiry,
-    history,
+    get_delta_channel_history,
     put,
     setup,
 )
@@ -65,7 +65,7 @@ def test_a_deadline_that_others_change_each_time() -> None:
 
 
 def test_ancestors_that_are_deleted_each_time() -> None:
-    plan = history.get_delta_channel_history(SAVER._context, config(), ["a"])
+    plan = get_delta_channel_history.get_delta_channel_history(SAVER._context, config(), ["a"])
     with pytest.raises(TriesExhaustedError, match="deleted some of them"):
         run(plan, lambda command: [[], [], [], None, 1])
 
@@ -108,7 +108,7 @@ def test_a_node_of_a_cluster_behind_a_client_of_one_server() -> None:
         return [] if command[0] == "EVAL" or command[-1] == command[3] else None
 
     plan = setup.check_server(SAVER._context)
-    plan.send(None)
+    next(plan)
     plan.send([[]])
     plan.send([[]])
     with pytest.raises(UnsuitableServerError, match="Pass a RedisCluster"):

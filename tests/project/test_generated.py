@@ -16,7 +16,7 @@ GENERATED = ("saver.py", "client/sync_runner.py")
 
 def check(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the script on the package in a directory."""
-    command = [sys.executable, str(directory / "scripts" / "generate_sync.py"), *arguments]
+    command = [sys.executable, str(directory / "tools" / "generate_sync.py"), *arguments]
     return subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
 
 
@@ -27,7 +27,7 @@ def copy(tmp_path: Path) -> Path:
     shutil.copytree(
         ROOT / "langgraph_redis_json", tmp_path / "langgraph_redis_json", ignore=ignored
     )
-    shutil.copytree(ROOT / "scripts", tmp_path / "scripts", ignore=ignored)
+    shutil.copytree(ROOT / "tools", tmp_path / "tools", ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     return tmp_path
 

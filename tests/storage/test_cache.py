@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import redis
 
-from langgraph_redis_json import MissingDocumentError
+from langgraph_redis_json import MissingDocumentError, RedisSaver
 from langgraph_redis_json.embedded import EmbeddedRedis
 from langgraph_redis_json.storage import cache, channels
 from langgraph_redis_json.storage.cache import Cache, CachedCheckpoint, Slice, StoredChannel
 from langgraph_redis_json.storage.json_codec import Dumped
 from tests.support.checkpoints import config, each_saver, found_keys, put
 from tests.support.clients import Client, MakeSaver
-from tests.support.growing_lists import LENGTHS, WORDS, Conversation, Thread, items, traffic
+from tests.support.growing_lists import LENGTHS, WORDS, Conversation, Logs, Thread, items, traffic
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +165,121 @@ def test_a_cached_value_does_not_hide_a_missing_document(
     assert gone in str(raised.value)
 
 
+# ---- several checkpoints of a namespace
+
+STEPS = 12
+
+
+@each_saver
+@pytest.mark.parametrize("by_list", [False, True], ids=["get_tuple", "and list"])
+def test_reading_an_old_checkpoint_of_a_running_thread_stores_no_item_again(
+    make_saver: MakeSaver,
+    client: Client,
+    redis_client: redis.Redis,
+    key_prefix: str,
+    by_list: bool,
+) -> None:
+    """As a user interface does that shows the history of a thread that runs."""
+    saver, thread = make_saver(client), Thread()
+    thread.put(saver, items(0, 10))
+    for step in range(STEPS):
+        thread.check_one(saver, "00001")
+        if by_list:
+            thread.check(saver)
+        thread.put(saver, [*thread.last, *items(10 + step, 11 + step)])
+    stored_logs = Logs(redis_client, key_prefix)
+    assert stored_logs.items() == 10 + STEPS
+    assert len(stored_logs.keys()) == 1
+    thread.check(make_saver(client, setup=False))
+
+
+@each_saver
+@pytest.mark.parametrize("read", [False, True], ids=["put", "get and put"])
+def test_two_branches_in_turn_store_each_item_once(
+    make_saver: MakeSaver,
+    client: Client,
+    redis_client: redis.Redis,
+    key_prefix: str,
+    read: bool,
+) -> None:
+    """Each branch continues its own list. The branches share the items before the fork."""
+    saver, thread = make_saver(client), Thread()
+    fork = thread.put(saver, items(0, 10))
+    tips = [fork, fork]
+    for step in range(STEPS):
+        for branch, tip in enumerate(tips):
+            if read:
+                thread.check_one(saver, tip)
+            number = 100 * (branch + 1) + step
+            value = [*thread.expected[tip], *items(number, number + 1)]
+            tips[branch] = thread.put(saver, value, parent=tip)
+    stored_logs = Logs(redis_client, key_prefix)
+    assert stored_logs.items() == 10 + 2 * STEPS
+    # The second branch cannot add to the log of the first one.
+    assert len(stored_logs.keys()) == 2
+    thread.check(make_saver(client, setup=False))
+    for tip in tips:
+        thread.check_one(saver, tip)
+
+
+@each_saver
+def test_the_newest_and_the_recently_used_checkpoints_stay(
+    make_saver: MakeSaver, client: Client, redis_client: redis.Redis
+) -> None:
+    saver, thread = make_saver(client), Thread()
+    ids = [thread.put(saver, items(0, 10 + number)) for number in range(3 * cache.MOST_OF_NAMESPACE)]
+    newest, used = ids[-1], ids[0]
+
+    def received(id_: str) -> int:
+        """Bytes that the server sends for a checkpoint."""
+        return traffic(redis_client, lambda: thread.check_one(saver, id_))[1]
+
+    whole = received(used)
+    assert received(used) < whole / 2
+    for id_ in ids[1:-1]:
+        assert received(id_) > whole / 2, id_  # it was not in the cache
+        assert received(used) < whole / 2, id_
+    assert received(newest) < whole / 2
+    # The others are dropped, the one that was used least recently first.
+    recent = [used, ids[-2], ids[-3]][: cache.MOST_OF_NAMESPACE - 1]
+    for id_ in recent:
+        assert received(id_) < whole / 2, id_
+    assert received(ids[1]) > whole / 2
+
+
+def test_a_namespace_has_few_checkpoints_in_the_cache() -> None:
+    made = Cache()
+    most = cache.MOST_OF_NAMESPACE
+
+    def held(checkpoint_ns: str = "") -> list[int]:
+        return [n for n in range(100) if made.get("t", checkpoint_ns, f"c::{n:02}").entry]
+
+    def put(number: int, replaced: str = "") -> None:
+        made.put("t", "", CachedCheckpoint(f"c::{number:02}", {}), replaced)
+
+    made.put("t", "sub", CachedCheckpoint("c::05", {}))
+    for number in range(most):
+        put(number)
+    assert held() == list(range(most))
+    put(0)  # used again
+    put(50)
+    assert held() == [0, *range(2, most), 50]
+    assert made.newest("t", "").entry == "c::50"
+    for number in range(10, 10 + most - 1):
+        put(number)
+    assert held() == [*range(10, 10 + most - 1), 50]
+    put(51, "c::50")  # the next step of a run takes the place of its parent
+    assert held() == [*range(10, 10 + most - 1), 51]
+    put(51)
+    assert held() == [*range(10, 10 + most - 1), 51]
+    made.drop("t", "", "c::51")
+    assert held() == [*range(10, 10 + most - 1)]
+    assert made.newest("t", "").entry == f"c::{10 + most - 2}"
+    assert held("sub") == [5]
+    assert made.newest("t", "sub").entry == "c::05"
+    assert made.newest("t", "other") == cache.NOTHING
+
+
 # ---- the size of the cache
 
 UNIT = 200_000
@@ -198,7 +314,7 @@ def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def held() -> dict[int, int]:
         """Thread -> how many units of it are in the cache."""
-        found = {n: made.get(f"{n}", "").channels.get("list") for n in range(50)}
+        found = {n: made.get(f"{n}", "", "c::1").channels.get("list") for n in range(50)}
         return {
             n: (len(one.text) + (len(one.dumped.data) if one.dumped else 0)) // UNIT
             for n, one in found.items()
@@ -227,9 +343,9 @@ def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert held() == {1: 60, 2: 21, 3: 11, 4: 7}
     put(5, 1, 1)
     assert held() == {1: 60, 2: 21, 3: 1, 4: 7, 5: 2}
-    left = made.get("3", "")
+    left = made.get("3", "", "c::1")
     assert left.held == []
-    assert made.get("2", "").held == ["l::list:1"]
+    assert made.get("2", "", "c::1").held == ["l::list:1"]
     assert left.channels["list"].items_hash == cache.hash_of(b"x" * (10 * UNIT))
     assert left.channels["list"].begins(b"x" * (10 * UNIT), 0)
     put(6, 99)
@@ -243,6 +359,93 @@ def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for n in range(10, 30):
         put(n, 1, 1)
     assert held() == dict.fromkeys(range(20, 30), 2)
+
+
+def check_accounting(made: Cache) -> None:
+    """Check what the cache says of its size and of its namespaces against what it holds."""
+    sizes = {}
+    for key, one in made._checkpoints.items():
+        assert key[2] == one.entry
+        sizes[key] = 1_000 + sum(
+            cache.CHANNEL_BYTES
+            + len(stored.text)
+            + 8 * len(stored.item_hashes)
+            + 300 * len(stored.slices)
+            + (len(stored.dumped.data) if stored.dumped else 0)
+            for stored in one.channels.values()
+        )
+    assert made._sizes == sizes
+    assert made._bytes == sum(sizes.values()) <= cache.MOST_BYTES
+    assert len(sizes) <= cache.MOST_CHECKPOINTS
+    namespaces: dict[tuple[str, str], list[str]] = {}
+    for contents, checkpoint_ns, entry in made._checkpoints:
+        namespaces.setdefault((contents, checkpoint_ns), []).append(entry)
+    assert made._entries == namespaces  # also in the order of their use
+    assert all(len(entries) <= cache.MOST_OF_NAMESPACE for entries in namespaces.values())
+    with_values = {key for key, one in made._checkpoints.items() if one.size}
+    assert with_values <= {*made._with_values} <= {*made._checkpoints}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_accounting_is_right_after_any_operations(
+    monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(cache, "MOST_CHECKPOINTS", 12)
+    monkeypatch.setattr(cache, "MOST_BYTES", 300_000)
+    choose, made = random.Random(seed), Cache()
+    lost_values = dropped = 0
+
+    def stored(text: int, count: int, value: int) -> StoredChannel:
+        return StoredChannel(
+            "1",
+            b"x" * text,
+            slices=[Slice(f"l::{n}:1", 0, 1) for n in range(count)],
+            item_hashes=channels.hashes_of([b"x"] * count),
+            dumped=Dumped("msgpack", b"x" * value) if value else None,
+        )
+
+    for _ in range(2_000):
+        contents, checkpoint_ns = f"{choose.randrange(3)}", choose.choice(["", "sub"])
+        entry, other = (f"c::{choose.randrange(7)}" for _ in range(2))
+        if choose.random() < 0.2:
+            made.drop(contents, checkpoint_ns, entry)
+            assert made.get(contents, checkpoint_ns, entry) == cache.NOTHING
+            dropped += 1
+        else:
+            found = {
+                f"{n}": stored(
+                    choose.randrange(500), choose.randrange(4), choose.choice([0, 10, 9_000, 50_000])
+                )
+                for n in range(choose.randrange(4))
+            }
+            replaced = choose.choice(["", other])
+            made.put(contents, checkpoint_ns, CachedCheckpoint(entry, found), replaced)
+            kept = made.get(contents, checkpoint_ns, entry)
+            assert kept.entry == entry
+            assert {*kept.channels} == {*found}
+            lost_values += kept.channels != found
+            if replaced not in ("", entry):
+                assert made.get(contents, checkpoint_ns, replaced) == cache.NOTHING
+        check_accounting(made)
+    assert lost_values > 10 < dropped
+    for key in list(made._checkpoints):
+        made.drop(*key)
+    check_accounting(made)
+    assert made._bytes == 0
+    assert not (made._entries or made._with_values or made._sizes)
+
+
+def test_the_accounting_of_a_saver_is_right(make_saver: MakeSaver) -> None:
+    saver, thread = make_saver(Client(RedisSaver, 3, False)), Thread()
+    other = make_saver(Client(RedisSaver, 3, False), setup=False)
+    for number in range(6):
+        thread.put(saver, items(0, 10 + number))
+        thread.check_one(saver, "00001")
+        thread.put_again(other, "00001")
+        check_accounting(saver._cache)
+    saver.delete_thread(thread.thread_id)
+    assert saver.get_tuple(thread.config()) is None
+    check_accounting(saver._cache)
 
 
 def test_a_value_is_known_by_its_beginning() -> None:

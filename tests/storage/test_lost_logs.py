@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import count
 from typing import Any
 
@@ -17,10 +16,10 @@ from langgraph_redis_json.errors import (
     DamagedDocumentError,
     MissingDocumentError,
 )
-from langgraph_redis_json.storage import channels, keys
+from langgraph_redis_json.storage import cache, channels, keys
 from tests.support.checkpoints import checkpoint, config, each_saver, found_keys, members
 from tests.support.clients import Client, MakeSaver, Saver
-from tests.support.damage import damages
+from tests.support.damage import by_id, damages, faults_of_reading, list_and_log
 from tests.support.growing_lists import ITEMS, TEXT, Logs, Thread, get_json, items, serde
 
 
@@ -37,7 +36,12 @@ def stored_logs(redis_client: redis.Redis, key_prefix: str) -> Logs:
 @each_saver
 @pytest.mark.parametrize("change", ["appended", "unchanged", "trimmed"])
 def test_a_missing_log_raises_and_is_written_again(
-    make_saver: MakeSaver, client: Client, thread: Thread, stored_logs: Logs, change: str
+    make_saver: MakeSaver,
+    client: Client,
+    thread: Thread,
+    stored_logs: Logs,
+    caplog: pytest.LogCaptureFixture,
+    change: str,
 ) -> None:
     saver = make_saver(client)
     thread.put(saver, items(0, 10))
@@ -56,8 +60,12 @@ def test_a_missing_log_raises_and_is_written_again(
         with pytest.raises(MissingDocumentError) as raised:
             reader.get_tuple(thread.config("00001"))
         assert log in str(raised.value)
-        with pytest.raises(MissingDocumentError, match="needs the document"):
-            list(reader.list(thread.config()))
+        listed, messages = list_and_log(reader, caplog, thread.config())
+        lists = {one: each.checkpoint["channel_values"] for one, each in by_id(listed).items()}
+        assert lists == {id_: {"list": value}}
+        assert [log in message and "needs the document" in message for message in messages] == [
+            True
+        ]
 
 
 @each_saver
@@ -212,39 +220,59 @@ def test_a_slice_beyond_the_end_of_its_log_raises(
 
 @pytest.mark.parametrize("kind", ["checkpoint", "log"])
 def test_damage_in_any_field_is_reported(
-    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str, kind: str
+    make_saver: MakeSaver,
+    redis_client: redis.Redis,
+    key_prefix: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    kind: str,
 ) -> None:
-    """Either an error names the document, or the reader gets the original values."""
+    """Either an error names the document, or the reader gets the original values; with a cache
+    and without one. A second checkpoint, with another log, is not affected."""
     saver = make_saver(Client(RedisSaver, 3, False), setup=False)
     saver.put(config(), checkpoint("1", {"list": items(0, 8, "mixed")}), {}, {"list": 1})
-    reads: list[Callable[[], Any]] = [
-        lambda: saver.get_tuple(config()),
-        lambda: next(iter(saver.list(config()))),
-    ]
     [key] = found_keys(redis_client, key_prefix, kind)
+    other = make_saver(Client(RedisSaver, 3, False), setup=False)
+    second = checkpoint("0", {"list": items(8, 16, "mixed")}, {"list": 0})
+    other.put(config(), second, {}, {"list": 0})
+    put = by_id(list(saver.list(config())))
+    assert list(put) == ["1", "0"]
     right = picture(saver.get_tuple(config()))
     document = get_json(redis_client, key)
-    assert right is not None
-    wrong = []
+    assert right == picture(put["1"])
+    monkeypatch.setattr(cache, "MOST_CHECKPOINTS", 0)
+    reader = make_saver(Client(RedisSaver, 3, False), setup=False)
+    wrong, count_of_damages = [], 0
     for description, path, damaged in damages(document):
         if path[:1] in (("metadata",), ("tokens",)):
             continue
         if "json" in path or "tagged" in path:  # content: any JSON is right
             continue
         redis_client.execute_command("JSON.SET", key, "$", orjson.dumps(damaged))
-        for read in reads:
-            try:
-                found = read()
-            except CheckpointError as error:
-                if key not in str(error):
-                    wrong.append(f"{description}: does not name {key}: {error}")
-            except Exception as error:  # noqa: BLE001
-                wrong.append(f"{description}: {error!r:.150}")
-            else:
-                at_value = path == ("channel_values", "list")
-                absent = at_value and description.startswith(("no ", "None "))
-                if not absent and picture(found) != right:
-                    wrong.append(f"{description}: another state")
+        count_of_damages += 1
+        at_value = path == ("channel_values", "list")
+        absent = at_value and description.startswith(("no ", "None "))
+        faults = [
+            *faults_of_reading(
+                reader,
+                caplog,
+                put,
+                key,
+                lambda found, put: absent or picture(found) == picture(put),  # noqa: B023
+            )
+        ]
+        try:
+            found = saver.get_tuple(config())
+        except CheckpointError as error:
+            if key not in str(error):
+                faults.append(f"with a cache it does not name {key}: {error}")
+        except Exception as error:  # noqa: BLE001
+            faults.append(f"with a cache: {error!r:.150}")
+        else:
+            if not absent and picture(found) != right:
+                faults.append("with a cache another state")
+        wrong += [f"{description}: {fault}" for fault in faults]
+    assert count_of_damages > 40
     assert not wrong, "\n".join(wrong)
 
 
@@ -270,6 +298,7 @@ def test_the_error_names_a_damaged_log(
     thread: Thread,
     redis_client: redis.Redis,
     stored_logs: Logs,
+    caplog: pytest.LogCaptureFixture,
     damage: str,
 ) -> None:
     saver = make_saver(client)
@@ -281,16 +310,14 @@ def test_the_error_names_a_damaged_log(
     else:
         redis_client.execute_command("JSON.SET", key, path, orjson.dumps(value))
     other = make_saver(client, setup=False)
-    reads: list[Callable[[], Any]] = [
-        lambda: other.get_tuple(thread.config()),
-        lambda: other.get_tuple(thread.config("00001")),
-        lambda: list(saver.list(thread.config())),
-        lambda: list(saver.list(None, filter={"step": 1})),
-    ]
-    for read in reads:
+    for id_ in (None, "00001"):
         with pytest.raises(DamagedDocumentError) as raised:
-            read()
+            other.get_tuple(thread.config(id_))
         assert f"key {key} " in str(raised.value)
+    for given, options in ((thread.config(), {}), (None, {"filter": {"step": 1}})):
+        listed, messages = list_and_log(saver, caplog, given, **options)
+        assert listed == []
+        assert [f"key {key} " in message for message in messages] == [True]
 
 
 WITHOUT_ITEMS = ["too few items", "no items", "no list", "items gone"]

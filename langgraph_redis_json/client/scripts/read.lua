@@ -61,7 +61,11 @@ for i, entry in ipairs(wanted) do
       end
     end
     for _, slice in ipairs(slices) do
-      if not is_covered(slice) then add_slices(ranges, { slice }) end
+      -- A slice that begins before the log was altered by somebody: it must not cover others.
+      if slice[2] >= 0 and not is_covered(slice) then
+        add_slices(ranges, { slice })
+        add_slices(covered, { slice })
+      end
     end
     for j, document in ipairs(documents(names)) do
       blobs[#blobs + 1] = { names[j], document }
@@ -71,7 +75,6 @@ for i, entry in ipairs(wanted) do
       logs[#logs + 1] = range
       size = size + #(range[4] or '')
     end
-    add_slices(covered, slices)
   end
 end
 

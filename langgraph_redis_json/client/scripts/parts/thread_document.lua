@@ -24,7 +24,8 @@ local function status_of(writes, has_next)
   local last, status = {}, has_next and 'interrupted' or 'idle'
   local is_named = redis.call('ZSCORE', contents, writes)
   local exists = is_named and redis.call('EXISTS', key_of(writes)) == 1
-  for _, name in ipairs(exists and redis.call('JSON.OBJKEYS', key_of(writes), '.writes') or {}) do
+  -- A document that somebody has altered is reported when it is read.
+  for _, name in ipairs(exists and redis.pcall('JSON.OBJKEYS', key_of(writes), '.writes') or {}) do
     local task, index = name:match('^(.*):(-%d+)$')
     if index == ERROR or index == INTERRUPT then last[task] = index end
   end

@@ -1,6 +1,6 @@
 """Writes the synchronous modules from the asynchronous ones: `make generate`.
 
-    python scripts/generate_sync.py [--check]
+    python tools/generate_sync.py [--check]
 
 `TWINS` names the modules. Lines with the comment ``# async only``, and blocks between ``# async
 only: begin`` and ``# async only: end``, are left out. Words that differ are replaced: see `WORDS`
