@@ -26,7 +26,8 @@ from typing_extensions import Self
 
 from langgraph_redis_json import arguments
 from langgraph_redis_json.bridges import blocking, blocking_iteration
-from langgraph_redis_json.client.async_runner import CONNECTIONS, AsyncRunner
+from langgraph_redis_json.client.async_runner import AsyncRunner
+from langgraph_redis_json.client.clients import CONNECTIONS
 from langgraph_redis_json.operations import (
     copy_thread,
     delete_for_runs,

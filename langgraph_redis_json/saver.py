@@ -26,7 +26,8 @@ from typing_extensions import Self
 
 from langgraph_redis_json import arguments
 from langgraph_redis_json.bridges import awaited, awaited_iteration
-from langgraph_redis_json.client.sync_runner import CONNECTIONS, SyncRunner
+from langgraph_redis_json.client.clients import CONNECTIONS
+from langgraph_redis_json.client.sync_runner import SyncRunner
 from langgraph_redis_json.operations import (
     copy_thread,
     delete_for_runs,

@@ -49,16 +49,19 @@ def send_all(calls: list[Call[T]]) -> Plan[list[T]]:
 # ---- the text of a script
 
 
-def _text(name: str) -> str:
-    """The text of a script or part."""
-    folder = files(__package__) / "scripts"
-    path = folder / f"{name}.lua"
-    return (path if path.is_file() else folder / "parts" / f"{name}.lua").read_text("utf-8")
+_FOLDER = files(__package__) / "scripts"
+_TEXTS = {
+    path.name.removesuffix(".lua"): path.read_text("utf-8")
+    for folder in (_FOLDER, _FOLDER / "parts")
+    for path in folder.iterdir()
+    if path.name.endswith(".lua")
+}
+"""Name -> text of each script and part."""
 
 
 def _parts(name: str) -> list[str]:
     """A script's name after the names of all parts that it requires."""
-    _, _, required = _text(name).partition("\n")[0].partition("-- requires: ")
+    _, _, required = _TEXTS[name].partition("\n")[0].partition("-- requires: ")
     names = [] if required == "nothing" else required.split(", ")
     return [*dict.fromkeys(part for each in names for part in _parts(each)), name]
 
@@ -66,7 +69,7 @@ def _parts(name: str) -> list[str]:
 @cache
 def source_of(name: str) -> str:
     """The text of a script with the parts that it requires."""
-    return "\n".join(map(_text, _parts(name)))
+    return "\n".join([_TEXTS[part] for part in _parts(name)])
 
 
 _names: dict[str, str] = {}
@@ -88,6 +91,19 @@ def with_source(command: Command) -> Command:
     if command[0] != "EVALSHA":
         return command
     return ("EVAL", source_of(_names[str(command[1])]), *command[2:])
+
+
+def in_cluster(command: Command) -> Command:
+    """The same call for a cluster, which refuses it while the slot of the thread is moved.
+
+    Half of the keys of a slot that moves are on each of two nodes. A script names most of its keys
+    itself, and would miss those on the other node. Redis refuses a call of several declared keys
+    unless all are on one node; so a key that never exists is declared beside the table of contents.
+    """
+    if command[0] not in ("EVALSHA", "EVAL"):
+        return command
+    verb, what, _, contents, *rest = command
+    return (verb, what, 2, contents, f"{contents!s}:", *rest)
 
 
 def _order(members: Mapping[str, Any]) -> bytes:

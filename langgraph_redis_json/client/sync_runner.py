@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Iterator, Sequence
-from copy import copy
 from time import sleep
 from typing import Any, TypeVar
 
@@ -18,18 +17,17 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from langgraph_redis_json.client.checks import check_encoding, unsuitable, wrong_database
+from langgraph_redis_json.client.clients import (
+    bound_pool,
+    check_encoding,
+    unsuitable,
+    with_plain_replies,
+    wrong_database,
+)
 from langgraph_redis_json.client.plan import Command, Listing, Plan, Replies
-from langgraph_redis_json.client.scripts import with_source
+from langgraph_redis_json.client.scripts import in_cluster, with_source
 
 T = TypeVar("T")
-
-CONNECTIONS = 64
-"""Connections that a client of the saver's own opens at most, if its URL does not say
-(``redis://…?max_connections=…``)."""
-
-WAIT = 60
-"""Seconds that a call waits for one of these connections."""
 
 MOVING_TRIES = 120
 """How often a call is tried again while the slot of its thread is moved. redis-py itself tries for
@@ -51,7 +49,7 @@ class SyncRunner:
     def __init__(self, client: Redis | RedisCluster, *, owned: bool) -> None:
         check_encoding(client)
         if owned and isinstance(client, Redis):
-            _bound_pool(client)
+            bound_pool(client, BlockingConnectionPool)
         self._refusal = wrong_database(client)
         self.client = client
         self.owned = owned
@@ -101,7 +99,7 @@ class SyncRunner:
         """Send a batch of commands. On a cluster, try again while a slot is moved."""
         if not self.clustered:
             return _send(client, commands)
-        commands = [_in_cluster(command) for command in commands]
+        commands = [in_cluster(command) for command in commands]
         for _ in range(MOVING_TRIES):
             try:
                 return _send(client, commands)
@@ -151,43 +149,3 @@ def _send(client: Redis | RedisCluster, commands: Sequence[Command]) -> Replies:
         if isinstance(reply, Exception):
             raise unsuitable(reply) or reply
     return replies
-
-
-def _bound_pool(client: Redis) -> None:
-    """Let a client of the saver's own wait for one of its connections, instead of opening one for
-    every call at the same time."""
-    pool: Any = client.connection_pool
-    make: Any = BlockingConnectionPool
-    client.connection_pool = make(
-        max_connections=pool.max_connections,
-        timeout=WAIT,
-        connection_class=pool.connection_class,
-        **{name: value for name, value in pool.connection_kwargs.items() if name[:5] != "maint"},
-    )
-
-
-def _in_cluster(command: Command) -> Command:
-    """The same call for a cluster, which refuses it while the slot of the thread is moved.
-
-    Half of the keys of a slot that moves are on each of two nodes. A script names most of its keys
-    itself, and would miss those on the other node. Redis refuses a call of several declared keys
-    unless all are on one node; so a key that never exists is declared beside the table of contents.
-    """
-    if command[0] not in ("EVALSHA", "EVAL"):
-        return command
-    verb, what, _, contents, *rest = command
-    return (verb, what, 2, contents, f"{contents!s}:", *rest)
-
-
-def with_plain_replies(client: Redis) -> Redis:
-    """The same client, on the same connections, that does not parse JSON: after ``client.json()``,
-    which redisvl calls, redis-py would parse the replies that plans read."""
-    twin: Any = copy(client)
-    twin.auto_close_connection_pool = False
-    twin.close = lambda: None  # else the client closes a single connection when it is collected
-    twin.response_callbacks = copy(twin.response_callbacks)
-    for name in [*twin.response_callbacks]:
-        if name.upper().startswith("JSON."):
-            del twin.response_callbacks[name]
-    found: Redis = twin
-    return found

@@ -72,19 +72,17 @@ def build_checkpoint(
     sends = checkpoint.get("pending_sends")
     if sends:
         del rest_of_checkpoint["pending_sends"]
-    pairs: Mapping[str, Any] = metadata
-    others = {key: value for key, value in pairs.items() if not _fits_index(key, value)}
-    indexed = {key: value for key, value in pairs.items() if key not in others}
-    metadata_text, checkpoint_text = _json_objects((indexed, rest_of_checkpoint), serde)
-    deltas, inherited = _delta_channels(
-        thread, identity, checkpoint, metadata, new_versions, channel_values
-    )
-    # The thread document has these members too.
+    indexed, others = keys.split_metadata(metadata)
     tokens = [
         keys.thread_token(identity.thread_id),
         keys.namespace_token(identity.checkpoint_ns),
         *keys.metadata_tokens(metadata),
     ]
+    metadata_text, checkpoint_text = _json_objects((indexed, rest_of_checkpoint), serde)
+    deltas, inherited = _delta_channels(
+        thread, identity, checkpoint, metadata, new_versions, channel_values
+    )
+    # The thread document has these members too.
     shared: dict[str, Any] = {
         "format": FORMAT,
         "thread_id": identity.thread_id,
@@ -120,15 +118,6 @@ def build_checkpoint(
     return CheckpointDocument(
         b"%s,%s" % (first[:-1], second[1:]), shared_bytes, inherited, bool(deltas)
     )
-
-
-def _fits_index(key: str, value: Any) -> bool:
-    """Whether a metadata pair can stand in the member "metadata". RediSearch refuses a whole
-    document if the value of an indexed key is not of the field's type; such pairs stand in the
-    member "other_metadata"."""
-    if key == "step":
-        return keys.is_step(value)
-    return type(value) is str or key not in ("source", "run_id")
 
 
 def _has_next(checkpoint: Checkpoint) -> bool:

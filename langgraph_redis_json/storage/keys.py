@@ -229,6 +229,21 @@ def namespace_token(checkpoint_ns: str) -> str:
     return _token("namespace", checkpoint_ns, b"")
 
 
+def split_metadata(metadata: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The metadata for the member "metadata" of a document, and for "other_metadata".
+
+    RediSearch refuses a whole document if the value of an indexed key is not of the field's type.
+    """
+    indexed = {**metadata}
+    others = {}
+    for key in ("source", "run_id", "step"):
+        if key in indexed:
+            value = indexed[key]
+            if not (is_step(value) if key == "step" else type(value) is str):
+                others[key] = indexed.pop(key)
+    return indexed, others
+
+
 def metadata_tokens(metadata: Mapping[str, Any]) -> list[str]:
     """One token for each pair of a checkpoint's metadata, and one more for each number that no
     numeric field of the index can hold."""

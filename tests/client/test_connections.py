@@ -11,7 +11,7 @@ import redis
 import redis.asyncio
 
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver, UnsuitableServerError
-from langgraph_redis_json.client.async_runner import CONNECTIONS
+from langgraph_redis_json.client.clients import CONNECTIONS
 from tests.support.checkpoints import checkpoint, config
 
 CALLS = 2_000

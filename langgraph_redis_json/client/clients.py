@@ -1,0 +1,82 @@
+"""Clients of redis-py: which can be used, and how a saver changes its own."""
+
+from copy import copy
+from typing import Any, TypeVar
+
+from langgraph_redis_json.errors import UnsuitableServerError
+
+Client = TypeVar("Client")
+
+CONNECTIONS = 64
+"""Connections that a client of the saver's own opens at most, if its URL does not say
+(``redis://…?max_connections=…``)."""
+
+WAIT = 60
+"""Seconds that a call waits for one of these connections."""
+
+
+def check_encoding(client: Any) -> None:
+    """Raise for a client that does not use UTF-8.
+
+    Raises:
+        ValueError: because keys and documents are UTF-8.
+    """
+    encoding = client.get_encoder().encoding
+    if encoding.lower().replace("_", "-") not in ("utf-8", "utf8"):
+        raise ValueError(
+            f"the client has encoding={encoding!r}, but keys and documents are utf-8: "
+            "leave encoding= out"
+        )
+
+
+def wrong_database(client: Any) -> UnsuitableServerError | None:
+    """The error for a client on another database than 0."""
+    pool = getattr(client, "connection_pool", None)
+    if pool is None or not pool.connection_kwargs.get("db"):
+        return None
+    return UnsuitableServerError(
+        why=f"the client uses database {pool.connection_kwargs['db']}, and Redis indexes only "
+        "database 0",
+        remedy="Connect to database 0, and keep applications apart with key_prefix=",
+    )
+
+
+def unsuitable(error: Exception) -> UnsuitableServerError | None:
+    """The error for a server without JSON, if this is what Redis says of a script."""
+    if "nknown Redis command called from script" not in str(error):
+        return None
+    return UnsuitableServerError(
+        why=f"it does not know a command of Redis JSON or Search ({error})",
+        remedy="Use Redis 8, Redis Stack, or a service that offers both Search and JSON",
+    )
+
+
+def bound_pool(client: Any, pool_class: Any) -> None:
+    """Let a client of the saver's own wait for one of its connections, instead of opening one for
+    every call at the same time.
+
+    Args:
+        client: of a single server.
+        pool_class: BlockingConnectionPool, of redis-py or redis.asyncio.
+    """
+    pool = client.connection_pool
+    client.connection_pool = pool_class(
+        max_connections=pool.max_connections,
+        timeout=WAIT,
+        connection_class=pool.connection_class,
+        **{name: value for name, value in pool.connection_kwargs.items() if name[:5] != "maint"},
+    )
+
+
+def with_plain_replies(client: Client) -> Client:
+    """The same client, on the same connections, that does not parse JSON: after ``client.json()``,
+    which redisvl calls, redis-py would parse the replies that plans read."""
+    twin: Any = copy(client)
+    twin.auto_close_connection_pool = False
+    twin.close = lambda: None  # else the client closes a single connection when it is collected
+    twin.response_callbacks = copy(twin.response_callbacks)
+    for name in [*twin.response_callbacks]:
+        if name.upper().startswith("JSON."):
+            del twin.response_callbacks[name]
+    found: Client = twin
+    return found
