@@ -107,9 +107,11 @@ def test_data_dir_stays_locked_while_a_server_writes_there(tmp_path: Path) -> No
 def start_in_another_process(data_dir: Path | None) -> tuple[subprocess.Popen[bytes], int]:
     """A Python process that runs a server and waits, and the server's process id."""
     script = """
-import json, sys
+import json, signal, sys
 from redis import Redis
 from langgraph_redis_json.embedded import EmbeddedRedis
+# A shell that starts the tests in the background lets them ignore this signal.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 server = EmbeddedRedis(json.loads(sys.argv[1])).start()
 with Redis.from_url(server.url) as client:
     client.set("written", "yes")

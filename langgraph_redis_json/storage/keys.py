@@ -235,7 +235,7 @@ def split_metadata(metadata: Mapping[str, Any]) -> tuple[dict[str, Any], dict[st
     RediSearch refuses a whole document if the value of an indexed key is not of the field's type.
     """
     indexed = {**metadata}
-    others = {}
+    others: dict[str, Any] = {}
     for key in ("source", "run_id", "step"):
         if key in indexed:
             value = indexed[key]

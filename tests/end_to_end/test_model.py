@@ -428,7 +428,7 @@ class Machine(RuleBasedStateMachine):
     def teardown(self) -> None:
         for thread in THREADS:
             self.savers[0].delete_thread(thread)
-        assert list(self.client.scan_iter(f"{self.prefix}:*", count=10_000)) == []
+        assert list(self.client.scan_iter(f"{self.prefix}*", count=10_000)) == []
 
 
 def run_machine(make: Callable[[], RuleBasedStateMachine], settings: settings) -> None:

@@ -9,9 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,13 +63,25 @@ def puts(writers: list[Writer]) -> list[int]:
 def write_until(fault: Callable[[], None], savers: list[Saver], writers: list[Writer]) -> None:
     """All writers write at once, until the fault ends them."""
 
+    ended = threading.Event()
+
     def write(number: int) -> None:
-        with suppress(*LOST):
-            while True:
-                writers[number].step(savers[number % 2])
+        writer, saver = writers[number], savers[number % 2]
+        while True:
+            try:
+                if writer.written < writer.put:
+                    writer.write(saver, writer.put)
+                writer.step(saver)
+            except LOST:
+                # A connection that an earlier fault has cut raises once, and is then replaced.
+                if ended.is_set():
+                    return
 
     with in_threads(write, range(len(writers))):
-        fault()
+        try:
+            fault()
+        finally:
+            ended.set()
 
 
 def test_nothing_is_lost_when_the_server_is_killed(durable: Node, savers: list[Saver]) -> None:

@@ -126,6 +126,17 @@ def test_an_update_of_the_state_counts(saver: Saver) -> None:
     assert status(saver) == expected(graph) == "idle"
 
 
+@pytest.mark.parametrize("channel", ["branch:to:node", "__start__"])
+def test_a_checkpoint_with_tasks_to_run_is_interrupted(saver: Saver, channel: str) -> None:
+    """Also where the thread document is written again from the checkpoint."""
+    put(saver, "1", {channel: None})
+    assert status(saver) == "interrupted"
+    put(saver, "2", metadata={"run_id": "later"}, parent="1")
+    assert status(saver) == "idle"
+    saver.delete_for_runs(["later"])
+    assert status(saver) == "interrupted"
+
+
 INTERRUPTED = (INTERRUPT, ["?"])
 FAILED = (ERROR, "failed")
 ANSWERED = (RESUME, [1])

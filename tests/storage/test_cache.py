@@ -227,7 +227,9 @@ def test_the_newest_and_the_recently_used_checkpoints_stay(
     make_saver: MakeSaver, client: Client, redis_client: redis.Redis
 ) -> None:
     saver, thread = make_saver(client), Thread()
-    ids = [thread.put(saver, items(0, 10 + number)) for number in range(3 * cache.MOST_OF_NAMESPACE)]
+    ids = [
+        thread.put(saver, items(0, 10 + number)) for number in range(3 * cache.MOST_OF_NAMESPACE)
+    ]
     newest, used = ids[-1], ids[0]
 
     def received(id_: str) -> int:
@@ -414,7 +416,9 @@ def test_the_accounting_is_right_after_any_operations(
         else:
             found = {
                 f"{n}": stored(
-                    choose.randrange(500), choose.randrange(4), choose.choice([0, 10, 9_000, 50_000])
+                    choose.randrange(500),
+                    choose.randrange(4),
+                    choose.choice([0, 10, 9_000, 50_000]),
                 )
                 for n in range(choose.randrange(4))
             }
@@ -432,7 +436,7 @@ def test_the_accounting_is_right_after_any_operations(
         made.drop(*key)
     check_accounting(made)
     assert made._bytes == 0
-    assert not (made._entries or made._with_values or made._sizes)
+    assert [*made._entries, *made._with_values, *made._sizes] == []
 
 
 def test_the_accounting_of_a_saver_is_right(make_saver: MakeSaver) -> None:
