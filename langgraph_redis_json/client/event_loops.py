@@ -14,7 +14,7 @@ AnyClient = Redis | RedisCluster
 
 _of_parent: list[Any] = []
 """Clients of a parent process. A forked process must not finalize their connections: it shares the
-kernel's list of what the parent's event loop waits for, and the parent would wait for ever."""
+kernel's list of what the parent's event loop waits for, and the parent would get no more events."""
 
 
 class ClientPerLoop:

@@ -23,7 +23,7 @@ MINUTE = 60_000
 
 
 def times(client: redis.Redis, key_prefix: str) -> dict[str, int]:
-    """Key -> how many milliseconds it has left, -1 for ever."""
+    """Key -> how many milliseconds it has left, -1 if it never expires."""
     return {key: client.pttl(key) for key in found_keys(client, key_prefix)}
 
 
