@@ -136,7 +136,7 @@ class OutOfOrder(Exception):
 
 
 UNIQUE = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b[0-9a-f]{32}\b")
-VERSION = re.compile(r"0{20}\d{12}\.|\d{10}\.[0-9a-f]{8}$")
+VERSION = re.compile(r"0{20}\d{12}\.|\d{10}\.[\w-]{8}$")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+\+00:00")
 
 

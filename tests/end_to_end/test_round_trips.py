@@ -134,6 +134,7 @@ def test_large_values_take_no_additional_trip(
 ) -> None:
     monkeypatch.setattr(cache, "MOST_BYTES", room)
     values = {"text": BIG * 30, "bytes": b"\xff" * 2 * LARGE}
+    put(saver, "1", values, thread_id="so that the server knows the scripts")
     assert network.trips(lambda: put(saver, "1", values)) == 1
     assert network.trips(lambda: saver.get_tuple(config())) == 1
     assert get_tuple(saver, config()).checkpoint["channel_values"] == values
