@@ -82,10 +82,6 @@ class Filter:
         )
 
 
-ANY = Filter()
-"""Every checkpoint meets this filter."""
-
-
 def read(filter: Mapping[str, Any] | None, kinds: Mapping[str, str]) -> Filter:
     """Read the argument ``filter=``.
 
