@@ -54,6 +54,8 @@ kill "$watcher"
 exit "$status"
 """
 
+_PORT_TRIES = 1000
+
 # The path of a unix socket has at most 104 bytes on macOS and 108 on Linux, with a NUL at its end.
 _SOCKET_PATH_BYTES = 103
 
@@ -261,14 +263,20 @@ def _package_dir(name: str) -> Path | None:
 def _free_port() -> int:
     # Systems give ports from 32768 up to clients. This port and its cluster bus (port + 10000) are
     # lower, so no client gets them before the server binds them.
-    while True:
+    error: OSError | None = None
+    for _ in range(_PORT_TRIES):
         port = 12000 + secrets.randbelow(8000)
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
+            except OSError as refusal:
+                error = refusal
+            else:
+                return port
+    raise EmbeddedRedisError(
+        f"none of {_PORT_TRIES} ports from 12000 to 19999 could be opened on 127.0.0.1. Free some "
+        f"of them, or allow this process to open ports. The last error was: {error}"
+    )
 
 
 def _lock(data_dir: Path) -> IO[bytes]:

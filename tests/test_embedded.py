@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis, ResponseError
@@ -278,3 +279,19 @@ def test_finds_a_redis_on_path(server: str, modules: str, command: str, tmp_path
     result = start_without_packages(f"{path}{os.pathsep}{os.defpath}")
     assert result.returncode == 0, result.stderr
     assert f"loaded from {prefix}/{modules}/rejson.so" in result.stdout
+
+
+def test_the_search_for_a_free_port_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[Any] = []
+
+    class Refusing(socket.socket):
+        def bind(self, address: Any) -> None:
+            tries.append(address)
+            if len(tries) > 5000:
+                pytest.fail("the search does not end")
+            raise PermissionError("not allowed")
+
+    monkeypatch.setattr(socket, "socket", Refusing)
+    with pytest.raises(EmbeddedRedisError, match="The last error was: not allowed"):
+        embedded._free_port()
+    assert len(tries) == 1000
