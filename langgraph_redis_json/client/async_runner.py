@@ -8,7 +8,6 @@ from asyncio import sleep
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import wait  # async only
 from contextvars import copy_context  # async only
-from threading import Lock  # async only
 from typing import Any, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -74,7 +73,6 @@ class AsyncRunner:
         self._plain = client if isinstance(client, RedisCluster) else with_plain_replies(client)
         # async only: begin
         self._clients = ClientPerLoop(self._plain)
-        self._turn = Lock()  # of calls on a cluster that run an event loop of their own
         # async only: end
 
     async def run(self, plan: Plan[T]) -> T:
@@ -168,10 +166,7 @@ class AsyncRunner:
                         "ended; whether the call was carried out is not known"
                     )
             return future.result()
-        if not self.clustered:
-            return asyncio.run(self._alone(call))
-        with self._turn:  # a cluster's client works on one loop at a time
-            return asyncio.run(self._alone(call))
+        return asyncio.run(self._alone(call))
 
     def wait_for_each(self, iterate: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
         """The items of an asynchronous iterator, for a caller on another thread."""

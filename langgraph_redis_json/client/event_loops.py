@@ -2,12 +2,13 @@
 
 import asyncio
 from copy import copy
+from inspect import signature
 from os import getpid
 from threading import Lock
 from typing import Any
 from weakref import proxy
 
-from redis.asyncio import Redis
+from redis.asyncio import Connection, Redis, SSLConnection
 from redis.asyncio.cluster import RedisCluster
 
 AnyClient = Redis | RedisCluster
@@ -20,8 +21,7 @@ kernel's list of what the parent's event loop waits for, and the parent would ge
 class ClientPerLoop:
     """Gives each running event loop a client with connections of its own.
 
-    The first loop gets the given client itself. The client of a cluster cannot be copied: it works
-    on one loop at a time.
+    The first loop gets the given client itself.
 
     Attributes:
         last: the loop that asked last, other than the loops that `begin_call` was called on.
@@ -64,11 +64,13 @@ class ClientPerLoop:
         """Close all connections of the running loop. The client can open others."""
         loop = asyncio.get_running_loop()
         self._of_one_call.discard(loop)
-        client = self._clients.pop(loop, None) or self._given
+        used = self._clients.pop(loop, None)
+        client = used or self._given
         if client is self._given and self._process_of_given != getpid():
             return  # its connections are the parent's
         if isinstance(client, RedisCluster):
-            await client.aclose()
+            if used:
+                await client.aclose()
         else:
             for pool in _pools(client):
                 await pool.disconnect()
@@ -82,17 +84,24 @@ class ClientPerLoop:
                 self._clients, self._process = {}, getpid()
                 self.last = None  # the parent's loop says here that it runs, and does not
             for closed in [other for other in self._clients if other.is_closed()]:
-                if self._clients.pop(closed) is self._given:
+                dropped = self._clients.pop(closed)
+                if dropped is self._given:
                     self._given_is_free = True
-            if self._given_is_free or isinstance(self._given, RedisCluster):
-                client = self._given
-                if isinstance(client, Redis) and self._loop_of_given not in (None, loop):
+                elif isinstance(dropped, RedisCluster):
+                    _without_report(dropped)
+            client = self._given
+            if isinstance(client, RedisCluster):
+                if self._loop_of_given not in (None, loop) or self._process_of_given != getpid():
+                    client = _with_own_nodes(client)
+            elif self._given_is_free:
+                if self._loop_of_given not in (None, loop):
                     for pool in _pools(client):
                         _renew(pool)
-                self._given_is_free, self._loop_of_given = False, loop
                 self._process_of_given = getpid()
             else:
-                client = with_own_connections(self._given)
+                client = with_own_connections(client)
+            if client is self._given:
+                self._given_is_free, self._loop_of_given = False, loop
             self._clients[loop] = client
             return client
 
@@ -108,6 +117,35 @@ def with_own_connections(client: Redis) -> Redis:
         pool.sentinel_manager.sentinels = [*map(with_own_connections, manager.sentinels)]
     _renew(pool)
     return twin
+
+
+def _with_own_nodes(client: RedisCluster) -> RedisCluster:
+    """The same client of a cluster on other connections. redis-py cannot copy one, but keeps most
+    arguments of its constructor under their names."""
+    manager: Any = client.nodes_manager
+    kept = dict(client.connection_kwargs)
+    for owner, names in (
+        (client, ("retry", "reinitialize_steps", "load_balancing_strategy")),
+        (client, ("read_from_replicas", "maint_notifications_config")),
+        (manager, ("require_full_coverage", "address_remap")),
+    ):
+        kept |= {name: value for name in names if (value := getattr(owner, name, None)) is not None}
+    if not kept.get("read_from_replicas"):  # redis-py warns of each use
+        kept.pop("read_from_replicas", None)
+    kept["dynamic_startup_nodes"] = getattr(manager, "_dynamic_startup_nodes", True)
+    kept["startup_nodes"] = [*manager.startup_nodes.values()]
+    kept["ssl"] = issubclass(kept.get("connection_class", Connection), SSLConnection)
+    accepted = signature(RedisCluster.__init__).parameters
+    return RedisCluster(**{name: kept[name] for name in accepted if name in kept})
+
+
+def _without_report(client: Any) -> None:
+    """Prepare the client of a cluster, whose loop is closed, for deletion: redis-py would report
+    to the running loop, as errors, that the client and its nodes were not closed."""
+    client._initialize = True
+    manager = client.nodes_manager
+    for node in (*manager.nodes_cache.values(), *manager.startup_nodes.values()):
+        node._connections.clear()
 
 
 def _renew(pool: Any) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -17,13 +20,18 @@ from redis.cluster import RedisCluster
 
 from langgraph_redis_json import AsyncRedisSaver, CoordinatorMissingError, RedisSaver
 from tests.end_to_end.test_model import Machine, run_machine
-from tests.support.checkpoints import BIG, config, each_saver, ids, put
+from tests.support.checkpoints import BIG, checkpoint, config, each_saver, ids, put
 from tests.support.clients import Client, MakeSaver, Saver
+from tests.support.interleaving import fill
+from tests.support.project import ROOT
 from tests.support.record import times, tried
 from tests.support.servers import Cluster, cluster
 from tests.support.strategies import examples
 from tests.support.waiting import wait_until
 from tests.support.work import Writer, check_contents, in_threads
+
+SECONDS = 120
+"""The bound of a call that would never end if it failed."""
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +141,106 @@ def test_searching_all_threads_raises(saver: Saver) -> None:
         with pytest.raises(CoordinatorMissingError, match="name a thread"):
             call()
     assert ids(saver.list(config())) == ["1"]
+
+
+# A loop that ends takes its connections along.
+@pytest.mark.filterwarnings("ignore:Unclosed:ResourceWarning", "ignore:unclosed:ResourceWarning")
+def test_several_event_loops_use_one_client(
+    nodes: Cluster, cluster_client: RedisCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Loops at the same time, one loop after another, and calls without a loop."""
+    options: Any = {"port": nodes.primaries[0].port, "reinitialize_steps": 0}
+    saver = AsyncRedisSaver(AsyncRedisCluster("127.0.0.1", **options))
+    together = threading.Barrier(3)
+
+    async def calls(name: str, number: int) -> None:
+        made = checkpoint(f"{number}", {"value": [name, number]})
+        await saver.aput(config(name), made, {}, made["channel_versions"])
+        found = await saver.aget_tuple(config(name))
+        assert found is not None
+        assert found.checkpoint["channel_values"] == {"value": [name, number]}
+
+    async def at_once(name: str, number: int) -> None:
+        await asyncio.gather(*(calls(f"{name} {each}", number) for each in range(8)))
+
+    def run(name: str) -> None:
+        together.wait(SECONDS)
+        for number in range(3):
+            if name.startswith("loop"):
+                asyncio.run(asyncio.wait_for(at_once(name, number), SECONDS))
+                continue
+            for each in range(8):
+                put(saver, f"{number}", {"value": each}, thread_id=f"{name} {each}")
+
+    names = [f"{kind} {number}" for kind in ("call", "loop") for number in range(3)]
+    with ThreadPoolExecutor(3) as threads:
+        # A call without a loop runs on one that is running, and would fail when that ends.
+        list(threads.map(run, names[:3], timeout=SECONDS))
+        list(threads.map(run, names[3:], timeout=SECONDS))
+    assert [one for one in caplog.records if "Unclosed" in one.message] == []
+    other = RedisSaver(cluster_client)
+    for name in names:
+        for each in range(8):
+            assert ids(other.list(config(f"{name} {each}"))) == ["2", "1", "0"]
+
+
+@each_saver
+def test_deleting_a_thread_without_its_table_of_contents_leaves_nothing(
+    saver: Saver, cluster_client: RedisCluster
+) -> None:
+    """Of a slot only the thread's own keys are deleted."""
+    prefix = saver.key_prefix
+    fill(saver, "thread")
+    cluster_client.delete(f"{prefix}contents:{{thread}}")
+    cluster_client.set(f"{prefix}blob:threads:{{thread}}", "of somebody else")
+    saver.delete_thread("thread")
+    left = list(
+        cluster_client.scan_iter(f"{prefix}*{{thread}}*", target_nodes=RedisCluster.PRIMARIES)
+    )
+    assert left == [f"{prefix}blob:threads:{{thread}}"]
+
+
+FORK = """
+import asyncio, os, signal, sys
+from langgraph.checkpoint.base import empty_checkpoint
+from redis.asyncio.cluster import RedisCluster
+from langgraph_redis_json import AsyncRedisSaver
+
+def config(thread_id):
+    return {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}
+
+async def write(thread_id):
+    for _ in range(3):
+        await saver.aput(config(thread_id), empty_checkpoint(), {}, {})
+
+saver = AsyncRedisSaver(RedisCluster("127.0.0.1", int(sys.argv[1]), reinitialize_steps=0))
+asyncio.run(write("before"))
+child = os.fork()
+signal.alarm(50)
+if not child:
+    try:
+        asyncio.run(write("child"))
+    except BaseException as error:
+        print(repr(error), file=sys.stderr, flush=True)
+        os._exit(1)
+    os._exit(0)
+asyncio.run(write("parent"))
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_parent_and_child_use_one_client(nodes: Cluster, cluster_client: RedisCluster) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORK, f"{nodes.primaries[0].port}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    saver = RedisSaver(cluster_client)
+    for name in ("before", "parent", "child"):
+        assert len(ids(saver.list(config(name)))) == 3
 
 
 @pytest.mark.filterwarnings("ignore:The Search of this Redis Cluster")

@@ -31,18 +31,32 @@ local SPECIAL = {
 -- A document that the table of contents does not name belongs to a thread that expired earlier.
 local is_new = redis.call('ZADD', contents, 0, entry) == 1
 local exists = not is_new and redis.call('EXISTS', key) == 1
-local members, specials = {}, {}
+
+-- The names of the writes that the document has: mostly none, which one question for all tells.
+local stored = {}
+if exists then
+  local names = {}
+  for i = 4, #ARGV, 2 do names[#names + 1] = '"' .. ARGV[i] .. '"' end
+  local function has(these) return redis.call('JSON.TYPE', key, '$.writes[' .. these .. ']')[1] end
+  if has(table.concat(names, ',')) then
+    for i, name in ipairs(names) do stored[ARGV[2 * i + 2]] = has(name) end
+  end
+end
+
+-- The pieces are joined once, because Lua hashes every string that a script makes.
+local pieces, specials = {}, {}
 for i = 4, #ARGV, 2 do
   local name, write = ARGV[i], ARGV[i + 1]
   local is_special = name:find(':-', 1, true)
-  local path = '$.writes["' .. name .. '"]'
   if is_special then specials[#specials + 1] = name end
   if exists and is_special then
     -- Its place tells that this is the last special write of the task.
-    redis.call('JSON.DEL', key, path)
+    local path = '$.writes["' .. name .. '"]'
+    if stored[name] then redis.call('JSON.DEL', key, path) end
     redis.call('JSON.SET', key, path, write)
-  elseif not exists or not redis.call('JSON.TYPE', key, path)[1] then
-    members[#members + 1] = '"' .. name .. '":' .. write
+  elseif not stored[name] then
+    local n = #pieces
+    pieces[n + 1], pieces[n + 2], pieces[n + 3], pieces[n + 4] = n == 0 and '"' or ',"', name, '":', write
   end
 end
 local channels, indexes = {}, {}
@@ -51,14 +65,14 @@ for _, name in ipairs(specials) do
   if not indexes[index] then channels[#channels + 1] = '"' .. index .. '":' .. SPECIAL[index] end
   indexes[index] = true
 end
-local writes = '"writes":{' .. table.concat(members, ',') .. '}'
+local writes = '"writes":{' .. table.concat(pieces) .. '}'
 if #channels > 0 then
   writes = writes .. ',"special_channels":{' .. table.concat(channels, ',') .. '}'
 end
 writes = writes .. '}'
 if not exists then
   redis.call('JSON.SET', key, '$', head() .. writes)
-elseif #members + #channels > 0 then
+elseif #pieces + #channels > 0 then
   -- One command for all, because the index reads the document after each command. (A merge would drop
   -- nulls, but ordinary writes are strings.)
   redis.call('JSON.MERGE', key, '$', '{' .. writes)
