@@ -142,6 +142,25 @@ def test_many_tasks_may_write(saver: Saver) -> None:
 
 
 @each_saver
+def test_many_writes_cost_few_commands(saver: Saver, redis_client: redis.Redis) -> None:
+    """Whatever the number of writes, the script asks once which of them are there already."""
+    written = put(saver, "1")
+    saver.put_writes(written, [("a", 0)], "first task")
+    many = [(f"channel {number}", number) for number in range(2_000)]
+    redis_client.config_resetstat()
+    saver.put_writes(written, many, "task")
+    commands = redis_client.info("commandstats")
+    assert commands["cmdstat_json.type"]["calls"] == 1
+    assert commands["cmdstat_json.merge"]["calls"] == 1
+    # Sent again, all are there.
+    saver.put_writes(written, [(channel, -1) for channel, _ in many], "task")
+    saver.put_writes(written, [*many[:5], ("new", 1)], "second task")
+    saver.put_writes(written, [("other", 2), *many[1:5], ("other", 3)], "second task")
+    first, second = ("first task", "a", 0), [("second task", *write) for write in many[:5]]
+    expected = [first, *second, ("second task", "new", 1), *[("task", *write) for write in many]]
+    assert pending(saver) == expected
+
+
 def test_no_writes_store_nothing(saver: Saver, redis_client: redis.Redis, key_prefix: str) -> None:
     saver.put_writes(config(checkpoint_id="1"), [], "task")
     assert found_keys(redis_client, key_prefix) == []
