@@ -4,12 +4,13 @@ import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
+from time import time
 from typing import Any, NamedTuple
 
 from langgraph.checkpoint.base import CheckpointMetadata
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from redis.exceptions import ResponseError
-from redisvl.query.filter import FilterExpression, Tag
+from redisvl.query.filter import FilterExpression, Num, Tag
 
 from langgraph_redis_json import arguments
 from langgraph_redis_json.client.plan import Command, Listing, Plan
@@ -27,6 +28,10 @@ STATUSES = ("idle", "interrupted", "error")
 
 PAGE = 100
 """Documents that one trip reads."""
+
+RECENT = (3_600_000, 24 * 3_600_000, 30 * 24 * 3_600_000)
+"""Milliseconds before now. To sort all threads blocks the server for longer the more there are. So
+a listing without a filter first asks for those that changed in these times."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -76,7 +81,14 @@ def _list_threads(
     if limit is not None and limit <= queries.MOST_SORTED and filter.is_exact:
         if limit <= 0:
             return
-        rows = yield from _newest(context, index, query, filter.fields, limit)
+        rows = None
+        for age in () if filter.conditions else RECENT:
+            recent = query & (Num("updated_at") >= int(time() * 1000) - age)
+            rows = yield from _newest(context, index, recent, filter.fields, limit)
+            if rows is None or len(rows) == limit:
+                break
+        else:
+            rows = yield from _newest(context, index, query, filter.fields, limit)
         for summary in _summaries(rows or (), filter, status, context.serde):
             yield summary
             seen.add(summary.thread_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Any
 
@@ -21,6 +22,7 @@ from langgraph_redis_json.operations import threads
 from langgraph_redis_json.search import queries
 from tests.support.checkpoints import BIG, config, each_saver, found_keys, get_tuple, put
 from tests.support.clients import Client, MakeSaver, Saver
+from tests.support.plans import execute
 from tests.support.strategies import examples
 from tests.support.waiting import server_time
 
@@ -108,6 +110,37 @@ def test_the_thread_that_changed_last_comes_first(
         # None of these can be cut by the server.
         found = saver.threads(filter={"source": {"$ne": 1}}, limit=limit)
         assert thread_ids(found) == newest_first[:limit]
+
+
+@pytest.mark.parametrize("status", [None, "idle"])
+def test_the_server_sorts_only_recent_threads_if_they_are_enough(
+    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str, status: str | None
+) -> None:
+    saver = make_saver(Client(RedisSaver, 2, False))
+    hour = 3_600_000
+    now = server_time(redis_client)
+    ages = [hour // 2, 9_000 * hour, hour // 3, 5 * hour, 101 * hour, 6 * hour, 100 * hour]
+    for number, age in enumerate(ages):
+        put(saver, "1", thread_id=f"{number}")
+        key = f"{key_prefix}thread:{{{number}}}"
+        redis_client.execute_command("JSON.SET", key, "$.updated_at", now - age)
+    newest_first = [f"{number}" for number in sorted(range(len(ages)), key=ages.__getitem__)]
+    for limit, expected in enumerate([2, 2, 4, 4, 6, 6, 7, 7], 1):
+        found, sorted_by_server = [], 0
+        listing = threads.list_threads(saver._context, None, status, limit)
+        step = next(listing)
+        with suppress(StopIteration):
+            while True:
+                if isinstance(step, list):
+                    replies = execute(saver, step)
+                    if step[-1][0] == "FT.SEARCH":
+                        sorted_by_server = replies[-1][0]
+                    step = listing.send(replies)
+                else:
+                    found.append(step.thread_id)
+                    step = next(listing)
+        assert found == newest_first[:limit]
+        assert sorted_by_server == expected
 
 
 @each_saver
