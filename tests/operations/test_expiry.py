@@ -449,6 +449,18 @@ def test_large_values_sent_separately_expire_with_their_thread(
     account(redis_client, key_prefix)
 
 
+def test_a_large_value_of_a_thread_that_never_expires_stays(
+    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    """The process dies before it has given a long thread its first deadline."""
+    crowd(make_saver(SAVER), MANY + 10)
+    saver: Any = make_saver(SAVER, ttl={"default_ttl": 600})
+    made = checkpoint("1", {"huge": "y" * 2 * LARGE})
+    begin(saver, put_operation.put(saver._context, config(), made, {}, {"huge": 1}))
+    assert deadline(redis_client, key_prefix) == -1
+    account(redis_client, key_prefix)
+
+
 def test_an_interrupted_change_of_deadline_is_completed_by_the_next_use(
     make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
