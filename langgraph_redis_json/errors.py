@@ -32,9 +32,7 @@ class MetadataFieldMissingError(IndexMissingError):
 
 
 class IndexIncompleteError(CheckpointError):
-    """The server is still filling the search index "{index}" ({share} done), for example after a
-    restart. A search would now miss some documents. Try again later, or call setup(), which
-    returns when the index is complete."""
+    """A search by the index "{index}" would now miss some documents: {why}. Try again later."""
 
 
 class UnindexedDocumentsError(CheckpointError):

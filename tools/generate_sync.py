@@ -47,6 +47,9 @@ Threads may share it. Its
     "True,  # on_loop": "False,  # on_loop",
     "except (StopIteration, Finished)": "except StopIteration",
     "self._clients.client()": "self._plain",
+    "await _on_node(searches.choose(client), commands)": (
+        "_send(client.get_redis_connection(searches.choose(client)), commands)"
+    ),
     "await self._clients.disconnect()": "self.client.close()",
     "await self._step(plan, replies)": "plan.send(replies)",
     "await self._step(listing, replies)": "listing.send(replies)",

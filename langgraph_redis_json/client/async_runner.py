@@ -11,7 +11,7 @@ from contextvars import copy_context  # async only
 from typing import Any, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.cluster import RedisCluster
+from redis.asyncio.cluster import ClusterNode, PipelineCommand, RedisCluster
 from redis.exceptions import (
     ClusterError,
     NoScriptError,
@@ -21,6 +21,7 @@ from redis.exceptions import (
 )
 
 from langgraph_redis_json.client.clients import (
+    SearchNode,
     bound_pool,
     check_encoding,
     unsuitable,
@@ -29,7 +30,7 @@ from langgraph_redis_json.client.clients import (
 )
 from langgraph_redis_json.client.event_loops import ClientPerLoop  # async only
 from langgraph_redis_json.client.long_steps import executor, is_large  # async only
-from langgraph_redis_json.client.plan import Command, Listing, Plan, Replies
+from langgraph_redis_json.client.plan import Command, Listing, Plan, Replies, is_search
 from langgraph_redis_json.client.scripts import in_cluster, with_source
 
 T = TypeVar("T")
@@ -79,13 +80,14 @@ class AsyncRunner:
         """The result of an operation."""
         if self._refusal:
             raise self._refusal
-        client = self._clients.client()
+        client, searches = self._clients.client(), SearchNode()
         try:
             commands = next(plan)
             while True:
                 try:
-                    replies = await self.execute(client, commands)
+                    replies = await self.execute(client, commands, searches)
                 except RedisError as error:
+                    searches.fail()
                     commands = plan.throw(error)
                 else:
                     commands = await self._step(plan, replies)
@@ -97,7 +99,7 @@ class AsyncRunner:
         """The items that a listing finds."""
         if self._refusal:
             raise self._refusal
-        client = self._clients.client()
+        client, searches = self._clients.client(), SearchNode()
         try:
             found = next(listing)
             while True:
@@ -106,18 +108,24 @@ class AsyncRunner:
                     found = next(listing)
                     continue
                 try:
-                    replies = await self.execute(client, found)
+                    replies = await self.execute(client, found, searches)
                 except RedisError as error:
+                    searches.fail()
                     found = listing.throw(error)
                 else:
                     found = await self._step(listing, replies)
         except (StopIteration, Finished):
             return
 
-    async def execute(self, client: Redis | RedisCluster, commands: Sequence[Command]) -> Replies:
+    async def execute(
+        self, client: Redis | RedisCluster, commands: Sequence[Command], searches: SearchNode
+    ) -> Replies:
         """Send a batch of commands. On a cluster, try again while a slot is moved."""
-        if not self.clustered:
+        if not isinstance(client, RedisCluster):
             return await _send(client, commands)
+        if is_search(commands):
+            await client.initialize()  # async only
+            return await _on_node(searches.choose(client), commands)
         commands = [in_cluster(command) for command in commands]
         for _ in range(MOVING_TRIES):
             try:
@@ -234,6 +242,17 @@ async def _send(client: Redis | RedisCluster, commands: Sequence[Command]) -> Re
 
 
 # async only: begin
+async def _on_node(node: ClusterNode, commands: Sequence[Command]) -> Replies:
+    """One round trip to one node of a cluster. (The pipeline of a cluster's client would send a
+    command that failed again, to any node.)"""
+    sent = [PipelineCommand(at, *command) for at, command in enumerate(commands)]
+    await node.execute_pipeline(sent)
+    for command in sent:
+        if isinstance(command.result, Exception):
+            raise unsuitable(command.result) or command.result
+    return [command.result for command in sent]
+
+
 def _refuse_on_loop() -> None:
     """Refuse a blocking call on an event loop."""
     try:

@@ -1,6 +1,7 @@
 """Clients of redis-py: which can be used, and how a saver changes its own."""
 
 from copy import copy
+from secrets import choice
 from typing import Any, TypeVar
 
 from langgraph_redis_json.errors import UnsuitableServerError
@@ -66,6 +67,31 @@ def bound_pool(client: Any, pool_class: Any) -> None:
         connection_class=pool.connection_class,
         **{name: value for name, value in pool.connection_kwargs.items() if name[:5] != "maint"},
     )
+
+
+class SearchNode:
+    """The primary of a cluster that gets the searches of one operation: a cursor is known to the
+    node that opened it alone, and redis-py sends searches to any node.
+
+    Attributes:
+        node: of redis-py's cluster client; None before the first search.
+    """
+
+    def __init__(self) -> None:
+        self.node: Any = None
+        self._failed: Any = None
+
+    def choose(self, client: Any) -> Any:
+        """The same node as before, or a random one that has not just failed."""
+        if self.node is None:
+            primaries = client.get_primaries()
+            others = [node for node in primaries if node != self._failed]
+            self.node = choice(others or primaries)
+        return self.node
+
+    def fail(self) -> None:
+        """Choose another node next time."""
+        self._failed, self.node = self.node, None
 
 
 def with_plain_replies(client: Client) -> Client:

@@ -4,6 +4,7 @@ This is the one place that knows how replies differ: RESP2 and RESP3, with and w
 ``decode_responses``.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -157,3 +158,57 @@ def _field_info(attribute: Any) -> tuple[str, FieldInfo]:
         words = attribute
     _, path, _, name, _, kind, *options = map(text, words)
     return name, FieldInfo(path, kind, tuple(options))
+
+
+class SearchNodes(NamedTuple):
+    """The reply to ``SEARCH.CLUSTERINFO``: the nodes that a search on this node asks.
+
+    Attributes:
+        shards: how many searches it sends: one for each range of slots, so several for a node that
+            has several ranges (before Redis 8.4).
+        ids: of the nodes.
+        copies: how many searches it sends to one node, at most: so often a row can come.
+    """
+
+    shards: int
+    ids: set[str]
+    copies: int
+
+
+def search_nodes(reply: Any) -> SearchNodes:
+    """Read the reply to ``SEARCH.CLUSTERINFO``."""
+    if isinstance(reply, dict):
+        info = mapping(reply)
+        ranges = [mapping(each)["nodes"] for each in info["slots"]]
+        primaries = [
+            text(members["id"])
+            for nodes in ranges
+            for members in map(mapping, nodes)
+            if text(members["role"]).startswith("master")
+        ]
+    else:
+        at = list(map(_text_or_none, reply)).index("slots")
+        info = mapping(reply[:at])
+        primaries = [
+            text(node[0])
+            for _, _, *nodes in reply[at + 1 :]
+            for node in nodes
+            if text(node[3]).startswith("master")
+        ]
+    copies = max(Counter(primaries).values(), default=1)
+    return SearchNodes(int(info["num_partitions"]), set(primaries), copies)
+
+
+def _text_or_none(reply: Any) -> str | None:
+    return text(reply) if isinstance(reply, (str, bytes)) else None
+
+
+def slot_owners(reply: Any) -> set[str]:
+    """The ids of the nodes that own slots, by ``CLUSTER SLOTS``."""
+    return {text(primary[2]) for _, _, primary, *_ in reply}
+
+
+def profiled_shards(reply: Any) -> int:
+    """How many shards have answered, by ``FT.PROFILE`` on a cluster."""
+    profile = mapping(reply)["Profile"] if isinstance(reply, dict) else reply[1]
+    return len(member(profile, "Shards"))

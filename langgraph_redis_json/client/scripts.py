@@ -485,11 +485,6 @@ def check_commands(thread: ThreadKeys) -> Call[list[FailedCommand]]:
     return Call(_command("check_commands", thread), _failed_commands)
 
 
-def has_coordinator(thread: ThreadKeys) -> Call[bool]:
-    """Whether Search can search all nodes of a cluster."""
-    return Call(_command("coordinator", thread), bool)
-
-
 class ServerFacts(NamedTuple):
     """The server's maxmemory-policy and redis_mode; "" for what the user may not ask."""
 
@@ -502,12 +497,8 @@ def server_facts(thread: ThreadKeys) -> Call[ServerFacts]:
     return Call(_command("server_facts", thread), lambda reply: ServerFacts(*map(text, reply)))
 
 
-def swap_alias(thread: ThreadKeys, alias: str, old: str, new: str) -> Call[bool]:
-    """Let an alias name another index, if it still names the old one ("" for none). The reply is
-    whether it did."""
-    return Call(_command("swap_alias", thread, alias, old, new), bool)
-
-
-def drop_index(thread: ThreadKeys, alias: str, index: str) -> Call[None]:
-    """Drop an index, unless the alias names it."""
-    return Call(_command("drop_index", thread, alias, index), _nothing)
+def lock(thread: ThreadKeys, holder: str, milliseconds: int) -> Call[bool]:
+    """Let a holder alone have a lock for so long, unless another has it. The thread stands for the
+    lock; ``ZREM`` of the holder from its contents gives it back. The reply is whether the holder
+    has it."""
+    return Call(_command("lock", thread, holder, milliseconds), bool)

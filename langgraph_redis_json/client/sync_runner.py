@@ -18,13 +18,14 @@ from redis.exceptions import (
 )
 
 from langgraph_redis_json.client.clients import (
+    SearchNode,
     bound_pool,
     check_encoding,
     unsuitable,
     with_plain_replies,
     wrong_database,
 )
-from langgraph_redis_json.client.plan import Command, Listing, Plan, Replies
+from langgraph_redis_json.client.plan import Command, Listing, Plan, Replies, is_search
 from langgraph_redis_json.client.scripts import in_cluster, with_source
 
 T = TypeVar("T")
@@ -60,13 +61,14 @@ class SyncRunner:
         """The result of an operation."""
         if self._refusal:
             raise self._refusal
-        client = self._plain
+        client, searches = self._plain, SearchNode()
         try:
             commands = next(plan)
             while True:
                 try:
-                    replies = self.execute(client, commands)
+                    replies = self.execute(client, commands, searches)
                 except RedisError as error:
+                    searches.fail()
                     commands = plan.throw(error)
                 else:
                     commands = plan.send(replies)
@@ -78,7 +80,7 @@ class SyncRunner:
         """The items that a listing finds."""
         if self._refusal:
             raise self._refusal
-        client = self._plain
+        client, searches = self._plain, SearchNode()
         try:
             found = next(listing)
             while True:
@@ -87,18 +89,23 @@ class SyncRunner:
                     found = next(listing)
                     continue
                 try:
-                    replies = self.execute(client, found)
+                    replies = self.execute(client, found, searches)
                 except RedisError as error:
+                    searches.fail()
                     found = listing.throw(error)
                 else:
                     found = listing.send(replies)
         except StopIteration:
             return
 
-    def execute(self, client: Redis | RedisCluster, commands: Sequence[Command]) -> Replies:
+    def execute(
+        self, client: Redis | RedisCluster, commands: Sequence[Command], searches: SearchNode
+    ) -> Replies:
         """Send a batch of commands. On a cluster, try again while a slot is moved."""
-        if not self.clustered:
+        if not isinstance(client, RedisCluster):
             return _send(client, commands)
+        if is_search(commands):
+            return _send(client.get_redis_connection(searches.choose(client)), commands)
         commands = [in_cluster(command) for command in commands]
         for _ in range(MOVING_TRIES):
             try:

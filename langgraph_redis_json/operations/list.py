@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
-from redis.exceptions import ResponseError
 from redisvl.query.filter import FilterExpression
 
 from langgraph_redis_json import arguments
@@ -195,17 +194,18 @@ def _newest(context: Context, wanted: Wanted, most: int) -> Plan[list[bytes]]:
     """The sort keys of the newest so many checkpoints, newest first."""
     if not wanted.in_thread:
         index = queries.index_name(context.key_prefix, "checkpoints")
-        command: Command = (
-            *("FT.SEARCH", index, str(wanted.expression()), "NOCONTENT"),
-            *("SORTBY", "checkpoint_id", "DESC", "LIMIT", 0, most, *queries.WHOLE_ANSWER),
+
+        def command(most: int) -> Command:
+            return (
+                *("FT.SEARCH", index, str(wanted.expression()), "NOCONTENT"),
+                *("SORTBY", "checkpoint_id", "DESC", "LIMIT", 0, most, *queries.WHOLE_ANSWER),
+            )
+
+        found = yield from queries.newest(
+            context, index, wanted.filter.fields, most, command, search_keys
         )
-        try:
-            reply = yield from queries.search(context, index, wanted.filter.fields, command)
-        except ResponseError as error:
-            if not queries.is_too_many(error):
-                raise
-        else:
-            return sorted(map(keys.sort_key_of_key, search_keys(reply)), reverse=True)
+        if found is not None:
+            return sorted(map(keys.sort_key_of_key, found), reverse=True)
     return (yield from _names(context, wanted, *wanted.bounds(), most))
 
 
@@ -247,18 +247,21 @@ def _in_thread(
 ) -> Plan[list[bytes]]:
     thread = keys.thread_keys(context.key_prefix, target.thread_id)
 
-    def command(last: bytes) -> Command:
-        return (
-            *("ZREVRANGEBYLEX", thread.contents, b"(" + last, "[c:"),
-            *("LIMIT", 0, NAMES),
-        )
+    def page(last: bytes) -> Plan[Any]:
+        [reply] = yield [
+            (
+                *("ZREVRANGEBYLEX", thread.contents, b"(" + last, "[c:"),
+                *("LIMIT", 0, NAMES),
+            )
+        ]
+        return reply
 
-    def read(reply: Any) -> tuple[list[bytes], Command | None]:
+    def read(reply: Any) -> tuple[list[bytes], Plan[Any] | None]:
         entries = list(map(text, reply))
         found = [keys.sort_key_of_entry(thread.tag, entry) for entry in entries]
-        return found, command(entries[-1].encode()) if len(entries) == NAMES else None
+        return found, page(entries[-1].encode()) if len(entries) == NAMES else None
 
-    [reply] = yield [command(b"c:" + AFTER_ALL)]
+    reply = yield from page(b"c:" + AFTER_ALL)
     return (yield from _newest_of(reply, read, start, end, most))
 
 
@@ -281,22 +284,22 @@ def search_sort_keys(
     """
     index = queries.index_name(context.key_prefix, "checkpoints")
 
-    def read(reply: Any) -> tuple[list[bytes], Command | None]:
+    def read(reply: Any) -> tuple[list[bytes], Plan[Any] | None]:
         rows, cursor = search_page(reply)
         found = [keys.sort_key_of_key(row["__key"]) for row in rows]
-        return found, queries.next_page(index, cursor) if cursor else None
+        return found, queries.next_page(context, index, cursor) if cursor else None
 
     def search() -> Plan[list[bytes]]:
         command = queries.whole_search(index, query, "@__key")
         reply = yield from queries.search(context, index, used, command)
         return (yield from _newest_of(reply, read, start, end, most))
 
-    return (yield from queries.with_cursor(search))
+    return (yield from queries.with_cursor(context, search))
 
 
 def _newest_of(
     reply: Any,
-    read: Callable[[Any], tuple[list[bytes], Command | None]],
+    read: Callable[[Any], tuple[list[bytes], Plan[Any] | None]],
     start: bytes,
     end: bytes,
     most: int | None,
@@ -305,17 +308,17 @@ def _newest_of(
 
     Args:
         reply: the first reply.
-        read: gives the sort keys in a reply, and the command for the next one.
+        read: gives the sort keys in a reply, and the plan that asks for the next one.
         start, end: only sort keys from the first up to, not with, the second.
         most: how many; None for all.
     """
     found: list[bytes] = []
     while True:
-        sort_keys, command = read(reply)
+        sort_keys, next_page = read(reply)
         found += [sort_key for sort_key in sort_keys if start <= sort_key < end]
-        if command is None:
+        if next_page is None:
             # A document that is written again while a cursor reads comes twice.
             return sorted(set(found), reverse=True)[:most]
         if most is not None and len(found) > most:
             found = sorted(set(found), reverse=True)[:most]
-        [reply] = yield [command]
+        reply = yield from next_page

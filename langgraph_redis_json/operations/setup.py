@@ -6,13 +6,20 @@ from warnings import warn
 from redis.exceptions import NoPermissionError, ResponseError
 
 from langgraph_redis_json.client import scripts
-from langgraph_redis_json.client.plan import Plan
+from langgraph_redis_json.client.plan import Command, Plan
 from langgraph_redis_json.client.scripts import send, with_source
 from langgraph_redis_json.errors import CoordinatorMissingError, UnsuitableServerError
 from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.search import indexes
 from langgraph_redis_json.search.fields import SCHEMAS
-from langgraph_redis_json.search.queries import SETUP_THREAD, has_coordinator, index_name
+from langgraph_redis_json.search.queries import (
+    NODES,
+    NOTHING,
+    SETUP_THREAD,
+    SLOTS,
+    has_coordinator,
+    index_name,
+)
 from langgraph_redis_json.storage import keys
 
 
@@ -27,10 +34,10 @@ def check_server(context: Context) -> Plan[None]:
     """
     yield from _check_commands(context.key_prefix)
     yield from _check_facts(context)
-    if context.clustered and not (yield from has_coordinator(context.key_prefix)):
+    if context.clustered and not (yield from has_coordinator()):
         warn(str(CoordinatorMissingError()), stacklevel=2)
         return
-    yield from _check_search(index_name(context.key_prefix, SCHEMAS[0]) + "_probe")
+    yield from _check_search(context)
 
 
 def build_indexes(context: Context) -> Plan[float]:
@@ -83,21 +90,25 @@ def _check_facts(context: Context) -> Plan[None]:
         )
 
 
-def _check_search(no_index: str) -> Plan[None]:
+def _check_search(context: Context) -> Plan[None]:
     """Run the commands of indexes on an index that does not exist."""
-    for command in (
-        ("FT.CREATE", no_index, "ON", "JSON", "SCHEMA"),
-        ("FT.INFO", no_index),
-        ("FT.SEARCH", no_index, "*"),
-        ("FT.AGGREGATE", no_index, "*"),
-        ("FT.CURSOR", "DEL", no_index, 0),
-        ("FT.ALIASUPDATE", no_index, no_index),
-        ("FT.DROPINDEX", no_index),
-    ):
+    no_index = index_name(context.key_prefix, SCHEMAS[0]) + "_probe"
+    batches: list[list[Command]] = [
+        [("FT.CREATE", no_index, "ON", "JSON", "SCHEMA")],
+        [("FT.INFO", no_index)],
+        [("FT.SEARCH", no_index, "*")],
+        [("FT.AGGREGATE", no_index, "*")],
+        [("FT.CURSOR", "DEL", no_index, 0)],
+        [("FT.ALIASUPDATE", no_index, no_index)],
+        [("FT.DROPINDEX", no_index)],
+    ]
+    if context.clustered:
+        batches += [[("FT.PROFILE", no_index, "SEARCH", "QUERY", NOTHING)], [NODES, SLOTS]]
+    for commands in batches:
         try:
-            yield [command]
+            yield commands
         except NoPermissionError as error:
-            raise _forbidden(command[0], error) from error
+            raise _forbidden(commands[0][0], error) from error
         except ResponseError as error:
             message = str(error).lower()
             if "db != 0" in message or "database 0" in message:

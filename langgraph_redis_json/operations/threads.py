@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from langgraph.checkpoint.base import CheckpointMetadata
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from redis.exceptions import ResponseError
 from redisvl.query.filter import FilterExpression, Num, Tag
 
 from langgraph_redis_json import arguments
@@ -95,7 +94,9 @@ def _list_threads(
         if rows is not None and (len(rows) < limit or len(seen) == limit):
             return
     left = None if limit is None else limit - len(seen)
-    names = yield from queries.with_cursor(lambda: _by_age(context, index, query, filter.fields))
+    names = yield from queries.with_cursor(
+        context, lambda: _by_age(context, index, query, filter.fields)
+    )
     while names and left != 0:
         page = [names.pop()[:-8].decode() for _ in range(min(len(names), PAGE))]
         documents = yield [("JSON.GET", key, ".") for key in page]
@@ -109,22 +110,15 @@ def _list_threads(
 def _newest(
     context: Context, index: str, query: FilterExpression, used: Collection[str], most: int
 ) -> Plan[list[tuple[str, bytes | None]] | None]:
-    """The keys and documents of the threads that changed last.
+    """The keys and documents of the threads that changed last; see `queries.newest`."""
 
-    Returns:
-        None if the server does not return so many results.
-    """
-    command: Command = (
-        *("FT.SEARCH", index, str(query), "SORTBY", "updated_at", "DESC"),
-        *("LIMIT", 0, most, "RETURN", 1, "$", *queries.WHOLE_ANSWER),
-    )
-    try:
-        reply = yield from queries.search(context, index, used, command)
-    except ResponseError as error:
-        if queries.is_too_many(error):
-            return None
-        raise
-    return search_documents(reply)
+    def command(most: int) -> Command:
+        return (
+            *("FT.SEARCH", index, str(query), "SORTBY", "updated_at", "DESC"),
+            *("LIMIT", 0, most, "RETURN", 1, "$", *queries.WHOLE_ANSWER),
+        )
+
+    return (yield from queries.newest(context, index, used, most, command, search_documents))
 
 
 def _by_age(
@@ -141,7 +135,7 @@ def _by_age(
         found += [row["__key"].encode() + int(row["updated_at"]).to_bytes(8, "big") for row in rows]
         if not cursor:
             break
-        [reply] = yield [queries.next_page(index, cursor)]
+        reply = yield from queries.next_page(context, index, cursor)
     found.sort()
     # A thread that changes while a cursor reads comes twice.
     last = [one for one, next_ in pairwise([*found, b""]) if one[:-8] != next_[:-8]]

@@ -7,8 +7,9 @@ again, nothing tells this from a server that fills its index after a restart.)
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
+from secrets import token_hex
 
 from redis.exceptions import ResponseError
 from redisvl.schema import IndexSchema
@@ -36,6 +37,10 @@ TRIES = 100
 """Steps after which an index must be as its schema. It takes three, and more beside other
 processes."""
 
+LOCKED = 10_000
+"""Milliseconds after which another process may change the alias, if this one was killed meanwhile.
+It takes a few."""
+
 VERSION = 1
 """Of the fields in ``schemas/*.yaml``. Each release that changes or drops a field raises it."""
 
@@ -61,13 +66,13 @@ def build(key_prefix: str, metadata_fields: Fields, clustered: bool) -> Plan[flo
         UnsuitableServerError: if an index has a newer version.
         UnindexedDocumentsError: if the server cannot index some documents.
     """
-    if clustered and not (yield from has_coordinator(key_prefix)):
+    if clustered and not (yield from has_coordinator()):
         return 1.0
     shares = []
     for which in SCHEMAS:
         wanted = schema(key_prefix, which, metadata_fields)
         for _ in range(TRIES):
-            share = yield from _build(key_prefix, wanted)
+            share = yield from _build(key_prefix, wanted, clustered)
             if share is not None:
                 break
         else:
@@ -81,7 +86,7 @@ def build(key_prefix: str, metadata_fields: Fields, clustered: bool) -> Plan[flo
     return sum(shares) / len(shares)
 
 
-def _build(key_prefix: str, wanted: IndexSchema) -> Plan[float | None]:
+def _build(key_prefix: str, wanted: IndexSchema, clustered: bool) -> Plan[float | None]:
     """Do one step for one index.
 
     Returns:
@@ -89,17 +94,36 @@ def _build(key_prefix: str, wanted: IndexSchema) -> Plan[float | None]:
     """
     alias = str(wanted.index.name)
     live = yield from _info(alias)
-    if live is None or not _fits(live, wanted):
+    if (
+        live is None
+        or not _fits(live, wanted)
+        or (clustered and not (yield from _is_on_all_nodes(alias)))
+    ):
         return (yield from _build_beside(key_prefix, live, wanted))
     if live.share == 1:
         # A process that was killed may have left other indexes.
         [found] = yield [("FT._LIST",)]
-        for other in map(text, found):
-            version = _version(alias, other)
-            if other != live.name and version is not None and version <= VERSION:
-                thread = keys.thread_keys(key_prefix, SETUP_THREAD)
-                yield from _unless_missing(scripts.drop_index(thread, alias, other).command)
+        others = [other for other in map(text, found) if _is_older(alias, live.name, other)]
+        if others:
+            return (yield from _while_live(key_prefix, alias, live, map(_drop, others)))
     return live.share
+
+
+def _is_older(alias: str, live: str, other: str) -> bool:
+    """Whether an index is one that setup() has built for this alias, and that is not needed."""
+    version = _version(alias, other)
+    return other != live and version is not None and version <= VERSION
+
+
+def _is_on_all_nodes(alias: str) -> Plan[bool]:
+    """Whether all nodes of a cluster have an index. A node that joins later has none."""
+    try:
+        yield [("FT.SEARCH", alias, "*", "LIMIT", 0, 0)]
+    except ResponseError as error:
+        if is_missing(error):
+            return False
+        raise
+    return True
 
 
 def _fits(live: IndexInfo, wanted: IndexSchema) -> bool:
@@ -151,14 +175,35 @@ def _build_beside(
         raise UnindexedDocumentsError(
             count=created.failures, index=alias, key=created.last_key, why=created.last_failure
         )
+    steps = [_name(alias, target)]
     if live and live.name == alias:  # an index, not an alias, has the name
-        yield from _drop(alias)
-        live = None
-    thread = keys.thread_keys(key_prefix, SETUP_THREAD)
-    swap = scripts.swap_alias(thread, alias, live.name if live else "", target)
-    swapped = yield from send(swap)
-    if swapped and live and _version(alias, live.name) is not None:
-        yield from _drop(live.name)
+        steps.insert(0, _drop(alias))
+    elif live and _version(alias, live.name) is not None:
+        steps.append(_drop(live.name))
+    return (yield from _while_live(key_prefix, alias, live, steps))
+
+
+def _while_live(
+    key_prefix: str, alias: str, live: IndexInfo | None, steps: Iterable[Plan[None]]
+) -> Plan[float | None]:
+    """Run plans while no other process changes the index that an alias names.
+
+    Two processes that both replace the live index would otherwise lose the fields that one of them
+    has added.
+
+    Returns:
+        None, or a share that is not yet 1 if another process changes an index now.
+    """
+    # Not the thread of check_commands.lua, which deletes its keys.
+    thread = keys.thread_keys(key_prefix, f"{SETUP_THREAD} lock")
+    holder = token_hex(8)
+    if not (yield from send(scripts.lock(thread, holder, LOCKED))):
+        return 0.99
+    now = yield from _info(alias)
+    if (now and now.name) == (live and live.name):
+        for step in steps:
+            yield from step
+    yield [("ZREM", thread.contents, holder)]
     return None
 
 
@@ -206,6 +251,10 @@ def _info(index: str) -> Plan[IndexInfo | None]:
             return None
         raise
     return index_info(reply)
+
+
+def _name(alias: str, index: str) -> Plan[None]:
+    yield from _unless_missing(("FT.ALIASUPDATE", alias, index))
 
 
 def _drop(index: str) -> Plan[None]:

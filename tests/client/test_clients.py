@@ -19,6 +19,7 @@ from redis.cache import CacheConfig
 
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
 from langgraph_redis_json.client.async_runner import AsyncRunner
+from langgraph_redis_json.client.clients import SearchNode
 from langgraph_redis_json.client.plan import Command, Replies
 from langgraph_redis_json.operations import delete_thread as delete_thread_operation
 from langgraph_redis_json.operations.delete_thread import CHUNK
@@ -166,8 +167,10 @@ class Held(AsyncRunner):
         super().__init__(client, owned=owned)
         self.begun, self.written = threading.Event(), threading.Event()
 
-    async def execute(self, client: Any, commands: Sequence[Command]) -> Replies:
-        replies = await super().execute(client, commands)
+    async def execute(
+        self, client: Any, commands: Sequence[Command], searches: SearchNode
+    ) -> Replies:
+        replies = await super().execute(client, commands, searches)
         if threading.current_thread() is not threading.main_thread() and not self.begun.is_set():
             self.begun.set()
             assert await asyncio.to_thread(self.written.wait, 120)

@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from langgraph_redis_json import RedisSaver
+from langgraph_redis_json.client.clients import SearchNode
 from langgraph_redis_json.client.plan import Command, Replies
 from langgraph_redis_json.client.sync_runner import SyncRunner
 from langgraph_redis_json.embedded import EmbeddedRedis
@@ -124,14 +125,14 @@ class FullForScripts(SyncRunner):
 
     is_gone = False
 
-    def execute(self, client: Any, commands: Sequence[Command]) -> Replies:
+    def execute(self, client: Any, commands: Sequence[Command], searches: SearchNode) -> Replies:
         if len(commands) == 1 and self.is_gone:
             raise redis.exceptions.ConnectionError("gone")
         replies: list[Any] = []
         for command in commands:
             client.config_set("maxmemory", 0 if command[0] == "JSON.SET" else 1)
             try:
-                replies += super().execute(client, [command])
+                replies += super().execute(client, [command], searches)
             except redis.exceptions.OutOfMemoryError as error:
                 replies.append(error)
         for reply in replies:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -17,15 +18,19 @@ from langgraph_redis_json import (
     UnindexedDocumentsError,
     UnsuitableServerError,
 )
-from langgraph_redis_json.client.plan import Command, Replies
+from langgraph_redis_json.client.clients import SearchNode
+from langgraph_redis_json.client.plan import Command, Plan, Replies
+from langgraph_redis_json.client.replies import index_info
 from langgraph_redis_json.client.sync_runner import SyncRunner
 from langgraph_redis_json.embedded import EmbeddedRedis
+from langgraph_redis_json.operations import setup
 from langgraph_redis_json.operations.list import search_sort_keys
 from langgraph_redis_json.search import filters, indexes, queries
 from langgraph_redis_json.search.fields import SCHEMAS
 from langgraph_redis_json.search.queries import index_name
 from tests.support.checkpoints import each_saver, found_keys, ids, indexed, own_indexes, put
 from tests.support.clients import ACL_USER, Client, MakeSaver, Saver
+from tests.support.plans import proceed
 from tests.support.waiting import wait_until
 
 SYNC = Client(RedisSaver, 3, False)
@@ -233,11 +238,11 @@ class Altering(SyncRunner):
 
     before: Command | None = None
 
-    def execute(self, client: Any, commands: Sequence[Command]) -> Replies:
+    def execute(self, client: Any, commands: Sequence[Command], searches: SearchNode) -> Replies:
         if self.before is None:
-            return super().execute(client, commands)
+            return super().execute(client, commands, searches)
         before, self.before = self.before, None
-        return super().execute(client, [before, *commands])[1:]
+        return super().execute(client, [before, *commands], searches)[1:]
 
 
 def test_a_search_raises_while_the_server_fills_its_index(
@@ -280,6 +285,90 @@ def test_processes_may_declare_different_fields_at_once(
         put(saver, "f", thread_id="f", metadata={f"f{n}": 1})
         assert ids(saver.list(None, filter={f"f{n}": {"$gt": 0}})) == ["f"]
         saver.close()
+
+
+def test_two_processes_do_not_change_an_alias_at_once(
+    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    """One is about to name its index when the other looks."""
+    one, other = (
+        make_saver(SYNC, setup=False, metadata_fields={name: "numeric"}) for name in ("n", "m")
+    )
+    make_saver(SYNC)
+    assert isinstance(other, RedisSaver)
+    schema = indexes.schema(key_prefix, "checkpoints", one._context.metadata_fields)
+    commands: Sequence[Command] = []
+    while not commands or commands[0][0] != "FT.ALIASUPDATE":
+        plan = indexes._build(key_prefix, schema, clustered=False)
+        with suppress(StopIteration):
+            commands = next(plan)
+            while commands[0][0] != "FT.ALIASUPDATE":
+                commands = proceed(one, plan, commands)
+    for _ in range(5):
+        assert other._runner.run(setup.build_indexes(other._context)) < 1
+    with suppress(StopIteration):
+        while True:
+            commands = proceed(one, plan, commands)
+    other.setup()
+    info = redis_client.execute_command("FT.INFO", index_name(key_prefix, "checkpoints"))
+    assert {"n", "m"} <= {*index_info(info).fields}
+    assert found_keys(redis_client, key_prefix) == []  # no lock is left
+
+
+def test_a_process_that_looked_before_another_changed_the_alias_does_not_undo_that(
+    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    make_saver(SYNC)
+    slow, fast = (
+        make_saver(SYNC, setup=False, metadata_fields={name: "numeric"}) for name in ("n", "m")
+    )
+    assert isinstance(slow, RedisSaver)
+    assert isinstance(fast, RedisSaver)
+    alias = index_name(key_prefix, "checkpoints")
+    schema = indexes.schema(key_prefix, "checkpoints", slow._context.metadata_fields)
+    commands: Sequence[Command] = []
+    while not commands or commands[0][0] != "EVALSHA":  # the lock
+        plan = indexes._build(key_prefix, schema, clustered=False)
+        with suppress(StopIteration):
+            commands = next(plan)
+            while commands[0][0] != "EVALSHA":
+                commands = proceed(slow, plan, commands)
+    before = live(redis_client, alias)
+    others = indexes.schema(key_prefix, "checkpoints", fast._context.metadata_fields)
+    while live(redis_client, alias) == before:  # and then fast is killed
+        fast._runner.run(indexes._build(key_prefix, others, clustered=False))
+    with suppress(StopIteration):
+        while True:
+            commands = proceed(slow, plan, commands)
+    assert "m" in index_info(redis_client.execute_command("FT.INFO", alias)).fields
+    slow.setup()
+    assert {"n", "m"} <= {*index_info(redis_client.execute_command("FT.INFO", alias)).fields}
+
+
+def test_a_process_that_dies_while_it_changes_an_alias_holds_up_others_for_a_while(
+    make_saver: MakeSaver, key_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saver = make_saver(SYNC)
+    assert isinstance(saver, RedisSaver)
+    monkeypatch.setattr(indexes, "LOCKED", 50)
+    alias = index_name(key_prefix, "threads")
+    live = saver._runner.run(indexes._info(alias))
+    begun = []
+
+    def step() -> Plan[None]:
+        begun.append(1)
+        yield [("PING",)]
+
+    def changed() -> bool:
+        plan = indexes._while_live(key_prefix, alias, live, [step()])
+        return saver._runner.run(plan) is None
+
+    dying = indexes._while_live(key_prefix, alias, live, [step()])
+    commands = next(dying)
+    while commands != [("PING",)]:
+        commands = proceed(saver, dying, commands)
+    wait_until(changed)
+    assert len(begun) == 2
 
 
 # ---- progress
@@ -363,11 +452,11 @@ class Losing(SyncRunner):
 
     lost = 0
 
-    def execute(self, client: Any, commands: Sequence[Command]) -> Replies:
+    def execute(self, client: Any, commands: Sequence[Command], searches: SearchNode) -> Replies:
         if commands[0][0] == "FT.CURSOR" and self.lost < 2:
             self.lost += 1
-            super().execute(client, [("FT.CURSOR", "DEL", *commands[0][2:4])])
-        return super().execute(client, commands)
+            super().execute(client, [("FT.CURSOR", "DEL", *commands[0][2:4])], searches)
+        return super().execute(client, commands, searches)
 
 
 def test_a_lost_cursor_is_opened_again(

@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from langgraph_redis_json import RedisSaver
+from langgraph_redis_json.client.clients import SearchNode
 from langgraph_redis_json.client.plan import Command, Replies
 from langgraph_redis_json.client.sync_runner import SyncRunner
 from langgraph_redis_json.operations import put as put_operation
@@ -70,13 +71,13 @@ class Slow(SyncRunner):
 
     meanwhile: Callable[[], Any] | None = None
 
-    def execute(self, client: Any, commands: Sequence[Command]) -> Replies:
+    def execute(self, client: Any, commands: Sequence[Command], searches: SearchNode) -> Replies:
         if len(commands) == 1 or self.meanwhile is None:
-            return super().execute(client, commands)
-        replies = super().execute(client, commands[:-1])
+            return super().execute(client, commands, searches)
+        replies = super().execute(client, commands[:-1], searches)
         call, self.meanwhile = self.meanwhile, None
         call()
-        return [*replies, *super().execute(client, commands[-1:])]
+        return [*replies, *super().execute(client, commands[-1:], searches)]
 
 
 def slow(saver: RedisSaver) -> Slow:

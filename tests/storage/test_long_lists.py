@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from langgraph_redis_json import RedisSaver
+from langgraph_redis_json.client.clients import SearchNode
 from langgraph_redis_json.client.plan import Command, Replies
 from langgraph_redis_json.client.sync_runner import SyncRunner
 from langgraph_redis_json.operations import list as list_operation
@@ -33,9 +34,9 @@ class Counting(SyncRunner):
 
     trips = 0
 
-    def execute(self, client: Any, commands: Sequence[Command]) -> Replies:
+    def execute(self, client: Any, commands: Sequence[Command], searches: SearchNode) -> Replies:
         self.trips += 1
-        return super().execute(client, commands)
+        return super().execute(client, commands, searches)
 
 
 def fill(saver: RedisSaver, count: int, of: str) -> list[str]:
