@@ -9,7 +9,7 @@ WORKERS = $(if $(REDIS_URL),0,auto)
 GENERATED = langgraph_redis_json/saver.py
 
 .DEFAULT_GOAL := help
-.PHONY: help test pytest test-acl test-faults chaos sizing lint format generate docs site demo \
+.PHONY: help test pytest test-acl test-cluster test-faults chaos sizing lint format generate docs site demo \
 	test-lowest compare bench bench-search dist clean
 
 help:  ## Show this list
@@ -30,6 +30,11 @@ chaos: $(VENV)/dev.stamp  ## Let several processes work on the same threads for 
 
 test-faults: $(VENV)/dev.stamp  ## Cause each fault many times, and write docs/reliability.md
 	$(BIN)/python tests/faults/report.py
+
+# KILL=1 also kills a primary, if the nodes run on this machine; the cluster is broken afterwards.
+test-cluster: $(VENV)/dev.stamp  ## Run the tests for a Redis 8 cluster: CLUSTER_URL=redis://host:port
+	@test -n "$(CLUSTER_URL)" || { echo "say which: make test-cluster CLUSTER_URL=redis://host:port" >&2; exit 2; }
+	CLUSTER_URL=$(CLUSTER_URL) KILL=$(KILL) $(BIN)/pytest -q tests/cluster
 
 sizing: $(VENV)/dev.stamp  ## Measure memory, and write the figures in docs/deployment.md
 	$(BIN)/python benchmarks/sizing.py

@@ -225,9 +225,12 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
                 database than 0, if its user may not run a command that the saver needs, or if a
                 newer version of this package created an index.
             UnindexedDocumentsError: if the server cannot index some documents.
+            TriesExhaustedError: if the server does not go on, for ten minutes or more.
         """
         await self._runner.run(setup.check_server(self._context))
+        progress = setup.Progress()
         while (share := await self._runner.run(setup.build_indexes(self._context))) < 1:
+            progress.check(share)
             if on_progress is not None:
                 on_progress(share)
             await sleep(0.02)

@@ -179,7 +179,8 @@ def search_nodes(reply: Any) -> SearchNodes:
     """Read the reply to ``SEARCH.CLUSTERINFO``."""
     if isinstance(reply, dict):
         info = mapping(reply)
-        ranges = [mapping(each)["nodes"] for each in info["slots"]]
+        # A node that has not searched yet knows none.
+        ranges = [mapping(each)["nodes"] for each in info["slots"] or ()]
         primaries = [
             text(members["id"])
             for nodes in ranges
@@ -191,7 +192,7 @@ def search_nodes(reply: Any) -> SearchNodes:
         info = mapping(reply[:at])
         primaries = [
             text(node[0])
-            for _, _, *nodes in reply[at + 1 :]
+            for _, _, *nodes in filter(None, reply[at + 1 :])
             for node in nodes
             if text(node[3]).startswith("master")
         ]

@@ -8,7 +8,11 @@ from redis.exceptions import NoPermissionError, ResponseError
 from langgraph_redis_json.client import scripts
 from langgraph_redis_json.client.plan import Command, Plan
 from langgraph_redis_json.client.scripts import send, with_source
-from langgraph_redis_json.errors import CoordinatorMissingError, UnsuitableServerError
+from langgraph_redis_json.errors import (
+    CoordinatorMissingError,
+    TriesExhaustedError,
+    UnsuitableServerError,
+)
 from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.search import indexes
 from langgraph_redis_json.search.fields import SCHEMAS
@@ -21,6 +25,32 @@ from langgraph_redis_json.search.queries import (
     index_name,
 )
 from langgraph_redis_json.storage import keys
+
+STALLED = 30_000
+"""Steps after which setup() gives up a server that does not go on: ten minutes or more."""
+
+
+class Progress:
+    """Ends setup() if the share that is done stays the same."""
+
+    def __init__(self) -> None:
+        self._share, self._steps = -1.0, 0
+
+    def check(self, share: float) -> None:
+        """Remember the share after a step.
+
+        Raises:
+            TriesExhaustedError: if it was the same after the last `STALLED` steps.
+        """
+        self._steps = self._steps + 1 if share == self._share else 1
+        self._share = share
+        if self._steps == STALLED:
+            raise TriesExhaustedError(
+                what="building the search indexes",
+                times=STALLED,
+                why=f"each time the server said that {share:.0%} was done",
+                remedy="Look at FT.INFO of the indexes, then call setup() again.",
+            )
 
 
 def check_server(context: Context) -> Plan[None]:

@@ -102,6 +102,15 @@ def test_an_index_that_is_never_as_it_was_built() -> None:
         run(indexes.build("langgraph:", {}, False), reply)
 
 
+def test_indexes_that_are_never_complete() -> None:
+    progress = setup.Progress()
+    for share in (0.1, 0.5, 0.1):
+        for _ in range(setup.STALLED - 1):
+            progress.check(share)
+    with pytest.raises(TriesExhaustedError, match="said that 10% was done"):
+        progress.check(0.1)
+
+
 def test_a_node_of_a_cluster_behind_a_client_of_one_server() -> None:
     def reply(command: Command) -> Any:
         # The check of the commands finds nothing, and then the facts are asked for.

@@ -144,6 +144,21 @@ def test_replies_tell_how_many_nodes_answer(resp3: bool) -> None:
     assert slot_owners(slots_of(ranges)) == {*NODES}
 
 
+@pytest.mark.parametrize("resp3", [False, True])
+def test_a_node_that_has_not_searched_yet_knows_no_nodes(resp3: bool) -> None:
+    reply: Any = ["num_partitions", 0, "cluster_type", "redis_oss", "slots", None]
+    if resp3:
+        reply = {"num_partitions": 0, "slots": None}
+    assert search_nodes(reply) == (0, set(), 1)
+    # Before the first search it says so, and after it knows all.
+    whole = searched(found("k"))
+
+    def replies(commands: Sequence[Command]) -> list[Any]:
+        return [reply, *whole(commands)[1:]]
+
+    assert run(search(context()), [replies])[0] == found("k")
+
+
 def test_a_whole_answer_takes_one_trip() -> None:
     reply, sent = run(search(context()), [searched(found("k"))])
     assert reply == found("k")
