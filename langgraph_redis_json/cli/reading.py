@@ -5,6 +5,7 @@ among the `damages`, by its key.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from difflib import get_close_matches
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from langgraph_redis_json.client import scripts
-from langgraph_redis_json.client.plan import Plan
+from langgraph_redis_json.client.plan import Command, Plan
 from langgraph_redis_json.client.replies import search_keys
 from langgraph_redis_json.client.scripts import LogRange, send
 from langgraph_redis_json.errors import IndexMissingError
@@ -21,15 +22,14 @@ from langgraph_redis_json.operations import table_of_contents
 from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.search import queries
 from langgraph_redis_json.storage import keys, loading, plain
-from langgraph_redis_json.storage.keys import CheckpointIdentity, ThreadKeys
+from langgraph_redis_json.storage.keys import AFTER_ALL, CheckpointIdentity, ThreadKeys
 from langgraph_redis_json.storage.loading import DAMAGE
 from langgraph_redis_json.storage.plain import Message
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 Reveal = Callable[[Any], Any]
-"""Turns a stored value that only a serializer reads into one in JSON; `serializers.py` makes one for
-``--load``."""
+"""Turns a stored value that only a serializer reads into one in JSON: see `serializers.py`."""
 
 
 def _as_it_is(stored: Any) -> Any:
@@ -325,6 +325,19 @@ def read_newest(
     return found[0] if found else None
 
 
+def news(thread: ThreadKeys, checkpoint_ns: str = "") -> Plan[Any]:
+    """Something that changes whenever a namespace has a new checkpoint, or the thread another
+    status. It is little to read."""
+    head = keys.checkpoint_entry(checkpoint_ns, "").encode()
+    last = b"(" + head + AFTER_ALL
+    return (
+        yield [
+            ("ZREVRANGEBYLEX", thread.contents, last, b"[" + head, "LIMIT", 0, 1),
+            ("JSON.GET", thread.key("t"), "$.status", "$.updated_at"),
+        ]
+    )
+
+
 def read_checkpoints(
     thread: ThreadKeys, thread_id: str, entries: Sequence[str], reveal: Reveal = _as_it_is
 ) -> Plan[list[StoredCheckpoint]]:
@@ -459,6 +472,52 @@ def read_briefly(
         made = _checkpoint(thread, identity, document, _as_it_is)
         _add_writes(made, with_writes.get(key), False)
         found.append(made)
+    return found
+
+
+def last_messages(
+    wanted: Sequence[tuple[ThreadKeys, CheckpointIdentity]], reveal: Reveal = _as_it_is
+) -> Plan[list[Message | None]]:
+    """The last chat message of each of some checkpoints, None for one that has none.
+
+    Of a log only the last item is read, however long it is.
+
+    Args:
+        wanted: the keys of the thread, and the checkpoint, for each.
+        reveal: see `Reveal`.
+    """
+    documents = yield [("JSON.GET", thread.key(identity.entry), ".") for thread, identity in wanted]
+    checkpoints = [
+        _checkpoint(thread, identity, document, reveal)
+        for (thread, identity), document in zip(wanted, documents, strict=True)
+    ]
+    # The members that a checkpoint does not have itself: (its number, where, command).
+    asked: list[tuple[int, str, Command]] = []
+    found: list[Message | None] = []
+    for number, one in enumerate(checkpoints):
+        found.append(None)
+        for channel in ["messages"] if "messages" in one.channels else one.channels:
+            stored = one.fields["channel_values"][channel]
+            if isinstance(stored, dict) and isinstance(stored.get("log"), list) and stored["log"]:
+                with suppress(*DAMAGE):
+                    key, _, stop = stored["log"][-1]
+                    if one.thread.entry(key):
+                        asked.append((number, "item", ("JSON.GET", key, f"$.items[{stop - 1}]")))
+            elif isinstance(stored, dict) and "blob" in stored:
+                if channel == "messages" and one.thread.find_entry(stored["blob"]):
+                    asked.append((number, "blob", ("JSON.GET", stored["blob"], ".")))
+            else:
+                with suppress(DamagedValueError, IndexError):
+                    found[number] = found[number] or one.messages(channel)[-1]
+    replies = (yield [command for _, _, command in asked]) if asked else []
+    for (number, kind, _), reply in zip(asked, replies, strict=True):
+        with suppress(*DAMAGE):
+            if kind == "item":
+                last = plain.message_of(orjson.loads(reply)[0])
+            else:
+                value = plain.messages_of(reveal(loading.parse(reply)["value"]))
+                last = value[-1] if value else None
+            found[number] = found[number] or last
     return found
 
 
