@@ -15,7 +15,19 @@ from redis.exceptions import (
     TimeoutError,
 )
 
-from langgraph_redis_json.cli import history, messages, setup, threads
+from langgraph_redis_json.cli import (
+    copy,
+    delete,
+    diff,
+    expire,
+    history,
+    messages,
+    pin,
+    prune,
+    setup,
+    show,
+    threads,
+)
 from langgraph_redis_json.cli.options import KeyPrefix, Load, Settings, Url, with_shared
 from langgraph_redis_json.cli.output import complain
 from langgraph_redis_json.errors import (
@@ -34,6 +46,13 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "threads": threads.threads,
     "messages": messages.messages,
     "history": history.history,
+    "show": show.show,
+    "diff": diff.diff,
+    "delete": delete.delete,
+    "prune": prune.prune,
+    "copy": copy.copy,
+    "pin": pin.pin,
+    "expire": expire.expire,
 }
 """Name -> the function of each command, in the order in which ``--help`` lists them."""
 

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from datetime import datetime, timezone
 from typing import Any, NoReturn
@@ -82,17 +81,12 @@ def table(*columns: str | tuple[str, dict[str, Any]]) -> Table:
     return made
 
 
-def print_table(made: Table) -> None:
-    """Print a table."""
+def show(shown: RenderableType) -> None:
+    """Print a table or a text. Without a terminal, no line ends in blanks."""
     out = console()
     if is_terminal():
-        out.print(made)
-    else:
-        print_plain(out, made)
-
-
-def print_plain(out: Console, shown: RenderableType) -> None:
-    """Print for another program: no line ends in blanks."""
+        out.print(shown)
+        return
     with out.capture() as captured:
         out.print(shown)
     sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().split("\n")[:-1])
@@ -113,9 +107,9 @@ STYLES = {"interrupted": "yellow", "error": "red", "idle": ""}
 """How a status looks."""
 
 
-def when(moment: datetime) -> str:
+def when(moment: datetime, seconds: bool = False) -> str:
     """A time for people, in UTC."""
-    return f"{moment.astimezone(timezone.utc):%Y-%m-%d %H:%M}"
+    return f"{moment.astimezone(timezone.utc):%Y-%m-%d %H:%M{':%S' if seconds else ''}}"
 
 
 def size(count: float) -> str:
@@ -167,8 +161,3 @@ def fail(message: str, code: int = 1) -> NoReturn:
     wrong usage."""
     complain(message)
     raise typer.Exit(code)
-
-
-def among(ids: Iterable[str]) -> str:
-    """Some ids as part of a sentence."""
-    return ", ".join(safe(one) for one in ids)

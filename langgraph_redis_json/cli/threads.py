@@ -21,7 +21,7 @@ from langgraph_redis_json.cli.output import (
     complain,
     cut,
     print_json,
-    print_table,
+    show,
     table,
     text_of,
     when,
@@ -91,7 +91,7 @@ def _print(rows: Sequence[tuple[ThreadSummary, Message | None]]) -> None:
             when(row.updated_at),
             cut(_beginning(message)),
         )
-    print_table(made)
+    show(made)
 
 
 def _beginning(message: Message | None) -> str:
