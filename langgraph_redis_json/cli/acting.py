@@ -13,7 +13,14 @@ from langgraph_redis_json.cli import reading
 from langgraph_redis_json.cli.connection import run, server_time
 from langgraph_redis_json.cli.finding import no_thread
 from langgraph_redis_json.cli.options import Selection, read_selection
-from langgraph_redis_json.cli.output import complain, fail, one_line, print_json, progress
+from langgraph_redis_json.cli.output import (
+    complain,
+    fail,
+    is_terminal,
+    one_line,
+    print_json,
+    progress,
+)
 from langgraph_redis_json.saver import RedisSaver
 from langgraph_redis_json.storage import keys
 
@@ -56,14 +63,14 @@ def choose(
     it as it is.
 
     Raises:
-        typer.BadParameter: if they name none, or name them in two ways.
-        typer.Exit: with the code 1 if one of the threads does not exist.
+        typer.Exit: with the code 2 if they name none, or name them in two ways; with the code 1 if
+            one of the threads does not exist.
     """
     now = server_time(saver)
     selection = read_selection(now, filters, status, older_than)
     is_search = everything or any(selection)
     if thread_ids and is_search:
-        raise typer.BadParameter("pass ids or options that find threads, not both")
+        fail("Pass the ids of threads, or options that find threads; not both.", 2)
     if thread_ids:
         missing = [one for one in dict.fromkeys(thread_ids) if not _exists(saver, one)]
         for one in missing:
@@ -72,9 +79,7 @@ def choose(
             fail("Nothing was changed.")
         return Chosen([*dict.fromkeys(thread_ids)], None)
     if not is_search:
-        raise typer.BadParameter(
-            "say which threads: their ids, or --filter, --status, --older-than, or --all"
-        )
+        fail("Say which threads: their ids, or --filter, --status, --older-than, or --all.", 2)
     soon = now + timedelta(milliseconds=1)
     before = selection.updated_before
     selection = selection._replace(updated_before=soon if before is None else min(before, soon))
@@ -151,7 +156,8 @@ def steps(what: str, total: int) -> Iterator[Callable[[], None]]:
         if stop and done < total:
             raise Stopped
 
-    bar, advance = progress(what, total)
+    # On a terminal the lines about the threads show how far it is.
+    bar, advance = progress(what, total, hidden=is_terminal())
     before = signal.signal(signal.SIGINT, on_signal)
     try:
         with bar:

@@ -26,6 +26,7 @@ from langgraph_redis_json.cli import (
     prune,
     setup,
     show,
+    stats,
     threads,
 )
 from langgraph_redis_json.cli.options import KeyPrefix, Load, Settings, Url, with_shared
@@ -43,6 +44,7 @@ _TYPERS_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "setup": setup.setup,
+    "stats": stats.stats,
     "threads": threads.threads,
     "messages": messages.messages,
     "history": history.history,

@@ -8,7 +8,7 @@ from langgraph_redis_json.cli import reading
 from langgraph_redis_json.cli.acting import All, DryRun, ThreadIds, Yes, ask, choose, steps, tell
 from langgraph_redis_json.cli.connection import connect, run
 from langgraph_redis_json.cli.options import Filters, Json, OlderThan, Status
-from langgraph_redis_json.cli.output import one_line
+from langgraph_redis_json.cli.output import fail, one_line
 from langgraph_redis_json.storage import keys
 
 
@@ -27,15 +27,16 @@ def copy(
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Copy a thread, with all its checkpoints: copy SOURCE TARGET; or several, with --prefix.
+    """Copy threads to other ids.
 
-    In a target that exists, checkpoints with the same ids are replaced; so that is asked before.
+    copy SOURCE TARGET copies one thread with all its checkpoints; --prefix copies several. In a
+    target that exists, checkpoints with the same ids are replaced; so that is asked before.
     """
     given = thread_ids or []
     if prefix is None and len(given) != 2:
-        raise typer.BadParameter("pass SOURCE and TARGET; or --prefix, and which threads to copy")
+        fail("Pass SOURCE and TARGET; or --prefix, and which threads to copy.", 2)
     if prefix == "" or (prefix is None and given[0] == given[1]):
-        raise typer.BadParameter("a thread cannot be copied to itself")
+        fail("A thread cannot be copied to itself.", 2)
     with connect(context) as saver:
         sources = given if prefix is not None else given[:1]
         chosen = choose(saver, sources, filters, status, older_than, everything)

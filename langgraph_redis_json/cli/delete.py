@@ -21,7 +21,10 @@ def delete(
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Delete threads, with all their checkpoints. This cannot be undone."""
+    """Delete threads.
+
+    All their checkpoints are deleted too. This cannot be undone.
+    """
 
     def tell(thread_id: str) -> None:
         tell_(json, thread_id, "would be deleted" if dry_run else "deleted", deleted=not dry_run)

@@ -54,8 +54,9 @@ def diff(
     namespace: Namespace = "",
     json: Json = False,
 ) -> None:
-    """Show what differs between two checkpoints of a thread, channel by channel: - was in A, + is
-    in B. A checkpoint is named by its id, or by a beginning that no other has; history shows them.
+    """Compare two checkpoints of a thread.
+
+    Channel by channel: - was in A, + is in B. A checkpoint is named by its id, or by a beginning that no other has; history shows them.
     """
     with connect(context) as saver:
         thread = thread_of(saver, thread_id)

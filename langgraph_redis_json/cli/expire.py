@@ -19,7 +19,8 @@ from langgraph_redis_json.cli.acting import (
 )
 from langgraph_redis_json.cli.connection import connect, server_time
 from langgraph_redis_json.cli.options import Filters, Json, OlderThan, Status, read_age
-from langgraph_redis_json.cli.output import when
+from langgraph_redis_json.cli.output import complain, when
+from langgraph_redis_json.errors import ThreadMissingError
 
 
 def expire(
@@ -34,8 +35,10 @@ def expire(
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Let threads expire: the server deletes them, with everything, so long from now. A use of the
-    thread by a saver with a ttl gives it more time; pin takes the expiry back.
+    """Let threads expire.
+
+    The server deletes them, with everything, so long from now. A use of the thread by a saver with
+    a ttl gives it more time; pin takes the expiry back.
     """
     minutes = read_age(in_, "--in") / timedelta(minutes=1)
     try:
@@ -50,8 +53,13 @@ def expire(
         with steps("Setting deadlines", count) as step:
             for thread_id in chosen.thread_ids:
                 deadline = server_time(saver) + timedelta(minutes=minutes)
-                if not dry_run:
-                    saver.expire(thread_id, minutes)
+                try:
+                    if not dry_run:
+                        saver.expire(thread_id, minutes)
+                except ThreadMissingError as error:  # deleted meanwhile
+                    complain(str(error))
+                    step()
+                    continue
                 would = "would expire" if dry_run else "expires"
                 what = f"{would} at {when(deadline, seconds=True)} UTC"
                 tell(json, thread_id, what, expires_at=deadline, changed=not dry_run)

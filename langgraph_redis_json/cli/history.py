@@ -56,10 +56,10 @@ def history(
     ] = 100,
     json: Json = False,
 ) -> None:
-    """Show the checkpoints of a thread as a tree, oldest first: steps, sources, forks, what each
-    step changed, where it waits or failed. Times are UTC.
+    """Show a thread's checkpoints as a tree.
 
-    A fork is indented. The last line without an indent is the current state.
+    The oldest comes first. A row has the step, the source, what changed since the parent, and where
+    the thread waits or failed. Times are UTC. A fork is indented. The last line without an indent is the current state.
     """
     with connect(context) as saver:
         thread = thread_of(saver, thread_id)

@@ -69,9 +69,9 @@ def messages(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Show the conversation of a thread: who said what, and the tools' calls beside their results.
+    """Show the conversation of a thread.
 
-    Without --checkpoint it is the newest state of the thread.
+    Who said what, and the calls of tools beside their results. Images are named. Without --checkpoint it is the newest state of the thread.
     """
     if follow and checkpoint is not None:
         raise typer.BadParameter(

@@ -122,9 +122,9 @@ def size(count: float) -> str:
 
 
 def progress(
-    what: str, total: float | None = None
+    what: str, total: float | None = None, hidden: bool = False
 ) -> tuple[AbstractContextManager[Any], "Advance"]:
-    """A progress bar on stderr, shown only on a terminal.
+    """A progress bar on stderr, shown only on a terminal, and unless it is `hidden`.
 
     Returns:
         A context manager that shows the bar, and a function that takes how much is done.
@@ -135,7 +135,9 @@ def progress(
         TaskProgressColumn(),
         console=Console(stderr=True),
         transient=True,
-        disable=not sys.stderr.isatty(),
+        disable=hidden or not sys.stderr.isatty(),
+        redirect_stdout=False,
+        redirect_stderr=False,
     )
     task = bar.add_task(what, total=total)
     return bar, Advance(bar, task)

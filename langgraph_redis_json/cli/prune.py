@@ -30,8 +30,10 @@ def prune(
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Delete the history of threads: all checkpoints but the newest one of each namespace, and
-    those that it needs. The threads can go on. This cannot be undone.
+    """Delete the history of threads.
+
+    All checkpoints are deleted but the newest one of each namespace, and those that it needs. The
+    threads can go on. This cannot be undone.
     """
     with connect(context) as saver:
         chosen = choose(saver, thread_ids, filters, status, older_than, everything)

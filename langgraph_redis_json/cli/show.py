@@ -43,8 +43,10 @@ def show(
     namespace: Namespace = "",
     json: Json = False,
 ) -> None:
-    """Show a checkpoint of a thread: its metadata, its channels, its pending writes. With CHANNEL
-    the whole value of that channel, as JSON; a text as it is.
+    """Show a checkpoint, or one of its channels.
+
+    Its metadata, channels and pending writes; with CHANNEL the whole value of that channel, as
+    JSON; a text as it is. Without --checkpoint it is the newest checkpoint.
     """
     with connect(context) as saver:
         found = checkpoint_of(saver, context, thread_id, checkpoint, namespace)

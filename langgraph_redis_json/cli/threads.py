@@ -47,7 +47,7 @@ def threads(
     limit: Annotated[int, typer.Option(min=0, help="Rows at most; 0 for all.")] = 20,
     json: Json = False,
 ) -> None:
-    """List threads, the one that changed last first.
+    """List threads, the last changed first.
 
     The status is interrupted (waits for a person), error (a task failed) or idle. Times are UTC.
     """
