@@ -56,7 +56,8 @@ def diff(
 ) -> None:
     """Compare two checkpoints of a thread.
 
-    Channel by channel: - was in A, + is in B. A checkpoint is named by its id, or by a beginning that no other has; history shows them.
+    Channel by channel: - was in A, + is in B. A checkpoint is named by its id, or by a
+    beginning that no other has; history shows them.
     """
     with connect(context) as saver:
         thread = thread_of(saver, thread_id)
@@ -72,6 +73,10 @@ def diff(
         if len(pair) < 2:
             fail("One of the checkpoints was deleted in this moment.")
         old, new = pair
+        if not (old.fields and new.fields):
+            for one in pair:
+                report(one)
+            raise typer.Exit(1)
         differences = [*compare(old, new)]
         if json:
             for change in differences:

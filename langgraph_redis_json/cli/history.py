@@ -59,7 +59,8 @@ def history(
     """Show a thread's checkpoints as a tree.
 
     The oldest comes first. A row has the step, the source, what changed since the parent, and where
-    the thread waits or failed. Times are UTC. A fork is indented. The last line without an indent is the current state.
+    the thread waits or failed. Times are UTC. A fork is indented. The last line without an
+    indent is the current state.
     """
     with connect(context) as saver:
         thread = thread_of(saver, thread_id)

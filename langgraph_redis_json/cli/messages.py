@@ -71,7 +71,8 @@ def messages(
 ) -> None:
     """Show the conversation of a thread.
 
-    Who said what, and the calls of tools beside their results. Images are named. Without --checkpoint it is the newest state of the thread.
+    Who said what, and the calls of tools beside their results. Images are named. Without
+    --checkpoint it is the newest state of the thread.
     """
     if follow and checkpoint is not None:
         raise typer.BadParameter(

@@ -9,8 +9,8 @@ from langgraph_redis_json.cli.output import fail, progress
 def setup(context: typer.Context) -> None:
     """Create or update the search indexes.
 
-    First it checks the server. Do this once for a server, and after each upgrade of the package. It changes no documents, and
-    applications may go on writing.
+    First it checks the server. Do this once for a server, and after each upgrade of the
+    package. It changes no documents, and applications may go on writing.
     """
     bar, advance = progress("Building the search indexes", total=1)
     with connect(context) as saver:
