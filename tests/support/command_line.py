@@ -43,8 +43,10 @@ class Cli(Protocol):
 
 def environment(url: str, key_prefix: str = "langgraph:") -> dict[str, str]:
     """The environment of a process that runs the command line."""
+    # Rich believes these before it asks the terminal.
+    inherited = {"COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE"}
     return {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name not in inherited},
         "REDIS_URL": url,
         "LANGGRAPH_REDIS_KEY_PREFIX": key_prefix,
         "TERM": "xterm-256color",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from enum import Enum
@@ -153,13 +154,11 @@ def fill(saver: RedisSaver, turns: int = 100) -> None:
         )
     bob = HumanMessage("Where is my \x1b[31mparcel\x1b[0m? 包裹在哪里", id="b1")
     talk.invoke({"messages": [bob]}, config("order:9", user="bob", vip=True))
-    try:
+    with suppress(ConnectionError):
         depot(saver).invoke(
             {"messages": [HumanMessage("Please ask the depot.", id="m1")]},
             config("order-8", user="ada", score=0.25),
         )
-    except ConnectionError:
-        pass
     desk, ada = support(saver), config("order-7", user="ada", score=0.9)
     blocks: list[str | dict[Any, Any]] = [
         {"type": "text", "text": "Where is my parcel? Here is a photo."},
