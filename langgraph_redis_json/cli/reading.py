@@ -329,8 +329,14 @@ def checkpoint_entries(thread: ThreadKeys, checkpoint_ns: str | None = None) -> 
 
 
 def exists(thread: ThreadKeys) -> Plan[bool]:
-    """Whether a thread exists."""
+    """Whether a thread exists: its table of contents, or its thread document without that."""
     [found] = yield [("EXISTS", thread.contents, thread.key("t"))]
+    return bool(found)
+
+
+def has_contents(thread: ThreadKeys) -> Plan[bool]:
+    """Whether a thread has its table of contents, without which nothing of it can be read."""
+    [found] = yield [("EXISTS", thread.contents)]
     return bool(found)
 
 
@@ -435,10 +441,12 @@ def _add_writes(made: StoredCheckpoint, document: bytes | None, are_named: bool)
         try:
             found = orjson.loads(write) if isinstance(write, str) else write
             place = int(name.rpartition(":")[2])
+            names = found["task_id"], found["task_path"], found["channel"]
+            if not all(isinstance(one, str) for one in names):
+                raise ValueError("its names are not text")
             value = plain.plain(made.reveal(found["value"]))
-            made.writes.append(
-                Write(found["task_id"], found["task_path"], place, found["channel"], value)
-            )
+            task_id, task_path, channel = names
+            made.writes.append(Write(task_id, task_path, place, channel, value))
         except DAMAGE as error:
             made.damages.append(Damage(key, f"write {name}: {_reason(error)}"))
 

@@ -227,7 +227,9 @@ def _heaviest(weights: list[Weight], top: int) -> list[Weight]:
 
 def _print(weights: list[Weight], indexes: list[dict[str, Any]], top: int) -> None:
     statuses = Counter(one.status for one in weights)
-    described = ", ".join(f"{count:,} {name}" for name, count in statuses.items() if name)
+    described = ", ".join(
+        f"{statuses[name]:,} {name}" for name in threads.STATUSES if statuses[name]
+    )
     right: dict[str, Any] = {"justify": "right", "no_wrap": True}
     totals = table("", ("", right), "")
     totals.show_header = False
