@@ -537,7 +537,7 @@ def last_messages(
                     found[number] = found[number] or one.messages(channel)[-1]
     replies = (yield [command for _, _, command in asked]) if asked else []
     for (number, kind, _), reply in zip(asked, replies, strict=True):
-        with suppress(*DAMAGE):
+        with suppress(*DAMAGE, IndexError):
             if kind == "item":
                 last = plain.message_of(orjson.loads(reply)[0])
             else:

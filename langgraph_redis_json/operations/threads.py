@@ -225,6 +225,9 @@ def _summaries(
         try:
             fields = loading.parse(document)
             metadata = loading.load_stored_metadata(fields, serde)
+            for name in ("thread_id", "checkpoint_id", "status"):
+                if not isinstance(fields[name], str):
+                    raise ValueError(f"its {name} is {fields[name]!r:.100}, not text")
             step = metadata.get("step")
             summary = ThreadSummary(
                 fields["thread_id"],

@@ -127,6 +127,21 @@ def _ends_well(cli: Cli, *arguments: str) -> None:
         assert said.strip(), arguments
 
 
+def test_a_damaged_thread_document(
+    damaged: RedisSaver, own_cli: Cli, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    key = f"{key_prefix}thread:{{order-7}}"
+    for path, value in {"$.metadata": "7", "$.checkpoint_id": "7", "$.status": "null"}.items():
+        whole = redis_client.execute_command("JSON.GET", key, ".")
+        redis_client.execute_command("JSON.SET", key, path, value)
+        shown = own_cli("threads", "--json", code=1)
+        assert [row["thread_id"] for row in shown.rows] == ["order-8", "order:9", "long-1"]
+        assert shown.err.startswith("A listing leaves out a thread. The document at key " + key)
+        assert shown.err.count("\n") == 1
+        redis_client.execute_command("JSON.SET", key, "$", whole)
+    assert len(own_cli("threads", "--json").rows) == 4
+
+
 def test_a_circle_of_parents_ends(
     damaged: RedisSaver, own_cli: Cli, redis_client: redis.Redis, key_prefix: str
 ) -> None:
