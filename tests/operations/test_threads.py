@@ -188,6 +188,8 @@ def test_the_log_names_a_damaged_document(
         caplog.clear()
         assert list(saver.threads(limit=5)) == []
         assert [key in record.getMessage() for record in caplog.records] == [True]
+        # All threads, which are sorted here.
+        assert list(saver.threads()) == []
         redis_client.execute_command("JSON.SET", key, "$", before)
     assert len(list(saver.threads())) == 1
 
