@@ -17,7 +17,7 @@ from langgraph_redis_json.client import scripts
 from langgraph_redis_json.client.plan import Command, Plan
 from langgraph_redis_json.client.replies import search_keys
 from langgraph_redis_json.client.scripts import LogRange, send
-from langgraph_redis_json.errors import IndexMissingError
+from langgraph_redis_json.errors import CheckpointError
 from langgraph_redis_json.operations import table_of_contents
 from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.search import queries
@@ -577,7 +577,7 @@ def nearest_threads(context: Context, thread_id: str) -> Plan[list[str]]:
                     *("LIMIT", 0, NEAREST, *queries.WHOLE_ANSWER),
                 ),
             )
-        except IndexMissingError:
+        except CheckpointError:  # there is no index that can tell
             return []
         start_of_key = f"{context.key_prefix}thread:{{"
         for key in search_keys(reply):

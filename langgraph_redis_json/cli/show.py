@@ -22,6 +22,7 @@ from langgraph_redis_json.cli.output import (
     fail,
     one_line,
     print_json,
+    safe,
     table,
     text_of,
     when,
@@ -37,7 +38,7 @@ def show(
     thread_id: ThreadId,
     channel: Annotated[
         str | None,
-        typer.Argument(metavar="[CHANNEL]", help="The channel whose value is shown in full."),
+        typer.Argument(metavar="CHANNEL", help="The channel whose value is shown in full."),
     ] = None,
     checkpoint: CheckpointId = None,
     namespace: Namespace = "",
@@ -112,12 +113,14 @@ def _show_checkpoint(found: StoredCheckpoint) -> None:
             f"metadata {name}": one_line(said(value), 300) for name, value in found.metadata.items()
         },
         "next": ", ".join(dict.fromkeys(found.next_nodes)),
-        "key": found.key,
     }
     for name, value in rows.items():
         if value:
             facts.add_row(Text(one_line(name), style="dim"), text_of(value))
     print_(facts)
+    # Not in the table, which would break it into lines: people copy it.
+    width = max(len(one_line(name)) for name, value in rows.items() if value)
+    print_(Text(f"{'key':{width}}  {safe(found.key)}", overflow="ignore", no_wrap=True), cut=False)
     typer.echo()
     made = table("channel", ("holds", {"no_wrap": True}), "value")
     for name in found.channels:
