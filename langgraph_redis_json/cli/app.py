@@ -1,7 +1,6 @@
 """The application: its commands, and what becomes of errors."""
 
 import os
-import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -108,9 +107,6 @@ def run(arguments: list[str] | None = None) -> None:
     except typer.Abort:
         complain("Nothing was changed.")
         raise SystemExit(1) from None
-    except BrokenPipeError:  # the reader, `head` for example, has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None
     except (CheckpointError, RedisError, OSError) as error:
         complain(_sentence(error))
         raise SystemExit(1) from None

@@ -114,7 +114,7 @@ def test_common_options_stand_before_or_after_the_command(
     ("arguments", "said"),
     [
         (["nothing"], "No such command 'nothing'. See langgraph-redis-json --help."),
-        (["threads", "--nothing"], "No such option: --nothing. See langgraph-redis-json threads"),
+        (["threads", "--nothing"], "--nothing"),
         (["messages"], "Missing argument 'THREAD'"),
         (["threads", "--status", "busy"], "'busy' is no status: use interrupted, error or idle"),
         (["threads", "--older-than", "soon"], "'soon' is no age: write a number and s, m"),
