@@ -82,10 +82,16 @@ def root(
         typer.echo(context.get_help(), err=True)
         raise typer.Exit(2)
     context.obj = Settings(
-        url or os.environ.get("REDIS_URL") or "redis://localhost:6379",
-        key_prefix or os.environ.get("LANGGRAPH_REDIS_KEY_PREFIX") or "langgraph:",
+        _given(url, "REDIS_URL", "redis://localhost:6379"),
+        _given(key_prefix, "LANGGRAPH_REDIS_KEY_PREFIX", "langgraph:"),
         tuple(load or ()),
     )
+
+
+def _given(option: str | None, variable: str, default: str) -> str:
+    """What an option says, else the environment, else the default. An empty variable says
+    nothing."""
+    return (os.environ.get(variable) or default) if option is None else option
 
 
 for name, function in COMMANDS.items():

@@ -73,8 +73,8 @@ def with_shared(function: Callable[..., None]) -> Callable[..., None]:
     ) -> None:
         before: Settings = context.obj
         context.obj = Settings(
-            url or before.url,
-            key_prefix or before.key_prefix,
+            before.url if url is None else url,
+            before.key_prefix if key_prefix is None else key_prefix,
             (*before.load, *(load or ())),
         )
         try:
