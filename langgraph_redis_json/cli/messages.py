@@ -211,10 +211,12 @@ def _show_state(found: StoredCheckpoint, is_newest: bool) -> None:
     """What the thread waits for, or why it failed."""
     for error in found.errors:
         show(Text.assemble(("failed: ", "red"), safe(said(error))))
-    if found.interrupts and not found.is_answered:
+    if found.interrupts:
         for asked in found.interrupts:
-            what = "waits for an answer to: " if is_newest else "asked: "
-            show(Text.assemble((what, "yellow"), safe(said(asked))))
+            waits = is_newest and not found.is_answered
+            what = "waits for an answer to: " if waits else "asked: "
+            answered = " (answered)" if found.is_answered else ""
+            show(Text.assemble((what, "yellow"), safe(said(asked)), answered))
     elif found.next_nodes and is_newest and not found.errors:
         nodes = ", ".join(dict.fromkeys(found.next_nodes))
         show(Text.assemble(("next: ", "yellow"), one_line(nodes)))

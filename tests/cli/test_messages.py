@@ -53,6 +53,9 @@ def test_an_older_checkpoint_has_its_own_conversation(cli: Cli) -> None:
     assert "in Porto since Monday" in texts
     assert "Refund: yes." in texts
     assert "waits for" not in texts
+    asked = next(row["checkpoint_id"] for row in rows if row["depth"] and row["step"] == 3)
+    last = cli("messages", "order-7", "--checkpoint", asked).lines[-1]
+    assert last == "asked: Refund 30 euros? (answered)"
 
 
 def test_a_subgraph_has_a_conversation(cli: Cli) -> None:
