@@ -33,6 +33,7 @@ RECENT = (3_600_000, 24 * 3_600_000, 30 * 24 * 3_600_000)
 a listing without a filter first asks for those that changed in these times."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 class ThreadSummary(NamedTuple):
@@ -57,8 +58,51 @@ class ThreadSummary(NamedTuple):
     status: str
 
 
+class Selection(NamedTuple):
+    """The threads that a listing looks for.
+
+    Attributes:
+        filter: what the metadata must meet.
+        status: None for any.
+        updated_before, updated_after: when the threads have last changed; None for any time.
+    """
+
+    filter: Filter
+    status: str | None
+    updated_before: datetime | None
+    updated_after: datetime | None
+
+    def expression(self) -> FilterExpression:
+        """The search for these threads."""
+        clauses = [] if self.status is None else [Tag("status") == self.status]
+        if self.updated_before is not None or self.updated_after is not None:
+            # The index has whole milliseconds: the last one before, the first one after.
+            first, last = "-inf", "+inf"
+            if self.updated_after is not None:
+                first = f"{(self.updated_after - _EPOCH) // _MILLISECOND + 1}"
+            if self.updated_before is not None:
+                last = f"{-((_EPOCH - self.updated_before) // _MILLISECOND) - 1}"
+            clauses.append(FilterExpression(f"@updated_at:[{first} {last}]"))
+        return self.filter.expression(*clauses)
+
+    def has(self, thread: ThreadSummary) -> bool:
+        """Whether a thread is one of these."""
+        before, after = self.updated_before, self.updated_after
+        return (
+            self.status in (None, thread.status)
+            and (before is None or thread.updated_at < before)
+            and (after is None or thread.updated_at > after)
+            and self.filter.matches(thread.metadata)
+        )
+
+
 def list_threads(
-    context: Context, filter: Mapping[str, Any] | None, status: str | None, limit: int | None
+    context: Context,
+    filter: Mapping[str, Any] | None,
+    status: str | None,
+    updated_before: datetime | None,
+    updated_after: datetime | None,
+    limit: int | None,
 ) -> Listing[ThreadSummary]:
     # Wrong arguments raise at once, not when the caller iterates.
     if status is not None and status not in STATUSES:
@@ -66,29 +110,55 @@ def list_threads(
             f"there is no status {status!r:.100}: use one of {', '.join(STATUSES)}, or None"
         )
     limit = arguments.limit(limit)
-    found = filters.read(filter, {name: one.type for name, one in context.metadata_fields.items()})
-    return _list_threads(context, found, status, limit)
+    kinds = {name: one.type for name, one in context.metadata_fields.items()}
+    selection = Selection(
+        filters.read(filter, kinds),
+        status,
+        arguments.moment("updated_before", updated_before),
+        arguments.moment("updated_after", updated_after),
+    )
+    return _list_threads(context, selection, limit)
+
+
+def list_selected(
+    context: Context,
+    filter: Mapping[str, Any] | None,
+    status: str | None,
+    updated_before: datetime | None,
+    updated_after: datetime | None,
+) -> Listing[ThreadSummary]:
+    """The threads that are to be deleted or pruned.
+
+    Raises:
+        ValueError: if nothing says which threads these are.
+    """
+    if filter is None and (status, updated_before, updated_after) == (None, None, None):
+        raise ValueError(
+            "nothing says which threads are meant: pass a filter, a status, updated_before or "
+            "updated_after; for all threads pass filter={}"
+        )
+    return list_threads(context, filter, status, updated_before, updated_after, None)
 
 
 def _list_threads(
-    context: Context, filter: Filter, status: str | None, limit: int | None
+    context: Context, selection: Selection, limit: int | None
 ) -> Listing[ThreadSummary]:
     index = queries.index_name(context.key_prefix, "threads")
-    query = filter.expression(*([] if status is None else [Tag("status") == status]))
+    filter, query = selection.filter, selection.expression()
     seen: set[str] = set()
     # First as many threads as the limit; more only if some of these do not match.
     if limit is not None and limit <= queries.MOST_SORTED and filter.is_exact:
         if limit <= 0:
             return
         rows = None
-        for age in () if filter.conditions else RECENT:
+        for age in () if filter.conditions or selection.updated_before else RECENT:
             recent = query & (Num("updated_at") >= int(time() * 1000) - age)
             rows = yield from _newest(context, index, recent, filter.fields, limit)
             if rows is None or len(rows) == limit:
                 break
         else:
             rows = yield from _newest(context, index, query, filter.fields, limit)
-        for summary in _summaries(rows or (), filter, status, context.serde):
+        for summary in _summaries(rows or (), selection, context.serde):
             yield summary
             seen.add(summary.thread_id)
         if rows is not None and (len(rows) < limit or len(seen) == limit):
@@ -101,7 +171,7 @@ def _list_threads(
         page = [names.pop()[:-8].decode() for _ in range(min(len(names), PAGE))]
         documents = yield [("JSON.GET", key, ".") for key in page]
         rows = list(zip(page, documents, strict=True))
-        for summary in _summaries(rows, filter, status, context.serde):
+        for summary in _summaries(rows, selection, context.serde):
             if summary.thread_id not in seen and left != 0:
                 yield summary
                 left = None if left is None else left - 1
@@ -132,7 +202,7 @@ def _by_age(
     while True:
         rows, cursor = search_page(reply)
         # Bytes take less memory than tuples, and there may be many threads.
-        found += [row["__key"].encode() + int(row["updated_at"]).to_bytes(8, "big") for row in rows]
+        found += [row["__key"].encode() + _age(row).to_bytes(8, "big") for row in rows]
         if not cursor:
             break
         reply = yield from queries.next_page(context, index, cursor)
@@ -143,10 +213,24 @@ def _by_age(
     return last
 
 
+def _age(row: Mapping[str, str]) -> int:
+    """The time in a row of the search; 0 if somebody has altered it, so that the document is read
+    and reported."""
+    found = row.get("updated_at", "")
+    return int(found) if found.isdecimal() and len(found) < 16 else 0
+
+
+def names_of_all(context: Context, index: str) -> Plan[list[str]]:
+    """The keys of all thread documents, that of the thread that changed first at the beginning."""
+    names = yield from queries.with_cursor(
+        context, lambda: _by_age(context, index, filters.EVERYTHING, ())
+    )
+    return [name[:-8].decode() for name in names]
+
+
 def _summaries(
     rows: Iterable[tuple[str, bytes | None]],
-    filter: Filter,
-    status: str | None,
+    selection: Selection,
     serde: SerializerProtocol,
 ) -> Iterator[ThreadSummary]:
     """The threads whose documents exist and match."""
@@ -156,6 +240,9 @@ def _summaries(
         try:
             fields = loading.parse(document)
             metadata = loading.load_stored_metadata(fields, serde)
+            for name in ("thread_id", "checkpoint_id", "status"):
+                if not isinstance(fields[name], str):
+                    raise ValueError(f"its {name} is {fields[name]!r:.100}, not text")
             step = metadata.get("step")
             summary = ThreadSummary(
                 fields["thread_id"],
@@ -168,5 +255,5 @@ def _summaries(
         except DAMAGE as error:
             logger.error("A listing leaves out a thread. %s", damaged(key, error))
             continue
-        if status in (None, summary.status) and filter.matches(metadata):
+        if selection.has(summary):
             yield summary

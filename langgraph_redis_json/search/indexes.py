@@ -41,7 +41,7 @@ LOCKED = 10_000
 """Milliseconds after which another process may change the alias, if this one was killed meanwhile.
 It takes a few."""
 
-VERSION = 1
+VERSION = 2
 """Of the fields in ``schemas/*.yaml``. Each release that changes or drops a field raises it."""
 
 

@@ -56,7 +56,7 @@ def test_a_put_whose_blobs_the_server_loses_each_time() -> None:
 def test_a_deletion_beside_a_writer() -> None:
     plan = delete_thread.delete_thread(SAVER._context, "thread")
     with pytest.raises(TriesExhaustedError, match="other processes write"):
-        run(plan, lambda command: [7, 0])
+        run(plan, lambda command: [7, 0, 0])
 
 
 def test_a_deadline_that_others_change_each_time() -> None:
