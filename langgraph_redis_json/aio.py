@@ -78,10 +78,16 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
         keep_last: how many checkpoints of each namespace of a thread are kept. Each ``put`` deletes
             older ones, except those from which a ``DeltaChannel`` of a kept one is rebuilt. Above
             64 it deletes them in batches, so that up to a quarter more are kept. None: all.
+        message_search: whether `asearch_messages` can find the messages that the saver stores; each
+            new message then costs a small document. Or ``{"language": name, "tool_calls": bool}``:
+            the language of most messages ("english" if absent), whose words are found in all their
+            forms, and whether the names and arguments of called tools are found too. All savers
+            with the same key_prefix should have the same setting. `setup` creates the index, and
+            the documents of messages that are stored already.
 
     Raises:
-        ValueError, TypeError: for a key_prefix, a metadata field, a ``ttl`` or a ``keep_last`` that
-            cannot be used.
+        ValueError, TypeError: for a key_prefix, a metadata field, a ``ttl``, a ``keep_last`` or a
+            ``message_search`` that cannot be used.
         FileNotFoundError: if the schema of the metadata fields does not exist.
 
     Example:
@@ -101,11 +107,13 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
         metadata_fields: MetadataFields | None = None,
         ttl: Mapping[str, Any] | None = None,
         keep_last: int | None = None,
+        message_search: bool | Mapping[str, Any] = False,
     ) -> None:
         super().__init__(serde=serde)
         self.key_prefix = arguments.key_prefix(key_prefix)
         self._metadata_fields = fields.read(metadata_fields)
         self._lifetime = arguments.lifetime(ttl, keep_last)
+        self._message_search = arguments.message_search(message_search)
         self._cache = Cache()
         client: Redis | RedisCluster
         if isinstance(redis, str):
@@ -133,6 +141,7 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
         metadata_fields: MetadataFields | None = None,
         ttl: Mapping[str, Any] | None = None,
         keep_last: int | None = None,
+        message_search: bool | Mapping[str, Any] = False,
     ) -> Self:
         """A saver on the URL of a server, or on a client; use it in an ``async with`` block.
 
@@ -140,7 +149,7 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
             url: ``redis://``, ``rediss://`` or ``unix://``, as redis-py reads them. At most 64
                 connections are opened, for which calls wait; ``?max_connections=`` changes that.
             redis_client: instead of a URL; it stays open after the block.
-            key_prefix, serde, metadata_fields, ttl, keep_last: as for the class.
+            key_prefix, serde, metadata_fields, ttl, keep_last, message_search: as for the class.
 
         Raises:
             ValueError: unless there is either a URL or a client.
@@ -154,6 +163,7 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
             metadata_fields=metadata_fields,
             ttl=ttl,
             keep_last=keep_last,
+            message_search=message_search,
         )
 
     @classmethod
@@ -168,6 +178,7 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
         metadata_fields: MetadataFields | None = None,
         ttl: Mapping[str, Any] | None = None,
         keep_last: int | None = None,
+        message_search: bool | Mapping[str, Any] = False,
         **connection: Any,
     ) -> Self:
         """A saver on the address of a server; use it in an ``async with`` block.
@@ -175,7 +186,7 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
         Args:
             host, port: the server's address.
             db: the database. Redis indexes only database 0, and `setup` refuses others.
-            key_prefix, serde, metadata_fields, ttl, keep_last: as for the class.
+            key_prefix, serde, metadata_fields, ttl, keep_last, message_search: as for the class.
             connection: further arguments of redis-py's client: username, password, ssl,
                 max_connections (64 if absent; calls wait for one of them) …
         """
@@ -189,6 +200,7 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
             metadata_fields=metadata_fields,
             ttl=ttl,
             keep_last=keep_last,
+            message_search=message_search,
         )
         saver._runner = AsyncRunner(client, owned=True)
         return saver
@@ -486,6 +498,7 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
             self._runner.clustered,
             True,  # on_loop
             *self._lifetime,
+            self._message_search,
         )
 
     # For callers of the other kind: see bridges.py.

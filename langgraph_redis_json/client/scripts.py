@@ -317,6 +317,7 @@ def store(
     shared_bytes: int = 0,
     sent_separately: Collection[str] = (),
     without_writes: Collection[str] = (),
+    messages: Collection[tuple[str, bytes]] = (),
     ttl: int = 0,
 ) -> Call[StoreReply]:
     """Store documents, all of them or none.
@@ -333,6 +334,8 @@ def store(
             0 if the thread document must be rebuilt.
         sent_separately: entries of blobs that commands of their own have stored just before.
         without_writes: entries of checkpoints whose pending writes are deleted.
+        messages: entries and documents of messages. Of a message that has a document already, only
+            what an edit changes is stored.
     """
     order = {
         "cached": cached,
@@ -343,11 +346,12 @@ def store(
         "separately": [*sent_separately],
         "without_writes": [*without_writes],
         "ttl": ttl,
+        "messages": len(messages),
     }
     arguments: list[Argument] = [_order(order)]
     for _, items in appended.values():
         arguments += items
-    for entry, document in documents:
+    for entry, document in (*messages, *documents):
         arguments += (entry, document)
     return Call(_command("store", thread, *arguments), _store_reply)
 

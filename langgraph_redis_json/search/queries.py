@@ -40,7 +40,7 @@ def index_name(key_prefix: str, which: str) -> str:
 
     Args:
         key_prefix: the saver's.
-        which: "checkpoints", "writes" or "threads".
+        which: "checkpoints", "writes", "threads" or "messages".
     """
     return key_prefix + str(fields.built_in(which).index.name)
 
