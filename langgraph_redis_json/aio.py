@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from asyncio import sleep
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -33,16 +34,19 @@ from langgraph_redis_json.operations import (
     delete_for_runs,
     delete_thread,
     expiry,
+    fill_messages,
     get_delta_channel_history,
     get_tuple,
     prune,
     put,
     put_writes,
+    search_messages,
     setup,
     threads,
 )
 from langgraph_redis_json.operations import list as listing
 from langgraph_redis_json.operations.context import Context
+from langgraph_redis_json.operations.search_messages import FoundMessage
 from langgraph_redis_json.operations.threads import ThreadSummary
 from langgraph_redis_json.search import fields, indexes
 from langgraph_redis_json.search.fields import MetadataFields
@@ -229,8 +233,12 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
         until the new one is complete. Documents are not changed, and other processes may go on
         writing. If the server has documents already, setup returns when they are indexed.
 
+        With ``message_search``, setup also writes the documents of messages that are stored
+        already. If it is killed, the next call goes on from there. Later calls look only at threads
+        that changed since.
+
         Args:
-            on_progress: called with the share that is indexed, from 0 to 1, while setup waits.
+            on_progress: called with the share that is done, from 0 to 1, while setup works.
 
         Raises:
             UnsuitableServerError: if the server lacks Search or JSON, if the client uses another
@@ -239,10 +247,14 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
             UnindexedDocumentsError: if the server cannot index some documents.
         """
         await self._runner.run(setup.check_server(self._context))
+        part = 1 if self._message_search is None else 0.5
         while (share := await self._runner.run(setup.build_indexes(self._context))) < 1:
             if on_progress is not None:
-                on_progress(share)
+                on_progress(share * part)
             await sleep(0.02)
+        async for share in self._runner.iterate(fill_messages.fill(self._context)):
+            if on_progress is not None:
+                on_progress(part + share * part)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """The checkpoint that a config names, with its pending writes. One round trip.
@@ -320,6 +332,54 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
         """
         return self._runner.iterate(threads.list_threads(self._context, filter, status, limit))
 
+    def asearch_messages(
+        self,
+        text: str,
+        *,
+        filter: dict[str, Any] | None = None,
+        role: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        newest_first: bool = False,
+        limit: int | None = 20,
+        marks: tuple[str, str] = ("**", "**"),
+    ) -> AsyncIterator[FoundMessage]:
+        """Messages with all of some words, the best ones first (by RediSearch's BM25). Needs
+        ``message_search``: see ``docs/search.md``. At most five round trips for a limit of up to
+        1,000.
+
+        Words are found in any case, and in the forms of the saver's language. Chinese is divided
+        into words. Punctuation between words does not matter, and nothing in the text is an
+        operator: for RediSearch's query language use `messages_index`.
+
+        Args:
+            text: the words, with blanks or punctuation between them.
+            filter: as for `athreads`, on the metadata of the newest checkpoint of each thread.
+            role: only messages of ``"human"`` (or ``"user"``), ``"ai"`` (or ``"assistant"``),
+                ``"tool"``, ``"system"``, or a ChatMessage's role.
+            since, until: only messages whose first checkpoint was stored in this time, both
+                included, to the millisecond; with a time zone.
+            newest_first: order by time, not by rank.
+            limit: at most so many; 0 for none, None for all.
+            marks: the texts before and after each of the words in the snippets.
+
+        Returns:
+            One `FoundMessage` for each message. What becomes of messages that were edited, removed
+            or pruned is in ``docs/search.md``.
+
+        Raises:
+            ValueError, TypeError: at once, for arguments that cannot be used, also for a text of
+                punctuation or of words such as "the" alone.
+            MessagesMissingError: if `setup` of a saver with ``message_search`` was never called;
+                IndexIncompleteError, while it fills the index, or the server does.
+            IndexMissingError, MetadataFieldMissingError: as `alist`.
+        """
+        return self._runner.iterate(
+            search_messages.search_messages(
+                self._context, text, filter, role, since, until, newest_first, limit, marks
+            )
+        )
+
     @property
     def checkpoints_index(self) -> AsyncSearchIndex:
         """redisvl's index over the checkpoints, on this saver's client, for queries of your own.
@@ -329,6 +389,21 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
         Raises:
             ValueError: for a client with ``protocol=3``, whose replies redisvl does not read.
         """
+        return self._redisvl_index("checkpoints")
+
+    @property
+    def messages_index(self) -> AsyncSearchIndex:
+        """redisvl's index over the messages of savers with ``message_search``, on this saver's
+        client, for all of RediSearch's query language.
+
+        The results have the fields of ``schemas/messages.yaml``.
+
+        Raises:
+            ValueError: as `checkpoints_index`.
+        """
+        return self._redisvl_index("messages")
+
+    def _redisvl_index(self, which: str) -> AsyncSearchIndex:
         from redisvl.index import AsyncSearchIndex  # takes long to import, and few callers need it
 
         client = self._runner.client
@@ -338,7 +413,7 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
                 "redisvl does not read the replies of a client with protocol=3: give the saver a "
                 "client without it, or create a redisvl index on another client"
             )
-        schema = indexes.schema(self.key_prefix, "checkpoints", self._metadata_fields)
+        schema = indexes.schema(self.key_prefix, which, self._metadata_fields)
         return AsyncSearchIndex(schema, redis_client=client)
 
     async def aput(
@@ -506,6 +581,7 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
     get_tuple = blocking(aget_tuple)
     list = blocking_iteration(alist)
     threads = blocking_iteration(athreads)
+    search_messages = blocking_iteration(asearch_messages)
     put = blocking(aput)
     put_writes = blocking(aput_writes)
     delete_thread = blocking(adelete_thread)

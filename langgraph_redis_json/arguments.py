@@ -1,6 +1,7 @@
 """The arguments of callers, checked: LangGraph's configs and ids, and the settings of savers."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from math import isfinite
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -87,6 +88,24 @@ def limit(value: Any) -> int | None:
     if value < 0:
         raise ValueError(f"limit is {value}: pass a number from 0 on, or None for all results")
     return value
+
+
+def moment(what: str, value: Any) -> int | None:
+    """A moment in milliseconds since 1970; None for none.
+
+    Raises:
+        ValueError, TypeError: unless it is a datetime with a time zone.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, datetime):
+        raise TypeError(f"{what} must be a datetime, not {value!r:.100}")
+    if value.tzinfo is None:
+        raise ValueError(
+            f"{what} is {value!r:.100}, which has no time zone: pass tzinfo=timezone.utc, for "
+            "example"
+        )
+    return int(value.timestamp() * 1000)
 
 
 def identity(target: Target, id_: Any) -> CheckpointIdentity:

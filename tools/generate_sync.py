@@ -69,7 +69,7 @@ WORDS = {
 
 METHODS = (
     *("get_tuple", "list", "threads", "put", "put_writes", "delete_thread", "delete_for_runs"),
-    *("copy_thread", "prune", "pin", "expire", "get_delta_channel_history"),
+    *("copy_thread", "prune", "pin", "expire", "get_delta_channel_history", "search_messages"),
 )
 """Each method and its twin with an ``a`` in front change places."""
 

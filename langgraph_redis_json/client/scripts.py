@@ -356,6 +356,30 @@ def store(
     return Call(_command("store", thread, *arguments), _store_reply)
 
 
+def fill_messages(
+    thread: ThreadKeys,
+    count: int,
+    newest: Collection[str],
+    messages: Iterable[tuple[str, bytes]],
+    *,
+    level: int = 0,
+) -> Call[bool]:
+    """Store documents of messages that are stored already. The reply is False, and nothing is
+    stored, if other processes have changed the thread.
+
+    Args:
+        thread: see above.
+        count: how many checkpoints it has.
+        newest: the entry of the newest checkpoint of each namespace.
+        messages: entries and documents.
+        level: the checkpoints in `newest` get this as their member ``searchable``; 0 if more
+            documents follow.
+    """
+    order = {"count": count, "newest": [*newest], "level": level}
+    arguments = [part for message in messages for part in message]
+    return Call(_command("fill_messages", thread, _order(order), *arguments), bool)
+
+
 class KeepNewestReply(NamedTuple):
     """The reply of keep_newest.lua.
 

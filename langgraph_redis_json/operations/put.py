@@ -17,7 +17,7 @@ from langgraph_redis_json.client import scripts
 from langgraph_redis_json.client.long_steps import are_long
 from langgraph_redis_json.client.plan import Command, Plan
 from langgraph_redis_json.errors import TriesExhaustedError
-from langgraph_redis_json.operations import expiry, get_tuple, prune
+from langgraph_redis_json.operations import expiry, garbage, get_tuple, prune
 from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.operations.table_of_contents import pages
 from langgraph_redis_json.storage import channels, documents, keys
@@ -33,6 +33,11 @@ MOST_MESSAGES = 1_000
 """Documents of messages that the script of a put stores together with the checkpoint. If there are
 more, calls before it, in the same trip, store the others, so that other clients need not wait long.
 """
+
+
+MOST_DROPPED = 32
+"""With keep_last, messages that were removed from the state before their documents are collected.
+That reads all messages that are left, so it is not done at each put."""
 
 
 def put(
@@ -140,12 +145,18 @@ def put(
             remedy="Nothing was stored. A server that deletes keys when it is full does this: set "
             "maxmemory-policy to noeviction, or give the server more memory.",
         )
-    added = CachedCheckpoint(entry, storage.channels, 0 if search is None else search.level)
+    added, is_due = CachedCheckpoint(entry, storage.channels), False
+    if search is not None and messages is not None:
+        dropped = cached.dropped + messages.dropped
+        is_due = dropped >= max(MOST_DROPPED, context.keep_last) and context.keep_last > 0
+        added = added._replace(searchable=search.level, dropped=0 if is_due else dropped)
     context.cache.put(thread.contents, checkpoint_ns, added, replaced=parent_entry)
     if stored.new_deadline is not None:
         yield from expiry.use(thread, stored.new_deadline)
     if context.keep_last:
         yield from prune.keep_newest(thread, entry, context.keep_last, keep.read(replies[-1]))
+        if is_due:
+            yield from garbage.collect(thread)
     return {
         "configurable": {
             "thread_id": target.given_thread_id,

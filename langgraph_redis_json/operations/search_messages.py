@@ -18,8 +18,8 @@ from redisvl.query.filter import FilterExpression, Tag
 
 from langgraph_redis_json import arguments
 from langgraph_redis_json.client.plan import Command, Listing, Plan
-from langgraph_redis_json.client.replies import search_documents, search_page
-from langgraph_redis_json.errors import IndexIncompleteError, IndexMissingError, MessagesMissingError
+from langgraph_redis_json.client.replies import search_documents, search_keys, search_page
+from langgraph_redis_json.errors import IndexMissingError, MessagesMissingError
 from langgraph_redis_json.operations import fill_messages
 from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.operations.table_of_contents import pages
@@ -157,11 +157,10 @@ def search_messages(
     return _search_messages(context, search, arguments.limit(limit))
 
 
-def _search_messages(
-    context: Context, search: Search, limit: int | None
-) -> Listing[FoundMessage]:
+def _search_messages(context: Context, search: Search, limit: int | None) -> Listing[FoundMessage]:
     if limit == 0:
         return
+    yield from fill_messages.check(context)
     threads: Sequence[str] | None = None
     if search.filter.conditions:
         threads = yield from _threads(context, search.filter)
@@ -198,8 +197,9 @@ def _threads(context: Context, filter: Filter) -> Plan[list[str] | None]:
         *("LIMIT", 0, MOST_THREADS + 1, *queries.WHOLE_ANSWER),
     )
     reply = yield from queries.search(context, index, filter.fields, command)
-    found = {*queries.search_keys(reply)}
-    if len(found) > MOST_THREADS:
+    found = search_keys(reply)
+    # On a cluster of Redis 8 a row may come several times, in the place of others.
+    if len(found) > MOST_THREADS or len({*found}) < len(found):
         return None
     return sorted(keys.thread_token(keys.thread_of_key(key)) for key in found)
 
@@ -237,13 +237,12 @@ def _first(
         if queries.is_too_many(error):
             return None
         raise
-    # With Redis 8 on a cluster a row may come several times.
-    return [*dict(search_documents(reply)).items()]
+    rows = search_documents(reply)
+    # On a cluster of Redis 8 a row may come several times, in the place of others.
+    return rows if len({key for key, _ in rows}) == len(rows) else None
 
 
-def _all(
-    context: Context, search: Search, threads: Sequence[str] | None
-) -> Plan[list[str]]:
+def _all(context: Context, search: Search, threads: Sequence[str] | None) -> Plan[list[str]]:
     """The keys of all messages that the index finds, in order."""
     scores: Command = () if search.newest_first else (*SCORER, "ADDSCORES")
     loaded: Command = ("LOAD", 2, "@__key", "@created_at", "WITHCURSOR", "COUNT", queries.NAMES)
@@ -272,11 +271,7 @@ class _Checked:
     def messages(
         self, rows: Iterable[tuple[str, bytes | None]]
     ) -> Plan[list[tuple[str, FoundMessage]]]:
-        """Those that are wanted, with their keys.
-
-        Raises:
-            IndexIncompleteError: if messages may have no documents yet.
-        """
+        """Those that are wanted, with their keys."""
         found: list[tuple[str, FoundMessage]] = []
         for key, document in rows:
             if document is None:  # deleted meanwhile

@@ -28,7 +28,7 @@ STATUSES = ("idle", "interrupted", "error")
 PAGE = 100
 """Documents that one trip reads."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class ThreadSummary(NamedTuple):
@@ -156,7 +156,7 @@ def _summaries(
                 fields["checkpoint_id"],
                 metadata,
                 step if type(step) is int else None,
-                _EPOCH + timedelta(milliseconds=fields["updated_at"]),
+                EPOCH + timedelta(milliseconds=fields["updated_at"]),
                 fields["status"],
             )
         except DAMAGE as error:

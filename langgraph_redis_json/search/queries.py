@@ -97,7 +97,7 @@ def search(context: Context, index: str, used: Collection[str], command: Command
     return reply
 
 
-def whole_search(index: str, query: FilterExpression, *loaded: str) -> Command:
+def whole_search(index: str, query: FilterExpression | str, *loaded: str) -> Command:
     """A search for all matches, in no order.
 
     A cursor without SORTBY is the one way to results that the server does not cap.

@@ -107,14 +107,14 @@ def _pairs(run: str) -> list[str]:
     return [run[at : at + 2] for at in range(max(1, len(run) - 1))]
 
 
-def clause(words: Sequence[str], in_fields: Sequence[str]) -> str:
-    """The clause of a search for texts with all of these words.
+def clause(words: Sequence[str]) -> str:
+    """The clause of a search for messages with all of these words, which may be in different
+    fields.
 
     Args:
         words: of `words_of`, so no character of them means anything in a query.
-        in_fields: the fields of the index to search in; each word may be in another one.
     """
-    return f"@{'|'.join(in_fields)}:({' '.join(map(_term, words))})"
+    return f"({' '.join(map(_term, words))})"
 
 
 def _term(word: str) -> str:
@@ -159,18 +159,20 @@ def stopwords() -> set[str]:
 # ---- snippets
 
 
-def snippet(text: str, words: Sequence[str], marks: tuple[str, str]) -> str:
+def snippet(texts: Sequence[str], words: Sequence[str], marks: tuple[str, str]) -> str:
     """The part of a text around the first of some words, on one line, with the words marked.
 
     A word is also marked in other forms: if no word of the text is equal, those are marked that
     begin with the same letters and end in others.
 
     Args:
-        text: of a message.
+        texts: the first one that has a word is shown.
         words: of `words_of`.
         marks: the texts before and after a marked word.
     """
-    places = _places(text, words)
+    found_in = {text: _places(text, words) for text in texts}
+    text = next((text for text in texts if found_in[text]), texts[0])
+    places = found_in[text]
     start, stop = _window(text, places)
     found, at = [], start
     for first, last in places:

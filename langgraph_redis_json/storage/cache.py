@@ -113,11 +113,14 @@ class CachedCheckpoint(NamedTuple):
         channels: channel -> how its value is stored.
         searchable: `MessageSearch.level` of the checkpoint's document; 0 if messages of it may
             have no documents.
+        dropped: how many messages were removed from the state since their documents were last
+            collected; counted only with message_search.
     """
 
     entry: str = ""
     channels: Mapping[str, StoredChannel] = MappingProxyType({})
     searchable: int = 0
+    dropped: int = 0
 
     @property
     def held(self) -> list[str]:

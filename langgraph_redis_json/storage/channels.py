@@ -232,6 +232,10 @@ def _store_list(
     messages: NewMessages | None,
 ) -> StoredChannel:
     layout = lay_out(items.hashes, last, identity.checkpoint_ns, channel)
+    if messages is not None and last is not None:
+        old = last.item_hashes
+        if items.hashes[: len(old)] != old:
+            messages.dropped += len({*old}.difference(items.hashes))
     lengths: dict[str, int] = {}
     if last is not None:
         used = {log for log, _, _ in layout.slices}

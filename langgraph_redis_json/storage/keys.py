@@ -214,6 +214,12 @@ def sort_key_of_key(key: str) -> bytes:
     return "\0".join((checkpoint_id, checkpoint_ns, thread)).encode()
 
 
+def thread_of_key(key: str) -> str:
+    """The id of the thread that a key belongs to."""
+    tag = key[key.index("{") + 1 : key.index("}")]
+    return "" if tag == "~" else unescape(tag)
+
+
 def sort_keys_of_id(checkpoint_id: str) -> tuple[bytes, bytes]:
     """The bounds of the sort keys of a checkpoint id: from the first up to, not with, the
     second."""

@@ -142,6 +142,7 @@ class NewMessages:
         settings: the saver's.
         known: whether all messages in the cached channels have documents.
         documents: entry -> document.
+        dropped: how many messages the cached channels have that the new ones lack.
     """
 
     identity: CheckpointIdentity
@@ -149,6 +150,7 @@ class NewMessages:
     settings: MessageSearch
     known: bool
     documents: dict[str, bytes] = field(default_factory=dict)
+    dropped: int = 0
 
     def add_items(self, items: Iterable[bytes]) -> None:
         """Add the messages among items of a log, in the form of `json_codec.encode_item`."""
@@ -167,13 +169,13 @@ class NewMessages:
             The hashes of its messages.
         """
         hashes = array("q")
-        if value.form != "tagged" or _A_MEMBER not in value.content:
-            return hashes
         old = {*known} if self.known else set()
-        for fields in in_tree(orjson.loads(value.content)):
-            hashes.append(hash_of(orjson.dumps(fields)))
-            if hashes[-1] not in old:
-                self._add([fields])
+        if value.form == "tagged" and _A_MEMBER in value.content:
+            for fields in in_tree(orjson.loads(value.content)):
+                hashes.append(hash_of(orjson.dumps(fields)))
+                if hashes[-1] not in old:
+                    self._add([fields])
+        self.dropped += len(old.difference(hashes))
         return hashes
 
     def _add(self, found: Iterable[Mapping[str, Any]]) -> None:

@@ -1,4 +1,4 @@
--- requires: thread_document, deadlines, deletion
+-- requires: thread_document, deadlines, deletion, messages
 -- Store documents of one thread: all of them, or none.
 -- ARGV[1] is a JSON object; empty members are absent:
 --   cached           the entry of the checkpoint that the caller's references come from. It must exist:
@@ -105,17 +105,7 @@ for first = 1, #entries, 1000 do
   redis.call('ZADD', contents, unpack(pairs_))
 end
 if order.messages then
-  -- The members before this one change when a message is edited. The others tell where the message was
-  -- first. (Inside a string the quotation marks would have a backslash.)
-  local FIRST = ',"thread_id":'
-  for i = at, at + 2 * order.messages - 1, 2 do
-    local key, document = key_of(ARGV[i]), ARGV[i + 1]
-    local old = is_named[ARGV[i]] and redis.pcall('JSON.GET', key, '.')
-    local of_old = type(old) == 'string' and old:find(FIRST, 1, true)
-    if of_old then document = document:sub(1, document:find(FIRST, 1, true) - 1) .. old:sub(of_old) end
-    -- The index reads a document again whenever it is written.
-    if document ~= old then redis.call('JSON.SET', key, '$', document) end
-  end
+  store_messages(at, order.messages, is_named)
   at = at + 2 * order.messages
 end
 for i = at, #ARGV, 2 do
