@@ -90,22 +90,23 @@ def limit(value: Any) -> int | None:
     return value
 
 
-def moment(what: str, value: Any) -> int | None:
-    """A moment in milliseconds since 1970; None for none.
+def moment(what: str, value: Any) -> datetime | None:
+    """A time of the server.
 
     Raises:
-        ValueError, TypeError: unless it is a datetime with a time zone.
+        ValueError: for a time without a timezone, which may mean any.
+        TypeError: for anything but a time or None.
     """
     if value is None:
         return None
     if not isinstance(value, datetime):
-        raise TypeError(f"{what} must be a datetime, not {value!r:.100}")
-    if value.tzinfo is None:
+        raise TypeError(f"{what} must be a datetime with a timezone, not {value!r:.100}")
+    if value.utcoffset() is None:
         raise ValueError(
-            f"{what} is {value!r:.100}, which has no time zone: pass tzinfo=timezone.utc, for "
-            "example"
+            f"{what} has no timezone, so it may mean any time of a day: pass for example "
+            "datetime.now(timezone.utc) - timedelta(days=30)"
         )
-    return int(value.timestamp() * 1000)
+    return value
 
 
 def identity(target: Target, id_: Any) -> CheckpointIdentity:

@@ -8,7 +8,7 @@ the threads of the messages that it finds are looked at.
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
@@ -23,7 +23,7 @@ from langgraph_redis_json.errors import IndexMissingError, MessagesMissingError
 from langgraph_redis_json.operations import fill_messages
 from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.operations.table_of_contents import pages
-from langgraph_redis_json.operations.threads import EPOCH, PAGE
+from langgraph_redis_json.operations.threads import PAGE
 from langgraph_redis_json.search import filters, queries, words
 from langgraph_redis_json.search.filters import Filter
 from langgraph_redis_json.storage import keys, loading
@@ -118,7 +118,7 @@ class Search(NamedTuple):
             fields["thread_id"],
             fields.get("message_id"),
             role,
-            None if time is None else EPOCH + timedelta(milliseconds=time),
+            None if time is None else datetime.fromtimestamp(time / 1000, timezone.utc),
             words.snippet([fields["text"], fields.get("tool_calls", "")], self.words, self.marks),
             fields["text"],
             loading.config_of(
@@ -148,13 +148,17 @@ def search_messages(
         wanted,
         filters.read(filter, {name: one.type for name, one in context.metadata_fields.items()}),
         None if role is None else ROLES.get(role, role),
-        arguments.moment("since", since),
-        arguments.moment("until", until),
+        _milliseconds(arguments.moment("since", since)),
+        _milliseconds(arguments.moment("until", until)),
         newest_first,
         (before, after),
         words.language_of(" ".join(wanted), settings.language),
     )
     return _search_messages(context, search, arguments.limit(limit))
+
+
+def _milliseconds(moment: datetime | None) -> int | None:
+    return None if moment is None else int(moment.timestamp() * 1000)
 
 
 def _search_messages(context: Context, search: Search, limit: int | None) -> Listing[FoundMessage]:
