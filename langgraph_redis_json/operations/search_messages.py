@@ -141,7 +141,8 @@ def search_messages(
     # Wrong arguments raise at once, not when the caller iterates.
     if not isinstance(role, (str, type(None))):
         raise TypeError(f"role must be text or None, not {role!r:.100}")
-    before, after = marks
+    if not isinstance(marks, tuple) or [*map(type, marks)] != [str, str]:
+        raise TypeError(f'marks must be two texts, such as ("<b>", "</b>"), not {marks!r:.100}')
     wanted = words.read(text)
     settings = context.message_search or MessageSearch()
     search = Search(
@@ -151,7 +152,7 @@ def search_messages(
         _milliseconds(arguments.moment("since", since)),
         _milliseconds(arguments.moment("until", until)),
         newest_first,
-        (before, after),
+        marks,
         words.language_of(" ".join(wanted), settings.language),
     )
     return _search_messages(context, search, arguments.limit(limit))

@@ -30,15 +30,15 @@ MOST_WORDS = 100
 SNIPPET = 160
 """Characters of a snippet, about."""
 
-_HAN = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+# RediSearch divides Chinese into words, but knows no other characters beyond ASCII there.
+_HAN = re.compile("[\u4e00-\u9fff]")
+_CHINESE = re.compile("[\0-\x7f\u4e00-\u9fff]*")
 
-# Scripts without blanks between words, which RediSearch does not know: Japanese, Thai, Lao, Burmese
-# and Khmer. They are searched by pairs of neighbouring characters.
-_KANA = "\u3040-\u30ff\u31f0-\u31ff"
-_UNSPACED = re.compile(f"[{_KANA}\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
+# Scripts without blanks between words: Chinese, Japanese, Thai, Lao, Burmese and Khmer. In a text
+# that is not Chinese alone they are searched by pairs of neighbouring characters.
 _RUN = re.compile(
-    f"[{_KANA}\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
-    "\u3005\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+"
+    "[\u3005\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]+"
 )
 
 _PLAIN = re.compile(r"[\t -\[\]-~]*")
@@ -71,23 +71,24 @@ def words_of(text: str) -> list[str]:
 
 
 def language_of(text: str, default: str = DEFAULT_LANGUAGE) -> str:
-    """Chinese for a text with Chinese characters and no Japanese ones, else the default."""
-    if text.isascii() or not _HAN.search(text) or _UNSPACED.search(text):
+    """Chinese for a text whose words are Chinese, or Chinese and ASCII; else the default."""
+    if text.isascii() or not _HAN.search(text):
         return default
-    return CHINESE
+    return CHINESE if _CHINESE.fullmatch("".join(words_of(text))) else default
 
 
 def missing(text: str) -> str:
     """The words of a text that RediSearch does not find in it, with blanks between them."""
     if _PLAIN.fullmatch(text):
         return ""
-    # RediSearch reads a text up to a NUL.
-    found = {*_SEPARATORS.split(text.partition("\0")[0].translate(_UPPER))}
+    # RediSearch reads a text up to a NUL. After a backslash no punctuation ends a word.
+    read = "" if "\\" in text else text.partition("\0")[0].translate(_UPPER)
+    found = {*_SEPARATORS.split(read)}
     words = words_of(text)
-    if _UNSPACED.search(text):
+    if language_of(text, "") == CHINESE:  # RediSearch divides its words
+        words = [word for word in words if word.isascii()]
+    else:
         words = [part for word in words for part in _parts(word)]
-    elif _HAN.search(text):  # the tokenizer for Chinese divides these words
-        words = [word for word in words if not _HAN.search(word)]
     return " ".join(dict.fromkeys(word for word in words if word not in found))
 
 
