@@ -30,9 +30,11 @@ MOST_WORDS = 100
 SNIPPET = 160
 """Characters of a snippet, about."""
 
-# RediSearch divides Chinese into words, but knows no other characters beyond ASCII there.
+# RediSearch divides Chinese into words, but knows few other characters beyond ASCII there.
 _HAN = re.compile("[\u4e00-\u9fff]")
-_CHINESE = re.compile("[\0-\x7f\u4e00-\u9fff]*")
+_CHINESE = re.compile(
+    "[\t\n\r -~\u4e00-\u9fff\u3001\u3002\uff01\uff08\uff09\uff0c\uff1a\uff1b\uff1f]*"
+)
 
 # Scripts without blanks between words: Chinese, Japanese, Thai, Lao, Burmese and Khmer. In a text
 # that is not Chinese alone they are searched by pairs of neighbouring characters.
@@ -42,7 +44,7 @@ _RUN = re.compile(
 )
 
 _PLAIN = re.compile(r"[\t -\[\]-~]*")
-"""A text in which RediSearch finds every word."""
+"""A text in which RediSearch finds every word. (After a backslash no punctuation ends a word.)"""
 
 _SEPARATORS = re.compile(r"""[ \t,./(){}\[\]:;~!@#$%^&*=+|'`"<>?-]+""")
 """Where RediSearch ends a word."""
@@ -71,17 +73,17 @@ def words_of(text: str) -> list[str]:
 
 
 def language_of(text: str, default: str = DEFAULT_LANGUAGE) -> str:
-    """Chinese for a text whose words are Chinese, or Chinese and ASCII; else the default."""
+    """Chinese for a text of Chinese characters and punctuation, and of ASCII; else the default."""
     if text.isascii() or not _HAN.search(text):
         return default
-    return CHINESE if _CHINESE.fullmatch("".join(words_of(text))) else default
+    return CHINESE if _CHINESE.fullmatch(text) else default
 
 
 def missing(text: str) -> str:
     """The words of a text that RediSearch does not find in it, with blanks between them."""
     if _PLAIN.fullmatch(text):
         return ""
-    # RediSearch reads a text up to a NUL. After a backslash no punctuation ends a word.
+    # RediSearch reads a text up to a NUL.
     read = "" if "\\" in text else text.partition("\0")[0].translate(_UPPER)
     found = {*_SEPARATORS.split(read)}
     words = words_of(text)
