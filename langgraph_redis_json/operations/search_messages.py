@@ -153,7 +153,7 @@ def search_messages(
         _milliseconds(arguments.moment("until", until)),
         newest_first,
         marks,
-        words.language_of(" ".join(wanted), settings.language),
+        settings.language,
     )
     return _search_messages(context, search, arguments.limit(limit))
 

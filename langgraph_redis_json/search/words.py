@@ -13,7 +13,7 @@ from unicodedata import category, normalize
 from langgraph_redis_json.search import fields
 
 LANGUAGES = (
-    *("arabic", "armenian", "basque", "catalan", "chinese", "danish", "dutch", "english"),
+    *("arabic", "armenian", "basque", "catalan", "danish", "dutch", "english"),
     *("finnish", "french", "german", "greek", "hindi", "hungarian", "indonesian", "irish"),
     *("italian", "lithuanian", "nepali", "norwegian", "portuguese", "romanian", "russian"),
     *("serbian", "spanish", "swedish", "tamil", "turkish", "yiddish"),
@@ -22,22 +22,16 @@ LANGUAGES = (
 
 DEFAULT_LANGUAGE = "english"
 
-CHINESE = "chinese"
-
 MOST_WORDS = 100
 """Words of one search."""
 
 SNIPPET = 160
 """Characters of a snippet, about."""
 
-# RediSearch divides Chinese into words, but knows few other characters beyond ASCII there.
-_HAN = re.compile("[\u4e00-\u9fff]")
-_CHINESE = re.compile(
-    "[\t\n\r -~\u4e00-\u9fff\u3001\u3002\uff01\uff08\uff09\uff0c\uff1a\uff1b\uff1f]*"
-)
-
-# Scripts without blanks between words: Chinese, Japanese, Thai, Lao, Burmese and Khmer. In a text
-# that is not Chinese alone they are searched by pairs of neighbouring characters.
+# Scripts without blanks between words: Chinese, Japanese, Thai, Lao, Burmese and Khmer. They are
+# searched by pairs of neighbouring characters, Chinese characters one by one too. (RediSearch has a
+# tokenizer for Chinese, but it drops characters that are not in its dictionary.)
+_HAN = re.compile("[\u3005\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _RUN = re.compile(
     "[\u3005\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]+"
@@ -72,13 +66,6 @@ def words_of(text: str) -> list[str]:
     return [word for word in words if word.strip("_")]
 
 
-def language_of(text: str, default: str = DEFAULT_LANGUAGE) -> str:
-    """Chinese for a text of Chinese characters and punctuation, and of ASCII; else the default."""
-    if text.isascii() or not _HAN.search(text):
-        return default
-    return CHINESE if _CHINESE.fullmatch(text) else default
-
-
 def missing(text: str) -> str:
     """The words of a text that RediSearch does not find in it, with blanks between them."""
     if _PLAIN.fullmatch(text):
@@ -86,12 +73,8 @@ def missing(text: str) -> str:
     # RediSearch reads a text up to a NUL.
     read = "" if "\\" in text else text.partition("\0")[0].translate(_UPPER)
     found = {*_SEPARATORS.split(read)}
-    words = words_of(text)
-    if language_of(text, "") == CHINESE:  # RediSearch divides its words
-        words = [word for word in words if word.isascii()]
-    else:
-        words = [part for word in words for part in _parts(word)]
-    return " ".join(dict.fromkeys(word for word in words if word not in found))
+    parts = [part for word in words_of(text) for part in (*_parts(word), *_HAN.findall(word))]
+    return " ".join(dict.fromkeys(part for part in parts if part not in found))
 
 
 def _parts(word: str) -> Iterable[str]:
@@ -117,14 +100,9 @@ def clause(words: Sequence[str]) -> str:
     Args:
         words: of `words_of`, so no character of them means anything in a query.
     """
-    return f"({' '.join(map(_term, words))})"
-
-
-def _term(word: str) -> str:
+    parts = [part for word in words for part in _parts(word)]
     # Of the characters of words only "_" may mean something in a query.
-    escaped = word.replace("_", "\\_")
-    parts = [part.replace("_", "\\_") for part in _parts(word)]
-    return escaped if parts == [escaped] else f"({escaped}|({' '.join(parts)}))"
+    return f"({' '.join(dict.fromkeys(parts))})".replace("_", "\\_")
 
 
 def read(text: str) -> list[str]:

@@ -87,9 +87,8 @@ def build(
         others = " ".join(filter(None, (others, words.missing(calls))))
     if others:
         members["words"] = others
-    language = words.language_of(text, settings.language)
-    if language != words.DEFAULT_LANGUAGE:
-        members["language"] = language
+    if settings.language != words.DEFAULT_LANGUAGE:
+        members["language"] = settings.language
     members["thread_id"] = identity.thread_id
     members["tokens"] = keys.thread_token(identity.thread_id)
     if fields.get("id"):

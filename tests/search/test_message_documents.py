@@ -180,16 +180,17 @@ def test_an_edited_message_has_its_new_text(
 
 
 def test_an_edit_takes_words_and_language_with_it(
-    saver: Saver, redis_client: redis.Redis, key_prefix: str
+    saver: Saver, make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
 ) -> None:
     chat = Chat(saver)
-    chat.put([human("a", "我的包裹")])
     chat.put([human("a", "first\nsecond")])
     [document] = documents(redis_client, key_prefix)
-    assert (document.get("language"), document["words"]) == (None, "first second")
+    assert document["words"] == "first second"
+    chat.saver = make_saver(client, message_search={"language": "german"})
     chat.put([human("a", "plain")])
     [document] = documents(redis_client, key_prefix)
-    assert {"language", "words"}.isdisjoint(document)
+    assert document["language"] == "german"
+    assert "words" not in document
 
 
 @pytest.mark.parametrize("longer", ["", LONG], ids=["inline", "log"])
