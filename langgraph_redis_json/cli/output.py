@@ -2,13 +2,12 @@
 
 import json
 import sys
-from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from datetime import datetime, timezone
 from typing import Any, NoReturn
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
@@ -82,15 +81,16 @@ def table(*columns: str | tuple[str, dict[str, Any]]) -> Table:
     return made
 
 
-def print_table(made: Table) -> None:
-    """Print a table; without a terminal, no line ends in blanks."""
+def show(shown: RenderableType) -> None:
+    """Print a table or a text. Without a terminal, no line ends in blanks."""
     out = console()
     if is_terminal():
-        out.print(made)
+        out.print(shown)
         return
     with out.capture() as captured:
-        out.print(made)
-    sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+        out.print(shown)
+    sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().split("\n")[:-1])
+    sys.stdout.flush()
 
 
 def text_of(value: str, style: str = "") -> Text:
@@ -98,13 +98,18 @@ def text_of(value: str, style: str = "") -> Text:
     return Text(safe(value), style=style)
 
 
+def cut(value: str) -> Text:
+    """A text for a table that shows as much of it as fits on one line."""
+    return Text(one_line(value), no_wrap=True, overflow="ellipsis")
+
+
 STYLES = {"interrupted": "yellow", "error": "red", "idle": ""}
 """How a status looks."""
 
 
-def when(moment: datetime) -> str:
+def when(moment: datetime, seconds: bool = False) -> str:
     """A time for people, in UTC."""
-    return f"{moment.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S}"
+    return f"{moment.astimezone(timezone.utc):%Y-%m-%d %H:%M{':%S' if seconds else ''}}"
 
 
 def size(count: float) -> str:
@@ -117,9 +122,9 @@ def size(count: float) -> str:
 
 
 def progress(
-    what: str, total: float | None = None
+    what: str, total: float | None = None, hidden: bool = False
 ) -> tuple[AbstractContextManager[Any], "Advance"]:
-    """A progress bar on stderr, shown only on a terminal.
+    """A progress bar on stderr, shown only on a terminal, and unless it is `hidden`.
 
     Returns:
         A context manager that shows the bar, and a function that takes how much is done.
@@ -130,7 +135,9 @@ def progress(
         TaskProgressColumn(),
         console=Console(stderr=True),
         transient=True,
-        disable=not sys.stderr.isatty(),
+        disable=hidden or not sys.stderr.isatty(),
+        redirect_stdout=False,
+        redirect_stderr=False,
     )
     task = bar.add_task(what, total=total)
     return bar, Advance(bar, task)
@@ -156,8 +163,3 @@ def fail(message: str, code: int = 1) -> NoReturn:
     wrong usage."""
     complain(message)
     raise typer.Exit(code)
-
-
-def among(ids: Iterable[str]) -> str:
-    """Some ids as part of a sentence."""
-    return ", ".join(safe(one) for one in ids)
