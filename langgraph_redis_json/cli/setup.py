@@ -1,19 +1,49 @@
 """setup: check the server and create the search indexes."""
 
+from typing import Annotated
+
 import typer
 
 from langgraph_redis_json.cli.connection import connect
 from langgraph_redis_json.cli.output import fail, progress
+from langgraph_redis_json.saver import RedisSaver
+
+Language = Annotated[
+    str | None,
+    typer.Option(
+        "--language",
+        metavar="NAME",
+        help="The language of most messages, as the savers have it: german, for example.",
+    ),
+]
 
 
-def setup(context: typer.Context) -> None:
+def setup(
+    context: typer.Context,
+    messages: Annotated[
+        bool,
+        typer.Option(
+            "--messages",
+            help="Also let the messages that are stored already be searched. Savers need "
+            "message_search=True for those to come.",
+        ),
+    ] = False,
+    language: Language = None,
+    tool_calls: Annotated[
+        bool, typer.Option("--tool-calls", help="With --messages: tool calls too.")
+    ] = False,
+) -> None:
     """Create or update the search indexes.
 
     First it checks the server. Do this once for a server, and after each upgrade of the
-    package. It changes no documents, and applications may go on writing.
+    package. It changes no state, and applications may go on writing.
     """
+    if not messages and (tool_calls or language):
+        raise typer.BadParameter("it needs --messages", param_hint="--language, --tool-calls")
     bar, advance = progress("Building the search indexes", total=1)
     with connect(context) as saver:
+        if messages:
+            saver = with_message_search(saver, language, tool_calls)
         try:
             with bar:
                 saver.setup(on_progress=advance)
@@ -25,3 +55,20 @@ def setup(context: typer.Context) -> None:
                 130,
             )
     typer.echo("The server is suitable, and its search indexes are up to date.")
+
+
+def with_message_search(
+    saver: RedisSaver, language: str | None = None, tool_calls: bool = False
+) -> RedisSaver:
+    """A saver on the same client that searches messages.
+
+    Raises:
+        typer.BadParameter: for a language that RediSearch does not know.
+    """
+    settings = {"language": language or "english", "tool_calls": tool_calls}
+    try:
+        return RedisSaver(
+            saver._runner.client, key_prefix=saver.key_prefix, message_search=settings
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--language") from None

@@ -44,8 +44,9 @@ CALLS = 5
 TRIES = 50
 """How often a thread is read again because other processes changed it meanwhile."""
 
-OVERLAP = 600_000
-"""Milliseconds by which the clocks of the servers of a cluster may differ."""
+OVERLAP, CLUSTERS_OVERLAP = 10_000, 600_000
+"""Milliseconds by which a server's clock may be set back, and by which the clocks of the servers of
+a cluster may differ."""
 
 
 class State(NamedTuple):
@@ -120,7 +121,8 @@ def fill(context: Context) -> Listing[float]:
         state = State(search.level)
     threads, changed_at = yield from _changed_threads(context, state.filled_until)
     if not state.after:
-        state = state._replace(until=changed_at - OVERLAP)
+        overlap = CLUSTERS_OVERLAP if context.clustered else OVERLAP
+        state = state._replace(until=changed_at - overlap)
     done = sum(key <= state.after for key in threads)
     for page in table_of_contents.pages(threads[done:], THREADS):
         for key in page:
