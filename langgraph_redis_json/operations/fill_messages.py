@@ -16,6 +16,7 @@ from langgraph_redis_json.client.replies import search_page
 from langgraph_redis_json.client.scripts import send, send_all
 from langgraph_redis_json.errors import (
     CheckpointError,
+    CoordinatorMissingError,
     IndexIncompleteError,
     MessagesMissingError,
     TriesExhaustedError,
@@ -93,9 +94,12 @@ def check(context: Context) -> Plan[None]:
     """Check that the documents are complete.
 
     Raises:
+        CoordinatorMissingError: on a cluster whose Search sees one node only.
         MessagesMissingError: if no setup() has begun to write them.
         IndexIncompleteError: if it has not written them all.
     """
+    if context.clustered and not (yield from queries.has_coordinator(context.key_prefix)):
+        raise CoordinatorMissingError
     state = yield from _read(context)
     index = queries.index_name(context.key_prefix, "messages")
     if state is None:
