@@ -101,8 +101,7 @@ def clause(words: Sequence[str]) -> str:
         words: of `words_of`, so no character of them means anything in a query.
     """
     parts = [part for word in words for part in _parts(word)]
-    # Of the characters of words only "_" may mean something in a query.
-    return f"({' '.join(dict.fromkeys(parts))})".replace("_", "\\_")
+    return f"({' '.join(dict.fromkeys(parts))})"
 
 
 def read(text: str) -> list[str]:

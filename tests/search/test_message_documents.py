@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -13,13 +14,17 @@ from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.graph import START, MessagesState, StateGraph
 
 from langgraph_redis_json import RedisSaver
+from langgraph_redis_json.client import scripts
 from langgraph_redis_json.client.plan import Command
+from langgraph_redis_json.operations import garbage
 from langgraph_redis_json.operations import put as put_operation
+from langgraph_redis_json.storage import keys
 from tests.support.accounting import account
 from tests.support.checkpoints import checkpoint, config, each_saver, found_keys, members, put
 from tests.support.clients import Client, MakeSaver, Saver
 from tests.support.growing_lists import LENGTHS, Conversation, traffic
 from tests.support.messages import LONG, Chat, ai, documents, human, ids, numbered, texts
+from tests.support.plans import execute
 
 pytestmark = each_saver
 
@@ -147,6 +152,31 @@ def test_a_list_that_is_stored_again_sends_no_known_messages(
     assert "appended" not in json.loads(order)
     assert json.loads(order)["messages"] == 1
     assert json.loads(arguments[1])["message_id"] == "200"
+
+
+def test_a_short_list_sends_only_new_messages(saver: Saver) -> None:
+    """It stands in the checkpoint itself, whole in each."""
+    chat = Chat(saver)
+    chat.say(human("a", "parcel"))
+    [command] = commands_of(saver, chat, human("b", "parcel"))
+    assert json.loads(str_of(command[4]))["messages"] == 1
+    chat.say(human("b", "parcel"))
+    [command] = commands_of(saver, chat)
+    assert "messages" not in json.loads(str_of(command[4]))
+
+
+def test_a_document_that_does_not_change_is_not_written_again(
+    saver: Saver, make_saver: MakeSaver, client: Client, redis_client: redis.Redis
+) -> None:
+    """A saver that has not read the thread sends all messages."""
+    chat = Chat(saver)
+    chat.put(numbered(range(20)))
+    chat.saver = make_saver(client, message_search=True)
+    redis_client.config_resetstat()
+    chat.put([*numbered(range(20)), human("new", "parcel")])
+    stats: Any = redis_client.info("commandstats")
+    assert stats["cmdstat_json.set"]["calls"] == 4  # a log, the checkpoint, the thread, a message
+    assert len(ids(chat.saver, "parcel")) == 21
 
 
 def test_many_new_messages(saver: Saver, redis_client: redis.Redis, key_prefix: str) -> None:
@@ -392,6 +422,36 @@ def test_a_document_of_an_expired_thread_is_replaced(
     assert rows["a"].config["configurable"]["checkpoint_id"] == "00002"
 
 
+@pytest.mark.parametrize("at", range(8))
+def test_a_message_that_comes_back_while_documents_are_collected(
+    make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str, at: int
+) -> None:
+    """Another process puts it again before any batch of a collection."""
+    sync = client._replace(saver=RedisSaver)
+    saver = make_saver(sync, message_search=True)
+    chat = Chat(saver)
+    chat.put(numbered(range(3)))
+    chat.put(numbered(range(2)))
+    thread = keys.thread_keys(key_prefix, "thread")
+    execute(saver, [scripts.delete_checkpoints(thread, ["c::00001"]).command])
+    other = make_saver(sync, message_search=True)
+    assert other.get_tuple(config()) is not None
+    plan = garbage.collect(thread)
+    batch, number = next(plan), 0
+    with suppress(StopIteration):
+        while True:
+            if number == at:
+                chat.saver = other
+                chat.put(numbered(range(3)))
+            number += 1
+            batch = plan.send(execute(saver, batch))
+    if number > at:
+        assert ids(saver, "parcel") == ["0", "1", "2"]
+        account(redis_client, key_prefix, garbage=True)
+    else:
+        assert at > 5
+
+
 # ---- what cannot be searched
 
 
@@ -412,16 +472,33 @@ def test_nothing_of_an_encrypted_thread_is_readable(
     assert texts(redis_client, key_prefix) == []
 
 
+class Own(JsonPlusSerializer):
+    """A serializer whose data may be anything, although it says that it is msgpack."""
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        return super().dumps_typed(obj)
+
+
+def test_messages_of_a_serializer_of_ones_own(
+    make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    given: Any = {"messages": [human("m", "parcel")], "one": human("n", "parcel")}
+    versions: ChannelVersions = {"messages": "1", "one": "1"}
+    for id_, search, new in (("1", False, versions), ("2", True, {}), ("3", True, versions)):
+        saver = make_saver(client, message_search=search, serde=Own())
+        saver.get_tuple(config())
+        saver.put(config(checkpoint_id="1"), checkpoint(id_, given, versions), {}, new)
+    assert texts(redis_client, key_prefix) == []
+
+
 def test_other_savers_put_into_the_same_thread(saver: Saver, make_saver: MakeSaver) -> None:
     """A checkpoint of a saver without message_search gets its documents with the next put."""
     off = make_saver(Client(RedisSaver, 3, False))
-    chat = Chat(off)
-    chat.put(numbered(range(3)), other=human("other", "parcel"), text="parcel")
-    chat.saver = saver
+    values = {"messages": numbered(range(3)), "one": human("one", "parcel"), "text": "parcel"}
+    put(off, "1", values)
     assert saver.get_tuple(config()) is not None
-    put(saver, "1", thread_id="unrelated")
-    made: Any = {"other": human("other", "parcel"), "text": "parcel"}
-    chat.say(*numbered([3]))
-    assert ids(saver, "parcel") == ["0", "1", "2", "3"]
-    chat.put(other=made["other"])
-    assert ids(saver, "parcel") == ["0", "1", "2", "3", "other"]
+    # The next put has no new messages, and no new versions of the channels that have them.
+    versions: ChannelVersions = {**dict.fromkeys(values, 1), "other": 2}
+    made = checkpoint("2", {**values, "other": 1}, versions)
+    saver.put(config(checkpoint_id="1"), made, {}, {"other": 2})
+    assert ids(saver, "parcel") == ["0", "1", "2", "one"]

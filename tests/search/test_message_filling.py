@@ -161,10 +161,14 @@ def test_threads_that_did_not_change_are_not_read_again(
     assert state_of(redis_client, key_prefix)["filled_until"] == int(until)
 
 
-def test_tool_calls_are_added_later(make_saver: MakeSaver) -> None:
+def test_tool_calls_are_added_later(
+    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str
+) -> None:
     calls: Any = [{"name": "find", "args": {"town": "Lisbon"}, "id": "1"}]
     chat = Chat(make_saver(SYNC, message_search=True))
     chat.say(ai("m", "parcel", tool_calls=calls))
+    state = f"{key_prefix}setup:messages"
+    redis_client.execute_command("JSON.SET", state, "$.filled_until", f"{2**53}")
     on = make_saver(SYNC, message_search={"tool_calls": True})
     assert ids(on, "lisbon parcel") == ["m"]
     # A saver without tool calls takes none away from the documents of others.
@@ -211,12 +215,13 @@ def test_a_thread_that_always_changes_ends_setup_with_an_error(
         fill()
 
 
+@pytest.mark.parametrize("keep_last", [None, 1])
 def test_an_edit_meanwhile_is_not_undone(
-    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str
+    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str, keep_last: int | None
 ) -> None:
     chat = Chat(make_saver(SYNC))
     chat.put([human("m", f"parcel{LONG}")])
-    on = make_saver(SYNC, setup=False, message_search=True)
+    on = make_saver(SYNC, setup=False, message_search=True, keep_last=keep_last)
     filling: Any = fill_messages.fill(on._context)
     found = next(filling, None)
     while found is not None:
@@ -231,6 +236,15 @@ def test_an_edit_meanwhile_is_not_undone(
     assert chat.saver is on
     [document] = documents(redis_client, key_prefix)
     assert document["text"].startswith("umbrella")
+
+
+def test_filled_documents_expire_with_their_thread(
+    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    off = make_saver(SYNC, ttl={"default_ttl": 60})
+    Chat(off).put(numbered(range(3)))
+    make_saver(SYNC, message_search=True)
+    account(redis_client, key_prefix)
 
 
 def test_filling_beside_writers(make_saver: MakeSaver, key_prefix: str) -> None:

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import ChatMessage, HumanMessage, SystemMessage, ToolMessage
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
+from pydantic import BaseModel
 from redisvl.query import FilterQuery
 from redisvl.query.filter import Tag, Text
 
@@ -28,7 +29,7 @@ from langgraph_redis_json import (
 )
 from langgraph_redis_json.operations import search_messages
 from langgraph_redis_json.search import queries, words
-from tests.support.checkpoints import STRANGE, config, each_saver, put, strange
+from tests.support.checkpoints import STRANGE, checkpoint, config, each_saver, put, strange
 from tests.support.clients import Client, MakeSaver, Saver
 from tests.support.messages import LONG, Chat, ai, found, human, ids, numbered
 from tests.support.strategies import examples
@@ -142,6 +143,30 @@ def test_a_filter_on_the_metadata_of_threads(
         if expected:
             [row] = found(saver, "parcel", filter=filter, limit=1)
             assert row.message_id in expected
+
+
+def test_a_message_is_found_once(one: Saver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if the first search finds too few of the threads that match."""
+    monkeypatch.setattr(search_messages, "MOST_THREADS", 0)
+    for number, user in enumerate(["ada", "bob", "bob", "ada"]):
+        chat = Chat(one, f"{number}", user_id=user)
+        chat.steps = number
+        chat.say(human(f"{number}", "parcel"))
+    for limit, expected in ((1, ["3"]), (2, ["3", "0"]), (3, ["3", "0"])):
+        rows = one.search_messages(
+            "parcel", filter={"user_id": "ada"}, newest_first=True, limit=limit
+        )
+        assert [row.message_id for row in rows] == expected
+
+
+def test_a_message_without_a_time(one: Saver) -> None:
+    made = checkpoint("1", {"messages": [human("m", "parcel")]}, {"messages": "1"}, ts="soon")
+    one.put(config(), made, {"step": 1}, {"messages": "1"})
+    for newest_first in (False, True):
+        [row] = one.search_messages("parcel", newest_first=newest_first)
+        assert row.time is None
+    long_ago = datetime(1970, 1, 1, tzinfo=timezone.utc)
+    assert ids(one, "parcel", since=long_ago) == ids(one, "parcel", until=long_ago) == []
 
 
 def test_a_filter_applies_to_the_newest_checkpoint(one: Saver) -> None:
@@ -333,11 +358,21 @@ def test_a_message_without_an_id(one: Saver) -> None:
     assert [row.role for row in found(one, "umbrella")] == ["human"]
 
 
+class Letter(BaseModel):
+    """A class of a user's own that looks much like a message."""
+
+    content: str
+    type: str = "human"
+
+
 def test_other_values_are_no_messages(one: Saver) -> None:
     values = {"content": "parcel", "type": "human", "additional_kwargs": {}, "response_metadata": 1}
     tag = {"$class": "a.B", "fields": values}
     Chat(one).put([], plain=values, tag=tag, list=[tag, values] * 10, text="parcel")
+    letters = [Letter(content="parcel"), human("m", "umbrella")]
+    Chat(one, "2").put(letters, log=letters * 10)
     assert found(one, "parcel") == []
+    assert len(found(one, "umbrella")) == 1
 
 
 # ---- queries of one's own
