@@ -110,10 +110,6 @@ class Search(NamedTuple):
         role, time = fields["role"], fields.get("created_at")
         if self.role not in (None, role):
             return None
-        if self.since is not None and (time is None or time < self.since):
-            return None
-        if self.until is not None and (time is None or time > self.until):
-            return None
         return FoundMessage(
             fields["thread_id"],
             fields.get("message_id"),

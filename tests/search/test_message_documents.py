@@ -11,6 +11,7 @@ import redis
 from langchain_core.messages import HumanMessage, RemoveMessage
 from langgraph.checkpoint.base import ChannelVersions
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.graph import START, MessagesState, StateGraph
 
 from langgraph_redis_json import RedisSaver
