@@ -486,7 +486,7 @@ def test_messages_of_a_serializer_of_ones_own(
     given: Any = {"messages": [human("m", "parcel")], "one": human("n", "parcel")}
     versions: ChannelVersions = {"messages": "1", "one": "1"}
     for id_, search, new in (("1", False, versions), ("2", True, {}), ("3", True, versions)):
-        saver = make_saver(client, message_search=search, serde=Own())
+        saver = make_saver(client, setup=not search, message_search=search, serde=Own())
         saver.get_tuple(config())
         saver.put(config(checkpoint_id="1"), checkpoint(id_, given, versions), {}, new)
     assert texts(redis_client, key_prefix) == []
