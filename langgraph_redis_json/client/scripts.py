@@ -360,8 +360,9 @@ def fill_messages(
     thread: ThreadKeys,
     count: int,
     newest: Collection[str],
-    messages: Iterable[tuple[str, bytes]],
+    messages: Iterable[tuple[str, bytes]] = (),
     *,
+    marked: Sequence[str] = (),
     level: int = 0,
 ) -> Call[bool]:
     """Store documents of messages that are stored already. The reply is False, and nothing is
@@ -372,10 +373,10 @@ def fill_messages(
         count: how many checkpoints it has.
         newest: the entry of the newest checkpoint of each namespace.
         messages: entries and documents.
-        level: the checkpoints in `newest` get this as their member ``searchable``; 0 if more
-            documents follow.
+        marked: the entries of checkpoints all of whose messages have documents now.
+        level: these get it as their member ``searchable``.
     """
-    order = {"count": count, "newest": [*newest], "level": level}
+    order = {"count": count, "newest": [*newest], "marked": [*marked], "level": level}
     arguments = [part for message in messages for part in message]
     return Call(_command("fill_messages", thread, _order(order), *arguments), bool)
 

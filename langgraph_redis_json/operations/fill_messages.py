@@ -13,7 +13,7 @@ import orjson
 from langgraph_redis_json.client import scripts
 from langgraph_redis_json.client.plan import Listing, Plan
 from langgraph_redis_json.client.replies import search_page
-from langgraph_redis_json.client.scripts import send, send_all
+from langgraph_redis_json.client.scripts import send_all
 from langgraph_redis_json.errors import (
     CheckpointError,
     CoordinatorMissingError,
@@ -37,7 +37,7 @@ THREADS = 20
 """Threads after which the progress is stored."""
 
 PAGE = 200
-"""Documents that one call stores, so that other clients need not wait long."""
+"""Documents that one call stores or marks, so that other clients need not wait long."""
 
 CALLS = 5
 """Such calls in one trip."""
@@ -190,11 +190,13 @@ def _try_to_fill(search: MessageSearch, thread: ThreadKeys, thread_id: str) -> P
     [checkpoints] = yield from table_of_contents.entries(thread, "c:")
     # Entries sort by namespace, then by id: the last one of a namespace is its newest.
     newest = [*{entry.split(":")[1]: entry for entry in checkpoints}.values()]
-    filled = True
-    for page in table_of_contents.pages(newest, table_of_contents.PAGE):
+    unmarked: list[str] = []
+    for page in table_of_contents.pages(checkpoints, PAGE):
         levels = yield from table_of_contents.read_paths(thread, page, ["$.searchable"])
-        filled = filled and all(found and found[0] >= search.level for [found] in levels.values())
-    if filled:
+        unmarked += [
+            entry for entry, [found] in levels.items() if not found or not found[0] >= search.level
+        ]
+    if not unmarked:
         return True
     places = yield from stored_messages.find(thread, checkpoints)
     first: dict[str, stored_messages.Place] = {}
@@ -214,11 +216,13 @@ def _try_to_fill(search: MessageSearch, thread: ThreadKeys, thread_id: str) -> P
         scripts.fill_messages(thread, len(checkpoints), newest, some)
         for some in table_of_contents.pages(documents.items(), PAGE)
     ]
+    calls += [
+        scripts.fill_messages(
+            thread, len(checkpoints), newest, marked=some_unmarked, level=search.level
+        )
+        for some_unmarked in table_of_contents.pages(unmarked, PAGE)
+    ]
     for trip in table_of_contents.pages(calls, CALLS):
         if not all((yield from send_all([*trip]))):
             return False
-    return (
-        yield from send(
-            scripts.fill_messages(thread, len(checkpoints), newest, (), level=search.level)
-        )
-    )
+    return True

@@ -14,6 +14,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langgraph.types import Interrupt
 
 from langgraph_redis_json import RedisSaver
+from langgraph_redis_json.cli.app import run
 from langgraph_redis_json.embedded import EmbeddedRedis
 from tests.support.checkpoints import put
 from tests.support.project import ROOT
@@ -150,15 +151,21 @@ def test_the_python_examples_of_messages(
     names["saver"].close()
 
 
-def test_the_redis_cli_examples_of_messages(
-    server: EmbeddedRedis, with_messages: RedisSaver
+def test_the_shell_examples_of_messages(
+    server: EmbeddedRedis, with_messages: RedisSaver, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = []
     with redis.Redis.from_url(server.url, protocol=2, decode_responses=True) as client:
         for line in SHELL.findall(MESSAGES):
             program, *command = shlex.split(line)
+            if program == "langgraph-redis-json":
+                with pytest.raises(SystemExit, match="0"):
+                    run([*command, "--url", server.url, "--json"])
+                rows = map(json.loads, capsys.readouterr().out.splitlines())
+                found.append({row["message_id"] for row in rows})
+                continue
             assert program == "redis-cli"
             reply: Any = client.execute_command(*command)
             found.append({json.loads(fields[-1])["message_id"] for fields in reply[2::2]})
-    assert found == [{"m1", "m2"}, {"m1"}]
+    assert found == [{"m1", "m2"}, {"m1", "m2"}, {"m1"}]
     assert "RedisInsight:" in MESSAGES

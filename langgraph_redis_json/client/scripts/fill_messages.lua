@@ -3,7 +3,8 @@
 -- ARGV[1] is a JSON object:
 --   count    how many checkpoints the thread has
 --   newest   the entries of the newest checkpoint of each namespace
---   level    the member "searchable" that these get; absent if more documents follow
+--   marked   the entries of checkpoints all of whose messages have documents now
+--   level    the member "searchable" that these get
 -- Then come entry, document, …
 -- Returns 1. If another process has stored or deleted checkpoints since they were read, nothing is stored,
 -- because a message may have been edited or deleted; returns 0 then.
@@ -20,11 +21,9 @@ for i, score in ipairs(scores_of(entries)) do is_named[entries[i]] = score end
 for _, entry in ipairs(entries) do redis.call('ZADD', contents, 0, entry) end
 store_messages(2, #entries, is_named)
 use_thread(0, entries)
-if order.level then
-  for _, entry in ipairs(order.newest) do
-    if redis.call('EXISTS', key_of(entry)) == 1 then
-      redis.call('JSON.SET', key_of(entry), '$.searchable', order.level)
-    end
+for _, entry in ipairs(order.marked or {}) do
+  if redis.call('EXISTS', key_of(entry)) == 1 then
+    redis.call('JSON.SET', key_of(entry), '$.searchable', order.level)
   end
 end
 return 1
