@@ -37,6 +37,11 @@ def thread_of(saver: RedisSaver, thread_id: str) -> ThreadKeys:
         raise typer.BadParameter(str(error), param_hint="THREAD") from None
     if not run(saver, reading.exists(thread)):
         fail(no_thread(saver, thread_id))
+    if not run(saver, reading.has_contents(thread)):
+        fail(
+            f"The thread has lost its table of contents, the key {thread.contents}, so nothing of "
+            "it can be read: restore the key from a backup, or delete the thread."
+        )
     return thread
 
 

@@ -6,10 +6,10 @@ import typer
 from rich.text import Text
 
 from langgraph_redis_json.cli.connection import connect, server_time
+from langgraph_redis_json.cli.message_search import Language, with_message_search
 from langgraph_redis_json.cli.messages import ROLES
 from langgraph_redis_json.cli.options import Filters, Json, NewerThan, OlderThan, read_selection
 from langgraph_redis_json.cli.output import complain, one_line, print_json, safe, show, when
-from langgraph_redis_json.cli.setup import Language, with_message_search
 from langgraph_redis_json.operations.search_messages import FoundMessage
 
 MARKS = ("\x01", "\x02")

@@ -4,18 +4,10 @@ from typing import Annotated
 
 import typer
 
-from langgraph_redis_json.cli.connection import connect
+from langgraph_redis_json.cli.connection import connect, run
+from langgraph_redis_json.cli.message_search import Language, with_message_search
 from langgraph_redis_json.cli.output import fail, progress
-from langgraph_redis_json.saver import RedisSaver
-
-Language = Annotated[
-    str | None,
-    typer.Option(
-        "--language",
-        metavar="NAME",
-        help="The language of most messages, as the savers have it: german, for example.",
-    ),
-]
+from langgraph_redis_json.search.queries import has_coordinator
 
 
 def setup(
@@ -54,21 +46,8 @@ def setup(
                 "wait for it and finish.",
                 130,
             )
-    typer.echo("The server is suitable, and its search indexes are up to date.")
-
-
-def with_message_search(
-    saver: RedisSaver, language: str | None = None, tool_calls: bool = False
-) -> RedisSaver:
-    """A saver on the same client that searches messages.
-
-    Raises:
-        typer.BadParameter: for a language that RediSearch does not know.
-    """
-    settings = {"language": language or "english", "tool_calls": tool_calls}
-    try:
-        return RedisSaver(
-            saver._runner.client, key_prefix=saver.key_prefix, message_search=settings
-        )
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--language") from None
+        has_indexes = not saver._runner.clustered or run(saver, has_coordinator(saver.key_prefix))
+    if has_indexes:
+        typer.echo("The server is suitable, and its search indexes are up to date.")
+    else:
+        typer.echo("The server is suitable for all that is done within a thread.")
