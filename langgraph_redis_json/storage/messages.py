@@ -56,8 +56,7 @@ def in_tree(tree: Any) -> Iterable[Mapping[str, Any]]:
 
 def entry_of(fields: Mapping[str, Any]) -> str:
     """The entry of a message's document. A message without an id is known by its role and text."""
-    id_ = fields.get("id")
-    if isinstance(id_, str) and id_:
+    if id_ := id_of(fields):
         return keys.message_entry("id", id_)
     return keys.message_entry("text", f"{role_of(fields)}\0{text_of(fields)}")
 
@@ -91,11 +90,17 @@ def build(
         members["language"] = settings.language
     members["thread_id"] = identity.thread_id
     members["tokens"] = keys.thread_token(identity.thread_id)
-    if fields.get("id"):
-        members["message_id"] = fields["id"]
+    if id_ := id_of(fields):
+        members["message_id"] = id_
     members["checkpoint_ns"] = identity.checkpoint_ns
     members["checkpoint_id"] = identity.checkpoint_id
     return orjson.dumps({**members, **created_at})
+
+
+def id_of(fields: Mapping[str, Any]) -> str | None:
+    """The id of a message; None if it has none. (The index refuses ids that are not text.)"""
+    id_ = fields.get("id")
+    return id_ if isinstance(id_, str) and id_ else None
 
 
 def role_of(fields: Mapping[str, Any]) -> str:

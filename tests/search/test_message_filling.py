@@ -116,6 +116,20 @@ def test_setup_goes_on_where_it_was_killed(
     account(redis_client, key_prefix)
 
 
+def test_several_processes_fill_at_the_same_time(
+    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    off = make_saver(SYNC)
+    count = fill_messages.THREADS * 2
+    for number in range(count):
+        Chat(off, f"{number:02}").put(numbered(range(4)))
+    savers = [make_saver(SYNC, setup=False, message_search=True) for _ in range(3)]
+    with in_threads(lambda saver: saver.setup(), savers):
+        pass
+    assert len(ids(savers[0], "parcel")) == count * 4
+    account(redis_client, key_prefix)
+
+
 def test_a_repeated_setup_writes_nothing(
     make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str
 ) -> None:

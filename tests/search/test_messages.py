@@ -358,6 +358,17 @@ def test_a_message_without_an_id(one: Saver) -> None:
     assert [row.role for row in found(one, "umbrella")] == ["human"]
 
 
+class Numbered(HumanMessage):
+    """A class of a user's own, whose ids are numbers."""
+
+    id: int | None = None  # type: ignore[assignment]
+
+
+def test_an_id_that_is_not_text(one: Saver) -> None:
+    Chat(one).say(Numbered(content="parcel", id=7), Numbered(content="a parcel", id=7))
+    assert [row.message_id for row in found(one, "parcel")] == [None, None]
+
+
 class Letter(BaseModel):
     """A class of a user's own that looks much like a message."""
 
