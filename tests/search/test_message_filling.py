@@ -17,7 +17,7 @@ from langgraph_redis_json.operations import fill_messages
 from langgraph_redis_json.storage.ranges import Ranges
 from tests.support.accounting import account
 from tests.support.checkpoints import each_saver, found_keys, own_indexes, put, stored
-from tests.support.clients import Client, MakeSaver
+from tests.support.clients import Client, MakeSaver, Saver
 from tests.support.messages import LONG, Chat, ai, documents, human, ids, numbered
 from tests.support.plans import execute
 from tests.support.work import in_threads
@@ -124,7 +124,11 @@ def test_several_processes_fill_at_the_same_time(
     for number in range(count):
         Chat(off, f"{number:02}").put(numbered(range(4)))
     savers = [make_saver(SYNC, setup=False, message_search=True) for _ in range(3)]
-    with in_threads(lambda saver: saver.setup(), savers):
+
+    def setup(saver: Saver) -> None:
+        saver.setup()
+
+    with in_threads(setup, savers):
         pass
     assert len(ids(savers[0], "parcel")) == count * 4
     account(redis_client, key_prefix)
