@@ -10,7 +10,7 @@ GENERATED = langgraph_redis_json/saver.py
 
 .DEFAULT_GOAL := help
 .PHONY: help test pytest test-acl test-cluster test-faults chaos sizing lint format generate docs site demo \
-	test-lowest compare bench bench-search dist clean
+	test-lowest compare bench bench-search bench-messages dist clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -80,6 +80,10 @@ bench: .venv-bench/bench.stamp  ## Measure this saver and the others, and write 
 bench-search: VENV := .venv-bench
 bench-search: .venv-bench/bench.stamp  ## Search a million checkpoints, and write the figures in docs/search.md
 	$(BIN)/python benchmarks/search.py
+
+bench-messages: VENV := .venv-bench
+bench-messages: .venv-bench/bench.stamp  ## Search a million messages, and write the figures in docs/search.md
+	$(BIN)/python benchmarks/messages.py
 
 dist: VENV := .venv-release
 dist: .venv-release/release.stamp  ## Build the wheel and the sdist in dist/, and check them

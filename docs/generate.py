@@ -106,6 +106,8 @@ def _examples(client: redis.Redis) -> Iterator[tuple[str, str]]:
         "texts": f"JSON.GET {keys['l']} $.items..text",
         "blob": f"JSON.GET {keys['b']}",
         "thread": f"JSON.GET {keys['t']}",
+        "message": f"JSON.GET {keys['m']}",
+        "setup": "JSON.GET langgraph:setup:messages",
         "content": f"JSON.GET {keys['c']} $.channel_values.messages..content",
         "classes": f"JSON.GET {keys['c']} '$..[\"$class\"]'",
     }
@@ -137,7 +139,7 @@ def page(text: str, examples: dict[str, str]) -> str:
 
 
 def main() -> None:
-    with EmbeddedRedis() as server, RedisSaver(server.url) as saver:
+    with EmbeddedRedis() as server, RedisSaver(server.url, message_search=True) as saver:
         saver.setup()
         put_example(saver)
         with redis.Redis.from_url(server.url, decode_responses=True) as client:

@@ -7,6 +7,7 @@ from langgraph_redis_json.errors import (
     DamagedDocumentError,
     IndexIncompleteError,
     IndexMissingError,
+    MessagesMissingError,
     MetadataFieldMissingError,
     MissingDocumentError,
     ThreadMissingError,
@@ -15,6 +16,7 @@ from langgraph_redis_json.errors import (
     UnreadableValueError,
     UnsuitableServerError,
 )
+from langgraph_redis_json.operations.search_messages import FoundMessage
 from langgraph_redis_json.operations.threads import ThreadSummary
 from langgraph_redis_json.saver import RedisSaver
 
@@ -25,8 +27,10 @@ __all__ = [
     "CheckpointError",
     "CoordinatorMissingError",
     "DamagedDocumentError",
+    "FoundMessage",
     "IndexIncompleteError",
     "IndexMissingError",
+    "MessagesMissingError",
     "MetadataFieldMissingError",
     "MissingDocumentError",
     "RedisSaver",

@@ -8,7 +8,9 @@ from uuid import UUID
 
 from langchain_core.runnables import RunnableConfig
 
+from langgraph_redis_json.search.words import LANGUAGES
 from langgraph_redis_json.storage.keys import CheckpointIdentity
+from langgraph_redis_json.storage.messages import MessageSearch
 
 MOST_MINUTES = 100_000 * 365 * 24 * 60
 """Minutes that a thread may be told to live."""
@@ -225,6 +227,33 @@ def lifetime(ttl: Mapping[str, Any] | None, keep_last: int | None) -> Lifetime:
     if type(refresh) is not bool:
         raise TypeError(f"refresh_on_read must be True or False, not {refresh!r:.100}")
     return Lifetime(milliseconds("default_ttl", ttl["default_ttl"]), refresh, keep_last or 0)
+
+
+def message_search(value: bool | Mapping[str, Any]) -> MessageSearch | None:
+    """The argument ``message_search=`` of a saver.
+
+    Raises:
+        ValueError, TypeError: for a setting that does not exist.
+    """
+    if type(value) is bool:
+        return MessageSearch() if value else None
+    if not isinstance(value, Mapping):
+        raise TypeError(
+            'message_search is True, False, or like {"language": "german", "tool_calls": True}, '
+            f"not {value!r:.100}"
+        )
+    if unknown := value.keys() - {*MessageSearch._fields}:
+        raise ValueError(
+            f'message_search has {sorted(map(str, unknown))}: it knows "language" and "tool_calls"'
+        )
+    found = MessageSearch(**value)
+    if found.language not in LANGUAGES:
+        raise ValueError(
+            f"the language {found.language!r:.100} is not one of {', '.join(LANGUAGES)}"
+        )
+    if type(found.tool_calls) is not bool:
+        raise TypeError(f"tool_calls must be True or False, not {found.tool_calls!r:.100}")
+    return found
 
 
 def milliseconds(what: str, minutes: Any) -> int:

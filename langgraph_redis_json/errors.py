@@ -19,6 +19,12 @@ class IndexMissingError(CheckpointError):
     threads need it: call setup() once (on AsyncRedisSaver: await saver.setup())."""
 
 
+class MessagesMissingError(IndexMissingError):
+    """Messages cannot be searched yet: the search index "{index}" does not exist, or was never
+    filled. Create a saver with message_search=True, and call its setup() once (on AsyncRedisSaver:
+    await saver.setup())."""
+
+
 class CoordinatorMissingError(CheckpointError):
     """The Search of this Redis Cluster has no coordinator: a search sees the threads of one node,
     so nothing can be listed, filtered or deleted across threads. Operations within one thread

@@ -34,16 +34,19 @@ from langgraph_redis_json.operations import (
     delete_for_runs,
     delete_thread,
     expiry,
+    fill_messages,
     get_delta_channel_history,
     get_tuple,
     prune,
     put,
     put_writes,
+    search_messages,
     setup,
     threads,
 )
 from langgraph_redis_json.operations import list as listing
 from langgraph_redis_json.operations.context import Context
+from langgraph_redis_json.operations.search_messages import FoundMessage
 from langgraph_redis_json.operations.threads import ThreadSummary
 from langgraph_redis_json.search import fields, indexes
 from langgraph_redis_json.search.fields import MetadataFields
@@ -79,10 +82,16 @@ class RedisSaver(BaseCheckpointSaver[str]):
         keep_last: how many checkpoints of each namespace of a thread are kept. Each ``put`` deletes
             older ones, except those from which a ``DeltaChannel`` of a kept one is rebuilt. Above
             64 it deletes them in batches, so that up to a quarter more are kept. None: all.
+        message_search: whether `search_messages` can find the messages that the saver stores; each
+            new message then costs a small document. Or ``{"language": name, "tool_calls": bool}``:
+            the language of most messages ("english" if absent), whose words are found in all their
+            forms, and whether the names and arguments of called tools are found too. All savers
+            with the same key_prefix should have the same setting. `setup` creates the index, and
+            the documents of messages that are stored already.
 
     Raises:
-        ValueError, TypeError: for a key_prefix, a metadata field, a ``ttl`` or a ``keep_last`` that
-            cannot be used.
+        ValueError, TypeError: for a key_prefix, a metadata field, a ``ttl``, a ``keep_last`` or a
+            ``message_search`` that cannot be used.
         FileNotFoundError: if the schema of the metadata fields does not exist.
 
     Example:
@@ -102,11 +111,13 @@ class RedisSaver(BaseCheckpointSaver[str]):
         metadata_fields: MetadataFields | None = None,
         ttl: Mapping[str, Any] | None = None,
         keep_last: int | None = None,
+        message_search: bool | Mapping[str, Any] = False,
     ) -> None:
         super().__init__(serde=serde)
         self.key_prefix = arguments.key_prefix(key_prefix)
         self._metadata_fields = fields.read(metadata_fields)
         self._lifetime = arguments.lifetime(ttl, keep_last)
+        self._message_search = arguments.message_search(message_search)
         self._cache = Cache()
         client: Redis | RedisCluster
         if isinstance(redis, str):
@@ -134,6 +145,7 @@ class RedisSaver(BaseCheckpointSaver[str]):
         metadata_fields: MetadataFields | None = None,
         ttl: Mapping[str, Any] | None = None,
         keep_last: int | None = None,
+        message_search: bool | Mapping[str, Any] = False,
     ) -> Self:
         """A saver on the URL of a server, or on a client; use it in a ``with`` block.
 
@@ -141,7 +153,7 @@ class RedisSaver(BaseCheckpointSaver[str]):
             url: ``redis://``, ``rediss://`` or ``unix://``, as redis-py reads them. At most 64
                 connections are opened, for which calls wait; ``?max_connections=`` changes that.
             redis_client: instead of a URL; it stays open after the block.
-            key_prefix, serde, metadata_fields, ttl, keep_last: as for the class.
+            key_prefix, serde, metadata_fields, ttl, keep_last, message_search: as for the class.
 
         Raises:
             ValueError: unless there is either a URL or a client.
@@ -155,6 +167,7 @@ class RedisSaver(BaseCheckpointSaver[str]):
             metadata_fields=metadata_fields,
             ttl=ttl,
             keep_last=keep_last,
+            message_search=message_search,
         )
 
     @classmethod
@@ -169,6 +182,7 @@ class RedisSaver(BaseCheckpointSaver[str]):
         metadata_fields: MetadataFields | None = None,
         ttl: Mapping[str, Any] | None = None,
         keep_last: int | None = None,
+        message_search: bool | Mapping[str, Any] = False,
         **connection: Any,
     ) -> Self:
         """A saver on the address of a server; use it in a ``with`` block.
@@ -176,7 +190,7 @@ class RedisSaver(BaseCheckpointSaver[str]):
         Args:
             host, port: the server's address.
             db: the database. Redis indexes only database 0, and `setup` refuses others.
-            key_prefix, serde, metadata_fields, ttl, keep_last: as for the class.
+            key_prefix, serde, metadata_fields, ttl, keep_last, message_search: as for the class.
             connection: further arguments of redis-py's client: username, password, ssl,
                 max_connections (64 if absent; calls wait for one of them) …
         """
@@ -190,6 +204,7 @@ class RedisSaver(BaseCheckpointSaver[str]):
             metadata_fields=metadata_fields,
             ttl=ttl,
             keep_last=keep_last,
+            message_search=message_search,
         )
         saver._runner = SyncRunner(client, owned=True)
         return saver
@@ -218,8 +233,12 @@ class RedisSaver(BaseCheckpointSaver[str]):
         until the new one is complete. Documents are not changed, and other processes may go on
         writing. If the server has documents already, setup returns when they are indexed.
 
+        With ``message_search``, setup also writes the documents of messages that are stored
+        already. If it is killed, the next call goes on from there. Later calls look only at threads
+        that changed since.
+
         Args:
-            on_progress: called with the share that is indexed, from 0 to 1, while setup waits.
+            on_progress: called with the share that is done, from 0 to 1, while setup works.
 
         Raises:
             UnsuitableServerError: if the server lacks Search or JSON, if the client uses another
@@ -230,11 +249,15 @@ class RedisSaver(BaseCheckpointSaver[str]):
         """
         self._runner.run(setup.check_server(self._context))
         progress = setup.Progress()
+        part = 1 if self._message_search is None else 0.5
         while (share := self._runner.run(setup.build_indexes(self._context))) < 1:
             progress.check(share)
             if on_progress is not None:
-                on_progress(share)
+                on_progress(share * part)
             sleep(0.02)
+        for share in self._runner.iterate(fill_messages.fill(self._context)):
+            if on_progress is not None:
+                on_progress(part + share * part)
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """The checkpoint that a config names, with its pending writes. One round trip.
@@ -321,6 +344,54 @@ class RedisSaver(BaseCheckpointSaver[str]):
             )
         )
 
+    def search_messages(
+        self,
+        text: str,
+        *,
+        filter: dict[str, Any] | None = None,
+        role: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        newest_first: bool = False,
+        limit: int | None = 20,
+        marks: tuple[str, str] = ("**", "**"),
+    ) -> Iterator[FoundMessage]:
+        """Messages with all of some words, the best ones first (by RediSearch's BM25). Needs
+        ``message_search``: see ``docs/search.md``. A limit of up to 1,000 costs three round trips,
+        with a filter four.
+
+        Words are found in any case, and in the forms of the saver's language. Chinese is divided
+        into words. Punctuation between words does not matter, and nothing in the text is an
+        operator: for RediSearch's query language use `messages_index`.
+
+        Args:
+            text: the words, with blanks or punctuation between them.
+            filter: as for `threads`, on the metadata of the newest checkpoint of each thread.
+            role: only messages of ``"human"`` (or ``"user"``), ``"ai"`` (or ``"assistant"``),
+                ``"tool"``, ``"system"``, or a ChatMessage's role.
+            since, until: only messages whose first checkpoint was stored in this time, both
+                included, to the millisecond; with a time zone.
+            newest_first: order by time, not by rank.
+            limit: at most so many; 0 for none, None for all.
+            marks: the texts before and after each of the words in the snippets.
+
+        Returns:
+            One `FoundMessage` for each message. What becomes of messages that were edited, removed
+            or pruned is in ``docs/search.md``.
+
+        Raises:
+            ValueError, TypeError: at once, for arguments that cannot be used, also for a text of
+                punctuation or of words such as "the" alone.
+            MessagesMissingError: if `setup` of a saver with ``message_search`` was never called;
+                IndexIncompleteError, while it fills the index, or the server does.
+            IndexMissingError, MetadataFieldMissingError: as `list`.
+        """
+        return self._runner.iterate(
+            search_messages.search_messages(
+                self._context, text, filter, role, since, until, newest_first, limit, marks
+            )
+        )
+
     @property
     def checkpoints_index(self) -> SearchIndex:
         """redisvl's index over the checkpoints, on this saver's client, for queries of your own.
@@ -330,6 +401,21 @@ class RedisSaver(BaseCheckpointSaver[str]):
         Raises:
             ValueError: for a client with ``protocol=3``, whose replies redisvl does not read.
         """
+        return self._redisvl_index("checkpoints")
+
+    @property
+    def messages_index(self) -> SearchIndex:
+        """redisvl's index over the messages of savers with ``message_search``, on this saver's
+        client, for all of RediSearch's query language.
+
+        The results have the fields of ``schemas/messages.yaml``.
+
+        Raises:
+            ValueError: as `checkpoints_index`.
+        """
+        return self._redisvl_index("messages")
+
+    def _redisvl_index(self, which: str) -> SearchIndex:
         from redisvl.index import SearchIndex  # takes long to import, and few callers need it
 
         client = self._runner.client
@@ -339,7 +425,7 @@ class RedisSaver(BaseCheckpointSaver[str]):
                 "redisvl does not read the replies of a client with protocol=3: give the saver a "
                 "client without it, or create a redisvl index on another client"
             )
-        schema = indexes.schema(self.key_prefix, "checkpoints", self._metadata_fields)
+        schema = indexes.schema(self.key_prefix, which, self._metadata_fields)
         return SearchIndex(schema, redis_client=client)
 
     def put(
@@ -568,6 +654,7 @@ class RedisSaver(BaseCheckpointSaver[str]):
             self._runner.clustered,
             False,  # on_loop
             *self._lifetime,
+            self._message_search,
         )
 
     # For callers of the other kind: see bridges.py.
@@ -575,6 +662,7 @@ class RedisSaver(BaseCheckpointSaver[str]):
     aget_tuple = awaited(get_tuple)
     alist = awaited_iteration(list)
     athreads = awaited_iteration(threads)
+    asearch_messages = awaited_iteration(search_messages)
     aput = awaited(put)
     aput_writes = awaited(put_writes)
     adelete_thread = awaited(delete_thread)

@@ -23,6 +23,7 @@ from langgraph_redis_json.cli import (
     messages,
     pin,
     prune,
+    search,
     setup,
     show,
     stats,
@@ -33,6 +34,7 @@ from langgraph_redis_json.cli.output import complain
 from langgraph_redis_json.errors import (
     CheckpointError,
     IndexMissingError,
+    MessagesMissingError,
     MetadataFieldMissingError,
 )
 
@@ -46,6 +48,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "stats": stats.stats,
     "threads": threads.threads,
     "messages": messages.messages,
+    "search": search.search,
     "history": history.history,
     "show": show.show,
     "diff": diff.diff,
@@ -128,6 +131,9 @@ def _sentence(error: Exception) -> str:
         return f"The server does not let this user run the command: {error}."
     if isinstance(error, (ConnectionError, TimeoutError)):
         return f"The server does not answer: {str(error).rstrip('.')}. Check --url (or REDIS_URL)."
+    if isinstance(error, MessagesMissingError):
+        first, _, _ = str(error).partition(".")
+        return f"{first}: run {PROGRAM} setup --messages first, or correct --key-prefix."
     if isinstance(error, MetadataFieldMissingError):
         return str(error)
     if isinstance(error, IndexMissingError):

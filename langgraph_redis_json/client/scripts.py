@@ -317,6 +317,7 @@ def store(
     shared_bytes: int = 0,
     sent_separately: Collection[str] = (),
     without_writes: Collection[str] = (),
+    messages: Collection[tuple[str, bytes]] = (),
     ttl: int = 0,
 ) -> Call[StoreReply]:
     """Store documents, all of them or none.
@@ -333,6 +334,8 @@ def store(
             0 if the thread document must be rebuilt.
         sent_separately: entries of blobs that commands of their own have stored just before.
         without_writes: entries of checkpoints whose pending writes are deleted.
+        messages: entries and documents of messages. Of a message that has a document already, only
+            what an edit changes is stored.
     """
     order = {
         "cached": cached,
@@ -343,13 +346,39 @@ def store(
         "separately": [*sent_separately],
         "without_writes": [*without_writes],
         "ttl": ttl,
+        "messages": len(messages),
     }
     arguments: list[Argument] = [_order(order)]
     for _, items in appended.values():
         arguments += items
-    for entry, document in documents:
+    for entry, document in (*messages, *documents):
         arguments += (entry, document)
     return Call(_command("store", thread, *arguments), _store_reply)
+
+
+def fill_messages(
+    thread: ThreadKeys,
+    count: int,
+    newest: Collection[str],
+    messages: Iterable[tuple[str, bytes]] = (),
+    *,
+    marked: Sequence[str] = (),
+    level: int = 0,
+) -> Call[bool]:
+    """Store documents of messages that are stored already. The reply is False, and nothing is
+    stored, if other processes have changed the thread.
+
+    Args:
+        thread: see above.
+        count: how many checkpoints it has.
+        newest: the entry of the newest checkpoint of each namespace.
+        messages: entries and documents.
+        marked: the entries of checkpoints all of whose messages have documents now.
+        level: these get it as their member ``searchable``.
+    """
+    order = {"count": count, "newest": [*newest], "marked": [*marked], "level": level}
+    arguments = [part for message in messages for part in message]
+    return Call(_command("fill_messages", thread, _order(order), *arguments), bool)
 
 
 class KeepNewestReply(NamedTuple):

@@ -6,6 +6,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from langgraph_redis_json.search.fields import Fields
 from langgraph_redis_json.storage.cache import Cache
+from langgraph_redis_json.storage.messages import MessageSearch
 
 
 class Context(NamedTuple):
@@ -21,6 +22,7 @@ class Context(NamedTuple):
         ttl: milliseconds that a thread lives after its last use, at least; 0 if it never expires.
         refresh_on_read: whether ``get_tuple`` is a use. ``put`` and ``put_writes`` always are.
         keep_last: how many checkpoints of each namespace are kept; 0 for all.
+        message_search: None if messages get no documents that a search finds.
     """
 
     key_prefix: str
@@ -32,3 +34,4 @@ class Context(NamedTuple):
     ttl: int = 0
     refresh_on_read: bool = False
     keep_last: int = 0
+    message_search: MessageSearch | None = None

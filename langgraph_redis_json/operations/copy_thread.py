@@ -44,7 +44,9 @@ def copy_thread(context: Context, source_thread_id: Any, target_thread_id: Any) 
     target = keys.thread_keys(context.key_prefix, target_id)
     if source == target:
         raise ValueError(f"cannot copy the thread {target_id!r} onto itself")
-    checkpoints, writes = yield from table_of_contents.entries(source, "c:", "w:")
+    checkpoints, writes, of_messages = yield from table_of_contents.entries(
+        source, "c:", "w:", "m:"
+    )
     [existed] = yield [("ZCARD", target.contents)]
     # A checkpoint's writes are copied with it. Other writes came before their checkpoint.
     writes_of = {f"c{entry[1:]}": entry for entry in writes}
@@ -56,6 +58,12 @@ def copy_thread(context: Context, source_thread_id: Any, target_thread_id: Any) 
             scripts.store(target, part, ttl=context.ttl).command
             for part in table_of_contents.pages(_moved(source, found, target_id), PAGE)
         ]
+        at, size = at + len(page), _next_size(size, read)
+    at, size = 0, FIRST
+    while page := of_messages[at : at + size]:
+        found, read = yield from _existing(source, page)
+        messages = _moved(source, found, target_id)
+        yield [scripts.store(target, [], messages=messages, ttl=context.ttl).command]
         at, size = at + len(page), _next_size(size, read)
     copied: dict[str, str] = {}
     at, size = 0, FIRST

@@ -1,4 +1,5 @@
-"""Garbage collection: delete blobs and logs that no checkpoint refers to.
+"""Garbage collection: delete blobs and logs that no checkpoint refers to, and the documents of
+messages that no checkpoint has.
 
 This takes many short calls, and others write meanwhile. A checkpoint that is stored meanwhile may
 refer to a blob that is about to be deleted. So a collection first marks all blobs and logs that
@@ -12,19 +13,23 @@ from secrets import token_urlsafe
 
 from langgraph_redis_json.client import scripts
 from langgraph_redis_json.client.plan import Plan
-from langgraph_redis_json.operations import table_of_contents
+from langgraph_redis_json.operations import stored_messages, table_of_contents
+from langgraph_redis_json.storage import messages
 from langgraph_redis_json.storage.keys import ThreadKeys
 
 
 def collect(thread: ThreadKeys) -> Plan[None]:
-    """Delete all blobs and logs of a thread that no checkpoint refers to."""
-    blobs, logs, checkpoints, marked = yield from table_of_contents.entries(
-        thread, "b:", "l:", "c:", "x"
+    """Delete all blobs and logs of a thread that no checkpoint refers to, and the documents of
+    messages that no checkpoint has."""
+    blobs, logs, of_messages, checkpoints, marked = yield from table_of_contents.entries(
+        thread, "b:", "l:", "m:", "c:", "x"
     )
-    if not blobs and not logs and not marked:
+    if not blobs and not logs and not of_messages and not marked:
         return
     needed = yield from _references(thread, checkpoints)
-    unneeded = [entry for entry in blobs + logs if entry not in needed]
+    if of_messages:
+        needed |= yield from _messages(thread, checkpoints)
+    unneeded = [entry for entry in blobs + logs + of_messages if entry not in needed]
     number = token_urlsafe(6)
     for page in table_of_contents.pages(unneeded, table_of_contents.PAGE):
         yield [scripts.collect_garbage(thread, "mark", number, page).command]
@@ -36,6 +41,8 @@ def collect(thread: ThreadKeys) -> Plan[None]:
         return
     [checkpoints] = yield from table_of_contents.entries(thread, "c:")
     needed = yield from _references(thread, checkpoints)
+    if any(entry.startswith("m:") for entry in candidates):
+        needed |= yield from _messages(thread, checkpoints)
     for page in table_of_contents.pages(candidates, table_of_contents.PAGE):
         kept = [entry for entry in page if entry in needed]
         gone = [entry for entry in page if entry not in needed]
@@ -56,4 +63,14 @@ def _references(thread: ThreadKeys, checkpoints: Sequence[str]) -> Plan[set[str]
             found.update(
                 entry for keys in both for key in keys if (entry := thread.find_entry(key))
             )
+    return found
+
+
+def _messages(thread: ThreadKeys, checkpoints: Sequence[str]) -> Plan[set[str]]:
+    """The entries of the documents of all messages that checkpoints have."""
+    found: set[str] = set()
+    places = yield from stored_messages.find(thread, checkpoints)
+    for page in table_of_contents.pages(places, stored_messages.PAGE):
+        for _, fields in (yield from stored_messages.read(thread, page)):
+            found.add(messages.entry_of(fields))
     return found

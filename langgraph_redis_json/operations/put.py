@@ -17,14 +17,27 @@ from langgraph_redis_json.client import scripts
 from langgraph_redis_json.client.long_steps import are_long
 from langgraph_redis_json.client.plan import Command, Plan
 from langgraph_redis_json.errors import TriesExhaustedError
-from langgraph_redis_json.operations import expiry, get_tuple, prune
+from langgraph_redis_json.operations import expiry, garbage, get_tuple, prune
 from langgraph_redis_json.operations.context import Context
+from langgraph_redis_json.operations.table_of_contents import pages
 from langgraph_redis_json.storage import channels, documents, keys
 from langgraph_redis_json.storage.cache import NOTHING, CachedCheckpoint
 from langgraph_redis_json.storage.keys import ThreadKeys
+from langgraph_redis_json.storage.messages import NewMessages
 
 TRIES = 10
 """How often a put sends what the server lacks. The second time it sends everything."""
+
+
+MOST_MESSAGES = 1_000
+"""Documents of messages that the script of a put stores together with the checkpoint. If there are
+more, calls before it, in the same trip, store the others, so that other clients need not wait long.
+"""
+
+
+MOST_DROPPED = 32
+"""With keep_last, messages that were removed from the state before their documents are collected.
+That reads all messages that are left, so it is not done at each put."""
 
 
 def put(
@@ -48,12 +61,28 @@ def put(
         # LangGraph's contract: a channel that is not among the new versions has the value that its
         # version had before. So the value is the stored one, whatever the cache has.
         cached = yield from get_tuple.read_to_cache(context, thread, target)
+    search = context.message_search
+    messages: NewMessages | None = None
     missing: set[str] = set()
     for _ in range(TRIES):
         if context.on_loop and are_long(_to_encode(checkpoint, metadata, new_versions, cached)):
             yield []
+        if search is not None:
+            messages = NewMessages(
+                identity,
+                documents.created_at(checkpoint.get("ts")),
+                search,
+                known=cached.searchable >= search.level,
+            )
         storage = channels.store(
-            thread, identity, checkpoint, new_versions, context.serde, cached.channels, missing
+            thread,
+            identity,
+            checkpoint,
+            new_versions,
+            context.serde,
+            cached.channels,
+            missing,
+            messages,
         )
         document = documents.build_checkpoint(
             thread,
@@ -64,21 +93,29 @@ def put(
             new_versions,
             storage.texts,
             context.serde,
+            0 if search is None else search.level,
         )
         separate = storage.sent_separately
+        found = [] if messages is None else [*messages.documents.items()]
+        relies_on_cached = storage.expected or storage.appended or (messages and messages.known)
         call = scripts.store(
             thread,
             # The checkpoint comes last: a reader that sees it finds everything that it needs.
             [*storage.documents.items(), (entry, document.text)],
-            cached=cached.entry if storage.expected or storage.appended else "",
+            cached=cached.entry if relies_on_cached else "",
             expected=storage.expected,
             appended=storage.appended,
             inherited=document.inherited,
             shared_bytes=document.shared_bytes,
             sent_separately=separate,
+            messages=found[:MOST_MESSAGES],
             ttl=context.ttl,
         )
         commands = [*_send_separately(thread, separate, context.ttl)] if separate else []
+        commands += [
+            scripts.store(thread, [], messages=page, ttl=context.ttl).command
+            for page in pages(found[MOST_MESSAGES:], MOST_MESSAGES)
+        ]
         commands.append(call.command)
         if context.keep_last:
             keep = scripts.keep_newest(thread, entry, context.keep_last, document.has_deltas)
@@ -108,12 +145,18 @@ def put(
             remedy="Nothing was stored. A server that deletes keys when it is full does this: set "
             "maxmemory-policy to noeviction, or give the server more memory.",
         )
-    added = CachedCheckpoint(entry, storage.channels)
+    added, is_due = CachedCheckpoint(entry, storage.channels), False
+    if search is not None and messages is not None:
+        dropped = cached.dropped + messages.dropped
+        is_due = dropped >= max(MOST_DROPPED, context.keep_last) and context.keep_last > 0
+        added = added._replace(searchable=search.level, dropped=0 if is_due else dropped)
     context.cache.put(thread.contents, checkpoint_ns, added, replaced=parent_entry)
     if stored.new_deadline is not None:
         yield from expiry.use(thread, stored.new_deadline)
     if context.keep_last:
         yield from prune.keep_newest(thread, entry, context.keep_last, keep.read(replies[-1]))
+        if is_due:
+            yield from garbage.collect(thread)
     return {
         "configurable": {
             "thread_id": target.given_thread_id,

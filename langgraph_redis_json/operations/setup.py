@@ -72,7 +72,8 @@ def check_server(context: Context) -> Plan[None]:
 
 def build_indexes(context: Context) -> Plan[float]:
     """Do the next step to build the indexes; see `indexes.build`."""
-    return indexes.build(context.key_prefix, context.metadata_fields, context.clustered)
+    schemas = SCHEMAS if context.message_search is None else (*SCHEMAS, "messages")
+    return indexes.build(context.key_prefix, context.metadata_fields, context.clustered, schemas)
 
 
 def _check_commands(key_prefix: str) -> Plan[None]:
@@ -133,7 +134,7 @@ def _check_search(context: Context) -> Plan[None]:
         [("FT.DROPINDEX", no_index)],
     ]
     if context.clustered:
-        batches += [[("FT.PROFILE", no_index, "SEARCH", "QUERY", NOTHING)], [NODES, SLOTS]]
+        batches += [[("FT.PROFILE", no_index, "SEARCH", "QUERY", *NOTHING)], [NODES, SLOTS]]
     for commands in batches:
         try:
             yield commands

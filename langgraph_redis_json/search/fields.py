@@ -14,7 +14,8 @@ from redisvl.schema import IndexSchema
 from redisvl.schema.fields import BaseField
 
 SCHEMAS = ("checkpoints", "writes", "threads")
-"""The files in ``schemas/``."""
+"""The files in ``schemas/`` whose indexes every saver has. ``messages.yaml`` is that of savers with
+``message_search``."""
 
 WITH_METADATA = ("checkpoints", "threads")
 """The schemas whose documents have metadata."""

@@ -7,7 +7,7 @@ again, nothing tells this from a server that fills its index after a restart.)
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from secrets import token_hex
 
@@ -55,7 +55,9 @@ def schema(key_prefix: str, which: str, metadata_fields: Fields) -> IndexSchema:
     return loaded
 
 
-def build(key_prefix: str, metadata_fields: Fields, clustered: bool) -> Plan[float]:
+def build(
+    key_prefix: str, metadata_fields: Fields, clustered: bool, schemas: Sequence[str] = SCHEMAS
+) -> Plan[float]:
     """Do the next step to make the indexes as their schemas. Call this again until all is done.
     Several processes may do so at the same time.
 
@@ -69,7 +71,7 @@ def build(key_prefix: str, metadata_fields: Fields, clustered: bool) -> Plan[flo
     if clustered and not (yield from has_coordinator()):
         return 1.0
     shares = []
-    for which in SCHEMAS:
+    for which in schemas:
         wanted = schema(key_prefix, which, metadata_fields)
         for _ in range(TRIES):
             share = yield from _build(key_prefix, wanted, clustered)
@@ -153,9 +155,8 @@ def _build_beside(
     alias = str(wanted.index.name)
     definitions = {} if live is None else _users_fields(live)
     definitions.update(_definitions(wanted))
-    which = ("FILTER", found) if (found := _filter(wanted)) else ()
     definition: Command = (
-        *("ON", "JSON", "PREFIX", 1, str(wanted.index.prefix), *which, "SCHEMA"),
+        *("ON", "JSON", "PREFIX", 1, str(wanted.index.prefix), *_options(wanted), "SCHEMA"),
         *_words(definitions),
     )
     digest = blake2b(repr((live and live.name, definition)).encode(), digest_size=6).hexdigest()
@@ -213,6 +214,18 @@ def _filter(schema: IndexSchema) -> str:
     Pending writes that nobody searches take no memory in the index.
     """
     return "exists(@channel)" if "channel" in schema.fields else ""
+
+
+def _options(schema: IndexSchema) -> Command:
+    """What ``FT.CREATE`` says of an index as a whole."""
+    found: list[str | int] = []
+    if which := _filter(schema):
+        found += ("FILTER", which)
+    if "language" in schema.fields:
+        found += ("LANGUAGE_FIELD", str(schema.fields["language"].path))
+    if schema.index.stopwords:
+        found += ("STOPWORDS", len(schema.index.stopwords), *schema.index.stopwords)
+    return tuple(found)
 
 
 def _users_fields(live: IndexInfo) -> dict[str, FieldInfo]:

@@ -39,8 +39,8 @@ MOST_SORTED = 1_000
 # Without a time limit: past its limit the server would return part of the answer as all of it.
 WHOLE_ANSWER: Command = ("TIMEOUT", 0, "DIALECT", 2)
 
-NOTHING = "@format:[0 0]"
-"""A search that finds nothing: formats begin with 1."""
+NOTHING: Command = ("*", "INKEYS", 1, "no key")
+"""A search that finds nothing, by any index."""
 
 # The first asks the Search of a node, the second the node itself. As two words, because redis-py
 # changes the reply to the command that it knows.
@@ -56,7 +56,7 @@ def index_name(key_prefix: str, which: str) -> str:
 
     Args:
         key_prefix: the saver's.
-        which: "checkpoints", "writes" or "threads".
+        which: "checkpoints", "writes", "threads" or "messages".
     """
     return key_prefix + str(fields.built_in(which).index.name)
 
@@ -148,7 +148,7 @@ def _ask(context: Context, index: str, *commands: Command) -> Plan[list[Any]]:
     if not context.clustered:
         return (yield [*commands])
     empty: Command = (
-        *("FT.PROFILE", index, "SEARCH", "LIMITED", "QUERY", NOTHING),
+        *("FT.PROFILE", index, "SEARCH", "LIMITED", "QUERY", *NOTHING),
         *("LIMIT", 0, 0, *WHOLE_ANSWER),
     )
     # A node that has not searched yet knows no others before the first search.
@@ -226,7 +226,7 @@ def newest(
     return None
 
 
-def whole_search(index: str, query: FilterExpression, *loaded: str) -> Command:
+def whole_search(index: str, query: FilterExpression | str, *loaded: str) -> Command:
     """A search for all matches, in no order.
 
     A cursor without SORTBY is the one way to results that the server does not cap.

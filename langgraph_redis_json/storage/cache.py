@@ -53,6 +53,7 @@ class StoredChannel(NamedTuple):
         dumped: the serializer's result for a blob or list; None where it takes too much memory.
         items_size: how many bytes at the end of that result are the items of a list.
         items_hash: of these bytes, where `dumped` is None.
+        messages: one number for each message of a value without slices; see `messages.py`.
     """
 
     version: Any
@@ -65,6 +66,7 @@ class StoredChannel(NamedTuple):
     dumped: Dumped | None = None
     items_size: int = 0
     items_hash: int = 0
+    messages: "array[int]" = array("q")
 
     def references(self) -> dict[str, int]:
         """The blobs and logs that must exist: entry -> number of items, 0 for a blob."""
@@ -109,10 +111,16 @@ class CachedCheckpoint(NamedTuple):
         entry: of the checkpoint; "" for none. Its channels are valid while it exists on the server:
             a server that fails over loses its newest writes first.
         channels: channel -> how its value is stored.
+        searchable: `MessageSearch.level` of the checkpoint's document; 0 if messages of it may
+            have no documents.
+        dropped: how many messages were removed from the state since their documents were last
+            collected; counted only with message_search.
     """
 
     entry: str = ""
     channels: Mapping[str, StoredChannel] = MappingProxyType({})
+    searchable: int = 0
+    dropped: int = 0
 
     @property
     def held(self) -> list[str]:
@@ -188,7 +196,8 @@ class Cache:
         size, values = 1_000, 0
         for stored in cached.channels.values():
             size += CHANNEL_BYTES + len(stored.text)
-            size += 8 * len(stored.item_hashes) + 300 * len(stored.slices)
+            size += 8 * (len(stored.item_hashes) + len(stored.messages))
+            size += 300 * len(stored.slices)
             if stored.dumped is not None:
                 values += len(stored.dumped.data)
         if values > MOST_BYTES // 4:

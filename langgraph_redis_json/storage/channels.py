@@ -22,6 +22,7 @@ from langgraph_redis_json.storage import documents, json_codec, keys
 from langgraph_redis_json.storage.cache import LARGE, SECRET, Slice, StoredChannel
 from langgraph_redis_json.storage.json_codec import Dumped
 from langgraph_redis_json.storage.keys import CheckpointIdentity, ThreadKeys
+from langgraph_redis_json.storage.messages import NewMessages
 
 INLINE = 512
 """Bytes up to which a channel value stands in each checkpoint that has it."""
@@ -75,6 +76,7 @@ def store(
     serde: SerializerProtocol,
     cached: Mapping[str, StoredChannel],
     missing: Collection[str] = (),
+    messages: NewMessages | None = None,
 ) -> Storage:
     """Decide where the values of a checkpoint's channels are stored.
 
@@ -86,6 +88,7 @@ def store(
         serde: the saver's serializer.
         cached: how the values of the last checkpoint are stored.
         missing: entries of blobs and logs that the server does not have.
+        messages: gets the messages that may have no documents yet; None without message_search.
     """
     storage = Storage()
     versions = checkpoint["channel_versions"]
@@ -98,6 +101,8 @@ def store(
             elif last.slices:
                 storage.expect(last.references())
             storage.texts[channel], storage.channels[channel] = last.text, last
+            if messages is not None and not messages.known:
+                _add_all_messages(messages, *serde.dumps_typed(value), serde)
             continue
         type_, data = serde.dumps_typed(value)
         data = bytes(data)  # a bytearray is the caller's own, who may change it later
@@ -109,7 +114,9 @@ def store(
             # A stored value of its own would take a tenth of a small checkpoint.
             stored = StoredChannel(version, b"null")
         elif items is not None:
-            stored = _store_list(storage, thread, identity, channel, version, data, items, last)
+            stored = _store_list(
+                storage, thread, identity, channel, version, data, items, last, messages
+            )
         else:
             encoded = json_codec.encode(type_, data, serde)
             if len(encoded.content) <= INLINE and not isinstance(value, _DeltaSnapshot):
@@ -124,6 +131,9 @@ def store(
                     blobs[entry] = documents.build_blob(identity, channel, version, encoded)
                 else:
                     storage.expected[entry] = 0
+            if messages is not None:
+                known = array("q") if last is None else last.messages
+                stored = stored._replace(messages=messages.add_value(encoded, known))
         storage.texts[channel], storage.channels[channel] = stored.text, stored
     return storage
 
@@ -219,8 +229,13 @@ def _store_list(
     data: bytes,
     items: List,
     last: StoredChannel | None,
+    messages: NewMessages | None,
 ) -> StoredChannel:
     layout = lay_out(items.hashes, last, identity.checkpoint_ns, channel)
+    if messages is not None and last is not None:
+        old = last.item_hashes
+        if items.hashes[: len(old)] != old:
+            messages.dropped += len({*old}.difference(items.hashes))
     lengths: dict[str, int] = {}
     if last is not None:
         used = {log for log, _, _ in layout.slices}
@@ -234,8 +249,12 @@ def _store_list(
             storage.appended[layout.log] = layout.length, new
         else:
             storage.documents[layout.log] = documents.build_log(identity, channel, new)
+        if messages is not None and messages.known:
+            messages.add_items(_unknown(items.hashes, layout.new, new, last))
         lengths.pop(layout.log, None)
         lengths[layout.log] = layout.length + len(new)  # the last one gets the next items
+    if messages is not None and not messages.known:
+        _add_all_messages(messages, "msgpack", data)
     text = orjson.dumps({"log": [[thread.key(log), *range_] for log, *range_ in layout.slices]})
     stored = StoredChannel(
         version,
@@ -250,6 +269,42 @@ def _store_list(
     references.pop(layout.log or "", None)
     storage.expect(references)
     return stored
+
+
+def _unknown(
+    hashes: "array[int]",
+    numbers: Sequence[int],
+    items: Sequence[bytes],
+    last: StoredChannel | None,
+) -> Sequence[bytes]:
+    """Those of a list's stored items that its cached value does not have.
+
+    Args:
+        hashes: of all items of the list.
+        numbers: of the stored items in the list.
+        items: the stored items.
+        last: how the channel's last value is stored.
+    """
+    # Only a list that is stored again as a whole stores items that it had before.
+    if last is None or not last.slices or len(numbers) < len(hashes):
+        return items
+    known = {*last.item_hashes}
+    return [
+        item for number, item in zip(numbers, items, strict=True) if hashes[number] not in known
+    ]
+
+
+def _add_all_messages(
+    messages: NewMessages, type_: str, data: bytes, serde: SerializerProtocol | None = None
+) -> None:
+    """Add all messages of a value, because some of them may have no documents."""
+    if type_ != "msgpack" or (serde is not None and not json_codec.writes_msgpack(serde)):
+        return
+    items = json_codec.split(data)
+    if items is not None:
+        messages.add_items(map(json_codec.encode_item, items))
+    else:
+        messages.add_value(json_codec.encode(type_, data), array("q"))
 
 
 def lay_out(

@@ -51,6 +51,7 @@ def build_checkpoint(
     new_versions: Mapping[str, Any],
     channel_values: Mapping[str, bytes],
     serde: SerializerProtocol,
+    searchable: int = 0,
 ) -> CheckpointDocument:
     """The document of a checkpoint.
 
@@ -63,6 +64,7 @@ def build_checkpoint(
         new_versions: the channels that changed.
         channel_values: channel -> the JSON text that stands for its value.
         serde: the saver's serializer.
+        searchable: `MessageSearch.level` if all its messages have documents, else 0.
     """
     rest_of_checkpoint: dict[str, Any] = {**checkpoint}
     rest_of_checkpoint.pop("channel_values", None)
@@ -87,7 +89,7 @@ def build_checkpoint(
         "format": FORMAT,
         "thread_id": identity.thread_id,
         "checkpoint_id": identity.checkpoint_id,
-        **_created_at(checkpoint.get("ts")),
+        **created_at(checkpoint.get("ts")),
         "metadata": orjson.Fragment(metadata_text),
         "tokens": ",".join(tokens),
     }
@@ -104,6 +106,8 @@ def build_checkpoint(
     if parent_checkpoint_id is not None and type(v) is int and v < 4:
         # LangGraph kept the tasks among the parent's writes, so scripts read these too.
         own["tasks_in_parent"] = True
+    if searchable:
+        own["searchable"] = searchable
     # Nobody searches the version maps: as a JSON string they take half the memory of a tree.
     own["checkpoint"] = checkpoint_text.decode()
     if sends:
@@ -236,8 +240,8 @@ def moved_to_thread(
         renamed: the keys that a checkpoint refers to -> their keys in the other thread.
     """
     if "tokens" in fields:
-        _, others = fields["tokens"].split(",", 1)
-        fields["tokens"] = f"{keys.thread_token(thread_id)},{others}"
+        _, *others = fields["tokens"].split(",")
+        fields["tokens"] = ",".join([keys.thread_token(thread_id), *others])
     for stored in filter(None, fields["channel_values"].values()) if renamed else ():
         if "blob" in stored:
             stored["blob"] = renamed[stored["blob"]]
@@ -247,7 +251,7 @@ def moved_to_thread(
     return orjson.dumps(fields)
 
 
-def _created_at(timestamp: Any) -> dict[str, int]:
+def created_at(timestamp: Any) -> dict[str, int]:
     """The member created_at, in milliseconds; no member if this is not a time."""
     try:
         moment = datetime.fromisoformat(timestamp)

@@ -10,13 +10,14 @@ a letter for the kind, then the part of the key after the thread.
     b:ns:channel:version   langgraph:blob:{thread}:ns:channel:version
     l:ns:channel:number    langgraph:log:{thread}:ns:channel:number
     t                      langgraph:thread:{thread}
+    m:id:message           langgraph:message:{thread}:id:message
 
 Two kinds of entry name no key. ``d:…`` is a pending deadline, or says that the thread is pinned
 (client/scripts/parts/deadlines.lua). An ``x`` before a blob's or log's entry, and a number after
 it, mark the key for deletion (client/scripts/collect_garbage.lua).
 
-Channel versions are shortened to a digest: Redis keeps a sorted set whose members have at most
-64 bytes in one compact block of memory. The documents hold the versions in full.
+Channel versions and message ids are shortened to a digest: Redis keeps a sorted set whose members
+have at most 64 bytes in one compact block of memory. The documents hold them in full.
 """
 
 import re
@@ -25,13 +26,20 @@ from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import blake2b
 from secrets import token_urlsafe
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
 from langgraph_redis_json.storage.json_codec import is_kept
 
-KINDS = {"c": "checkpoint", "w": "writes", "b": "blob", "l": "log", "t": "thread"}
+KINDS = {
+    "c": "checkpoint",
+    "w": "writes",
+    "b": "blob",
+    "l": "log",
+    "t": "thread",
+    "m": "message",
+}
 """The kind of key that each letter of the table of contents stands for."""
 
 AFTER_ALL = b"\xff"
@@ -151,6 +159,11 @@ def renumbered(log_entry: str) -> str:
     return f"{log_entry.rpartition(':')[0]}:{token_urlsafe(12)}"
 
 
+def message_entry(by: Literal["id", "text"], what: str) -> str:
+    """The entry of the document of a message, which is known by its id or by its text."""
+    return f"m:{by}:{digest(what)}"
+
+
 def next_version(current: str | int | None) -> str:
     """The version of a channel after `current`: text that sorts as it counts.
 
@@ -199,6 +212,12 @@ def sort_key_of_key(key: str) -> bytes:
     head, checkpoint_ns, checkpoint_id = key.rsplit(":", 2)
     thread = "" if head.endswith("{~}") else head[head.index("{") + 1 : -1]
     return "\0".join((checkpoint_id, checkpoint_ns, thread)).encode()
+
+
+def thread_of_key(key: str) -> str:
+    """The id of the thread that a key belongs to."""
+    tag = key[key.index("{") + 1 : key.index("}")]
+    return "" if tag == "~" else unescape(tag)
 
 
 def sort_keys_of_id(checkpoint_id: str) -> tuple[bytes, bytes]:

@@ -176,6 +176,7 @@ class DecodedCheckpoint(NamedTuple):
         pending_sends: the serializer's result, if there is one.
         stored: channel -> what stands for the value in the document.
         lists: channel -> its items, for each channel whose logs were read.
+        searchable: see `CachedCheckpoint`.
     """
 
     parent_checkpoint_id: str | None
@@ -185,6 +186,7 @@ class DecodedCheckpoint(NamedTuple):
     pending_sends: Dumped | None
     stored: dict[str, Any]
     lists: dict[str, list[bytes]]
+    searchable: int
 
 
 class StaleCacheError(Exception):
@@ -241,6 +243,7 @@ def decode_checkpoint(row: Row, wanted: Container[str] | None = None) -> Decoded
             sends,
             fields["channel_values"],
             lists,
+            fields.get("searchable", 0),
         )
     except DAMAGE as error:
         raise damaged(row.key, error) from error
@@ -326,7 +329,7 @@ def to_cache(row: Row, decoded: DecodedCheckpoint) -> CachedCheckpoint:
             found[channel] = StoredChannel(version, text, entry, is_large, dumped=dumped)
         else:
             found[channel] = StoredChannel(version, text, dumped=dumped)
-    return CachedCheckpoint(row.read.entry, found)
+    return CachedCheckpoint(row.read.entry, found, decoded.searchable)
 
 
 def load_checkpoint(

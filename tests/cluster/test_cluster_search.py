@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
+from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT
 from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
@@ -159,6 +160,24 @@ def rows(saver: Saver, method: str, options: dict[str, Any]) -> list[Any]:
         listed = saver.list(None, **options)
         return [(one.config["configurable"]["thread_id"], one.checkpoint["id"]) for one in listed]
     return [(one.thread_id, one.status, one.checkpoint_id) for one in saver.threads(**options)]
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_messages_are_found_on_all_nodes(
+    make_saver: MakeSaver, layout: str, newest_first: bool
+) -> None:
+    savers = [make_saver(client, message_search=True) for client in CLIENTS]
+    for number in range(60):
+        text = f"the parcel to Lisbon is number {number}" if number % 3 else "no answer"
+        message = HumanMessage(text, id=f"{number}")
+        put(savers[number % 4], "1", {"messages": [message]}, thread_id=f"{number}")
+    parcels = {f"{number}" for number in range(60) if number % 3}
+    for saver in savers:
+        for limit in (None, 5, 39, 40, 100):
+            found = [*saver.search_messages("parcel", newest_first=newest_first, limit=limit)]
+            ids = {row.message_id for row in found}
+            assert len(found) == len(ids) == min(limit or 40, 40)
+            assert ids <= parcels
 
 
 # ---- setup

@@ -9,6 +9,7 @@ from weakref import WeakSet
 import pytest
 import redis
 import redis.asyncio
+from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.serde.types import TASKS
 
 from langgraph_redis_json import RedisSaver
@@ -346,6 +347,28 @@ def test_threads_takes_one_trip_for_each_page(
     assert network.trips(lambda: list(saver.threads(limit=0))) == 0
     assert network.trips(lambda: list(saver.threads())) == 2
     assert network.trips(lambda: list(saver.threads({"n": {"$ne": 5}}, limit=20))) == 2
+
+
+@each_saver
+def test_search_messages_takes_few_trips(
+    make_saver: MakeSaver, client: Client, network: Network
+) -> None:
+    saver = make_saver(client, message_search=True)
+    for number in range(30):
+        said = {"messages": [HumanMessage(f"parcel {number}", id="m")] * (1 + number % 3 * 20)}
+        put(saver, "1", said, thread_id=f"{number}", metadata={"n": number})
+        assert network.trips(lambda: put(saver, "2", said, thread_id=f"{number}")) == 1  # noqa: B023
+    cases: list[tuple[dict[str, Any], int]] = [
+        ({"limit": 0}, 0),
+        ({}, 3),
+        ({"newest_first": True, "role": "human"}, 3),
+        ({"filter": {"step": 1}}, 4),
+        ({"filter": {"step": 2}}, 2),
+        ({"limit": None}, 4),
+    ]
+    for options, trips in cases:
+        search = lambda: list(saver.search_messages("parcel", **options))  # noqa: B023, E731
+        assert network.trips(search) == trips, options
 
 
 @each_saver

@@ -23,6 +23,7 @@ from tests.end_to_end.test_model import Machine, run_machine
 from tests.support.checkpoints import BIG, checkpoint, config, each_saver, ids, put
 from tests.support.clients import Client, MakeSaver, Saver
 from tests.support.interleaving import fill
+from tests.support.messages import Chat, numbered
 from tests.support.project import ROOT
 from tests.support.record import times, tried
 from tests.support.servers import Cluster, cluster
@@ -66,14 +67,14 @@ def make_saver(
 
         def make(client: Client, *, setup: bool = False, **more: Any) -> Saver:
             assert not setup
-            assert not more
             options = {"host": "127.0.0.1", "port": nodes.primaries[0].port, **client.options()}
             if client.saver is RedisSaver:
-                return RedisSaver(stack.enter_context(RedisCluster(**options)))
+                return RedisSaver(stack.enter_context(RedisCluster(**options)), **more)
 
             async def asynchronous() -> AsyncRedisSaver:
                 # redis-py would otherwise close connections that are in use when slots move.
-                made = AsyncRedisSaver(AsyncRedisCluster(reinitialize_steps=0, **options))
+                connection = AsyncRedisCluster(reinitialize_steps=0, **options)
+                made = AsyncRedisSaver(connection, **more)
                 await made.aget_tuple(config("names the loop"))
                 return made
 
@@ -241,6 +242,25 @@ def test_parent_and_child_use_one_client(nodes: Cluster, cluster_client: RedisCl
     saver = RedisSaver(cluster_client)
     for name in ("before", "parent", "child"):
         assert len(ids(saver.list(config(name)))) == 3
+
+
+@each_saver
+def test_messages_have_documents_but_cannot_be_searched(
+    make_saver: MakeSaver, client: Client, cluster_client: RedisCluster
+) -> None:
+    saver = make_saver(client, message_search=True)
+    for number in range(20):
+        chat = Chat(saver, f"{number}")
+        chat.put(numbered(range(5)))
+        chat.say(*numbered([5]))
+    with pytest.raises(CoordinatorMissingError):
+        list(saver.search_messages("parcel"))
+    saver.copy_thread("1", "copy")
+    saver.prune(["2"])
+    saver.delete_thread("3")
+    documents = [*cluster_client.scan_iter("langgraph:message:*", count=1_000)]
+    assert len(documents) == 20 * 6
+    check_contents(cluster_client)
 
 
 @pytest.mark.filterwarnings("ignore:The Search of this Redis Cluster")

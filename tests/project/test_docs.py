@@ -21,7 +21,7 @@ def docs() -> dict[str, Any]:
 
 @pytest.fixture
 def client(docs: dict[str, Any]) -> Iterator[redis.Redis]:
-    with EmbeddedRedis() as server, RedisSaver(server.url) as saver:
+    with EmbeddedRedis() as server, RedisSaver(server.url, message_search=True) as saver:
         saver.setup()
         docs["put_example"](saver)
         with redis.Redis.from_url(server.url, decode_responses=True) as client:

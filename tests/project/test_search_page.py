@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -9,15 +10,19 @@ from typing import Any
 
 import pytest
 import redis
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langgraph.types import Interrupt
 
 from langgraph_redis_json import RedisSaver
+from langgraph_redis_json.cli.app import run
 from langgraph_redis_json.embedded import EmbeddedRedis
 from tests.support.checkpoints import put
 from tests.support.project import ROOT
 
 PAGE = (ROOT / "docs" / "search.md").read_text(encoding="utf-8")
-QUESTIONS = re.split(r"^## (?=\d+\. )", PAGE, flags=re.MULTILINE)[1:]
+SECTIONS = re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]
+QUESTIONS = [section for section in SECTIONS if re.match(r"\d+\. ", section)]
+[MESSAGES] = [section for section in SECTIONS if section.startswith("Messages: ")]
 PYTHON, SHELL = (re.compile(rf"```{kind}\n(.*?)```", re.DOTALL) for kind in ("python", "sh"))
 
 
@@ -103,3 +108,64 @@ def test_the_redis_cli_examples_find_what_they_say(
         found = {re.sub("^langgraph:[a-z]+:", "", key) for key in keys}
     _, expected = EXPECTED[number - 1]
     assert found == expected
+
+
+# ---- messages
+
+
+@pytest.fixture(scope="module")
+def with_messages(server: EmbeddedRedis, saver: RedisSaver) -> Iterator[RedisSaver]:
+    """The saver of the page's first example, on a server where messages are stored already."""
+    said: list[tuple[str, str, list[BaseMessage]]] = [
+        ("order-7", "ada", [HumanMessage("Where is my late parcel? In Lisbon?", id="m1")]),
+        ("order-7", "ada", [AIMessage("Two parcels are in Lisbon.", id="m2")]),
+        ("order-8", "bob", [HumanMessage("My parcel is late.", id="m3")]),
+    ]
+    for number, (thread_id, user_id, messages) in enumerate(said, 5):
+        put(
+            saver,
+            f"{number}",
+            {"messages": messages},
+            thread_id=thread_id,
+            metadata={"user_id": user_id},
+        )
+    made = RedisSaver(server.url, message_search=True)
+    made.setup()
+    yield made
+    made.close()
+
+
+def test_the_python_examples_of_messages(
+    server: EmbeddedRedis, with_messages: RedisSaver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, filtered, query = PYTHON.findall(MESSAGES)
+    names: dict[str, Any] = {"RedisSaver": RedisSaver}
+    exec(first.replace("redis://localhost:6379", server.url), names)
+    lines = capsys.readouterr().out.splitlines()
+    assert sorted(line.split()[:2] for line in lines) == [["order-7", "ai"], ["order-7", "human"]]
+    assert any(line.endswith("Two **parcels** are in **Lisbon**.") for line in lines)
+    exec(filtered.replace("2026", "2025"), names)
+    assert capsys.readouterr().out == "order-7 m1 Where is my late **parcel**? In Lisbon?\n"
+    exec(query, names)
+    assert capsys.readouterr().out == "['My parcel is late.']\n"
+    names["saver"].close()
+
+
+def test_the_shell_examples_of_messages(
+    server: EmbeddedRedis, with_messages: RedisSaver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = []
+    with redis.Redis.from_url(server.url, protocol=2, decode_responses=True) as client:
+        for line in SHELL.findall(MESSAGES):
+            program, *command = shlex.split(line)
+            if program == "langgraph-redis-json":
+                with pytest.raises(SystemExit, match="0"):
+                    run([*command, "--url", server.url, "--json"])
+                rows = map(json.loads, capsys.readouterr().out.splitlines())
+                found.append({row["message_id"] for row in rows})
+                continue
+            assert program == "redis-cli"
+            reply: Any = client.execute_command(*command)
+            found.append({json.loads(fields[-1])["message_id"] for fields in reply[2::2]})
+    assert found == [{"m1", "m2"}, {"m1", "m2"}, {"m1"}]
+    assert "RedisInsight:" in MESSAGES

@@ -11,7 +11,7 @@ import redis
 from langgraph_redis_json.client.replies import mapping
 from langgraph_redis_json.search.queries import index_name
 from langgraph_redis_json.storage.keys import KINDS, ThreadKeys
-from tests.support.checkpoints import found_keys, members
+from tests.support.checkpoints import found_keys, members, own_indexes
 
 PINNED = "d:never"
 """An entry of a table of contents that names no key."""
@@ -32,6 +32,8 @@ def account(client: redis.Redis, key_prefix: str, *, garbage: bool = False) -> N
     """
     threads: dict[str, list[str]] = defaultdict(list)
     for key in found_keys(client, key_prefix):
+        if key == f"{key_prefix}setup:messages":  # how far setup() is
+            continue
         threads[key[key.index("{") : key.index("}") + 1]].append(key)
     for tag, there in threads.items():
         thread = ThreadKeys(key_prefix, tag, f"{key_prefix}contents:{tag}")
@@ -46,7 +48,10 @@ def account(client: redis.Redis, key_prefix: str, *, garbage: bool = False) -> N
         assert len(deadlines) == 1, f"the keys of {tag} expire at different times: {deadlines}"
         assert PINNED not in named or deadlines == {-1}
         _references(client, thread, named, garbage)
-    for which, kind in {"checkpoints": "c", "writes": "w", "threads": "t"}.items():
+    indexes = {"checkpoints": "c", "writes": "w", "threads": "t"}
+    if any(name.startswith(f"{key_prefix}messages") for name in own_indexes(client, key_prefix)):
+        indexes["messages"] = "m"
+    for which, kind in indexes.items():
         expected = found_keys(client, key_prefix, KINDS[kind])
         if which == "writes":  # of those that are trees: interrupts, errors …
             expected = [key for key in expected if _json(client, key, "$.special_channels.*")]

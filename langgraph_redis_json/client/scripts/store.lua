@@ -1,4 +1,4 @@
--- requires: thread_document, deadlines, deletion
+-- requires: thread_document, deadlines, deletion, messages
 -- Store documents of one thread: all of them, or none.
 -- ARGV[1] is a JSON object; empty members are absent:
 --   cached           the entry of the checkpoint that the caller's references come from. It must exist:
@@ -14,7 +14,9 @@
 --   separately       entries of large blobs that were sent right before this script
 --   without_writes   entries of checkpoints whose pending writes are deleted
 --   ttl              use_thread() takes it
--- Then come the new items, one after another, and then the documents: entry, document, …
+--   messages         how many of the documents are those of messages
+-- Then come the new items, one after another, and then the documents, those of messages first: entry,
+-- document, …
 -- Returns
 --   missing entries; if there are any, nothing is stored
 --   logs that other processes have added to; if there are any, nothing is stored
@@ -27,6 +29,11 @@ local asked = { order.cached or 't', order.shared and writes_of(ARGV[#ARGV - 1])
 for _, log in ipairs(order.appended or {}) do asked[#asked + 1] = log[1] end
 for _, pair in ipairs(order.expected or {}) do asked[#asked + 1] = pair[1] end
 for _, entry in ipairs(order.separately or {}) do asked[#asked + 1] = entry end
+if order.messages then
+  local first = 2
+  for _, log in ipairs(order.appended or {}) do first = first + log[3] end
+  for i = first, first + 2 * order.messages - 1, 2 do asked[#asked + 1] = ARGV[i] end
+end
 local scores, is_named = scores_of(asked), {}
 for i, entry in ipairs(asked) do is_named[entry] = scores[i] end
 
@@ -96,6 +103,10 @@ for first = 1, #entries, 1000 do
     pairs_[#pairs_ + 1] = entries[i]
   end
   redis.call('ZADD', contents, unpack(pairs_))
+end
+if order.messages then
+  store_messages(at, order.messages, is_named)
+  at = at + 2 * order.messages
 end
 for i = at, #ARGV, 2 do
   local entry, document = ARGV[i], ARGV[i + 1]

@@ -5,7 +5,9 @@ local contents = KEYS[1]
 local brace = contents:find('{', 1, true) -- keys.py lets no other brace stand in a key
 -- The saver's key prefix, and the thread with its braces.
 local prefix, thread = contents:sub(1, brace - 1 - #'contents:'), contents:sub(brace)
-local KINDS = { c = 'checkpoint', w = 'writes', b = 'blob', l = 'log', t = 'thread' }
+local KINDS = {
+  c = 'checkpoint', w = 'writes', b = 'blob', l = 'log', t = 'thread', m = 'message',
+}
 local AFTER_ALL = '\255' -- sorts after every entry
 
 -- The key that an entry of the table of contents names. A marked entry (collect_garbage.lua) names
