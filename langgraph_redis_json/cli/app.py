@@ -15,7 +15,7 @@ from redis.exceptions import (
     TimeoutError,
 )
 
-from langgraph_redis_json.cli import setup, threads
+from langgraph_redis_json.cli import export, import_, setup, threads
 from langgraph_redis_json.cli.options import KeyPrefix, Load, Settings, Url, with_shared
 from langgraph_redis_json.cli.output import complain
 from langgraph_redis_json.errors import (
@@ -32,6 +32,8 @@ _TYPERS_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 COMMANDS: dict[str, Callable[..., None]] = {
     "setup": setup.setup,
     "threads": threads.threads,
+    "export": export.export,
+    "import": import_.import_,
 }
 """Name -> the function of each command, in the order in which ``--help`` lists them."""
 
