@@ -15,7 +15,7 @@ from redis.exceptions import (
     TimeoutError,
 )
 
-from langgraph_redis_json.cli import export, import_, setup, threads
+from langgraph_redis_json.cli import doctor, export, import_, setup, threads
 from langgraph_redis_json.cli.options import KeyPrefix, Load, Settings, Url, with_shared
 from langgraph_redis_json.cli.output import complain
 from langgraph_redis_json.errors import (
@@ -31,6 +31,7 @@ _TYPERS_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "setup": setup.setup,
+    "doctor": doctor.doctor,
     "threads": threads.threads,
     "export": export.export,
     "import": import_.import_,

@@ -24,8 +24,8 @@ from langgraph_redis_json.storage.export_file import FileEnd, Header, ThreadEnd,
 from langgraph_redis_json.storage.keys import thread_of_tag
 
 IN_MEMORY = 8_000_000
-"""Bytes of a thread that stay in memory until it is known whether the thread changed meanwhile. More
-go to a temporary file."""
+"""Bytes of a thread that stay in memory until it is known whether the thread changed meanwhile.
+More go to a temporary file."""
 
 CHUNK = 1 << 16
 

@@ -603,6 +603,97 @@ def discard_staged(thread: ThreadKeys, at_most: int) -> Call[int]:
     return Call(_command("discard_staged", thread, at_most), int)
 
 
+# ---- the doctor
+
+
+class ServerInfoReply(NamedTuple):
+    """The reply of server_info.lua.
+
+    Attributes:
+        sections: what INFO says in each section.
+        time: the server's clock, in milliseconds since 1970.
+    """
+
+    sections: list[str]
+    time: int
+
+
+def server_info(thread: ThreadKeys, sections: Sequence[str]) -> Call[ServerInfoReply]:
+    """Ask the server for sections of INFO. What the user may not ask is empty."""
+    return Call(
+        _command("server_info", thread, *sections),
+        lambda reply: ServerInfoReply([*map(text, reply[0])], int(reply[1])),
+    )
+
+
+class ExamineReply(NamedTuple):
+    """The reply of examine.lua.
+
+    Attributes:
+        exists: whether the table of contents does.
+        deadline: of the table of contents, in milliseconds since 1970; -1 for none.
+        pending_deadline: -1 for a pinned thread; None if no deadline is pending.
+        newest: the entry of the newest root checkpoint.
+        wanted: the checkpoint id and the status that the thread document should have.
+        found: those that it has; None if it does not exist, or is not named.
+    """
+
+    exists: bool
+    deadline: int
+    pending_deadline: int | None
+    newest: str | None
+    wanted: tuple[str, str] | None
+    found: tuple[str, str] | None
+
+
+def _examine_reply(reply: Any) -> ExamineReply:
+    exists, deadline, pending, newest, wanted, found = reply
+    return ExamineReply(
+        bool(exists),
+        deadline,
+        pending,
+        newest and text(newest),
+        wanted and (text(wanted[0]), text(wanted[1])),
+        found and (text(found[0]), text(found[1])),
+    )
+
+
+def examine(thread: ThreadKeys) -> Call[ExamineReply]:
+    """A thread in short."""
+    return Call(_command("examine", thread), _examine_reply)
+
+
+class Look(NamedTuple):
+    """What the doctor sees of a document: whether the table of contents names it, whether an import
+    is storing it, and its deadline (-1 for none, -2 if it does not exist)."""
+
+    is_named: bool
+    is_staged: bool
+    deadline: int
+
+
+def look(thread: ThreadKeys, entries: Sequence[str]) -> Call[list[Look]]:
+    """Look at documents, whether they are named or not."""
+
+    def read(reply: Any) -> list[Look]:
+        numbers = iter(reply)
+        triples = zip(numbers, numbers, numbers, strict=True)
+        return [Look(bool(named), bool(staged), deadline) for named, staged, deadline in triples]
+
+    return Call(_command("look", thread, *entries), read)
+
+
+def name_again(thread: ThreadKeys, entries: Collection[str]) -> Call[int]:
+    """Let the table of contents name documents again that exist. The reply is how many it did not
+    name."""
+    return Call(_command("name_again", thread, *entries), int)
+
+
+def mend_thread_document(thread: ThreadKeys) -> Call[None]:
+    """Write the thread document again."""
+    return Call(_command("mend_thread_document", thread), _nothing)
+
+
 # ---- the server
 
 

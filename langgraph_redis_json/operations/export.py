@@ -157,7 +157,7 @@ class _Attempt:
                     self.fingerprint.add(entry, Fingerprint.of_document(document))
                 yield self.line(Document(entry, document, None))
                 read += len(document)
-            at, size = at + len(page), _next_size(size, read)
+            at, size = at + len(page), next_size(size, read)
 
     def _marked(self, mark: str) -> Listing[bytes]:
         """The blob or log that a mark names: a checkpoint may need it."""
@@ -193,7 +193,7 @@ class _Attempt:
                 self.fingerprint.add(entry, "changed")  # so that the thread is exported again
                 return
             yield self.line(Items(entry, items))
-            at, size = stop, _next_size(size, len(items))
+            at, size = stop, next_size(size, len(items))
 
 
 class Fingerprint:
@@ -240,6 +240,6 @@ def content(reply: Any) -> bytes:
     return b"" if reply is None else text(reply).encode()
 
 
-def _next_size(size: int, read: int) -> int:
+def next_size(size: int, read: int) -> int:
     """How many documents or items to read next, after so many had so many bytes."""
     return max(1, min(2 * size, MOST, size * MOST_BYTES // max(1, read)))

@@ -30,7 +30,7 @@ def check_server(context: Context) -> Plan[None]:
     if context.clustered and not (yield from has_coordinator(context.key_prefix)):
         warn(str(CoordinatorMissingError()), stacklevel=2)
         return
-    yield from _check_search(index_name(context.key_prefix, SCHEMAS[0]) + "_probe")
+    yield from check_search(index_name(context.key_prefix, SCHEMAS[0]) + "_probe")
 
 
 def build_indexes(context: Context) -> Plan[float]:
@@ -83,7 +83,7 @@ def _check_facts(context: Context) -> Plan[None]:
         )
 
 
-def _check_search(no_index: str) -> Plan[None]:
+def check_search(no_index: str) -> Plan[None]:
     """Run the commands of indexes on an index that does not exist."""
     for command in (
         ("FT.CREATE", no_index, "ON", "JSON", "SCHEMA"),

@@ -88,23 +88,23 @@ def _build(key_prefix: str, wanted: IndexSchema) -> Plan[float | None]:
         None if something was changed, else the share that the server has indexed.
     """
     alias = str(wanted.index.name)
-    live = yield from _info(alias)
-    if live is None or not _fits(live, wanted):
+    live = yield from info(alias)
+    if live is None or not fits(live, wanted):
         return (yield from _build_beside(key_prefix, live, wanted))
     if live.share == 1:
         # A process that was killed may have left other indexes.
         [found] = yield [("FT._LIST",)]
         for other in map(text, found):
-            version = _version(alias, other)
+            version = version_of(alias, other)
             if other != live.name and version is not None and version <= VERSION:
                 thread = keys.thread_keys(key_prefix, SETUP_THREAD)
                 yield from _unless_missing(scripts.drop_index(thread, alias, other).command)
     return live.share
 
 
-def _fits(live: IndexInfo, wanted: IndexSchema) -> bool:
+def fits(live: IndexInfo, wanted: IndexSchema) -> bool:
     """Whether an index is as its schema."""
-    version = _version(str(wanted.index.name), live.name)
+    version = version_of(str(wanted.index.name), live.name)
     if version is not None and version > VERSION:
         raise UnsuitableServerError(
             why=f'a newer version of langgraph-redis-json created its index "{live.name}"',
@@ -136,7 +136,7 @@ def _build_beside(
     )
     digest = blake2b(repr((live and live.name, definition)).encode(), digest_size=6).hexdigest()
     target = f"{alias}_v{VERSION}_{digest}"
-    created = yield from _info(target)
+    created = yield from info(target)
     if created is None:
         try:
             yield [("FT.CREATE", target, *definition)]
@@ -157,7 +157,7 @@ def _build_beside(
     thread = keys.thread_keys(key_prefix, SETUP_THREAD)
     swap = scripts.swap_alias(thread, alias, live.name if live else "", target)
     swapped = yield from send(swap)
-    if swapped and live and _version(alias, live.name) is not None:
+    if swapped and live and version_of(alias, live.name) is not None:
         yield from _drop(live.name)
     return None
 
@@ -192,13 +192,13 @@ def _words(definitions: Mapping[str, FieldInfo]) -> list[str]:
     ]
 
 
-def _version(alias: str, name: str) -> int | None:
+def version_of(alias: str, name: str) -> int | None:
     """The version in the name of an index; None if setup() has not given it this name."""
     found = re.fullmatch(rf"{re.escape(alias)}_v(\d+)_[0-9a-f]+", name)
     return int(found[1]) if found else None
 
 
-def _info(index: str) -> Plan[IndexInfo | None]:
+def info(index: str) -> Plan[IndexInfo | None]:
     try:
         [reply] = yield [("FT.INFO", index)]
     except ResponseError as error:
