@@ -9,6 +9,7 @@ import typer
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
+from redis.exceptions import MovedError
 from redis.retry import Retry
 
 from langgraph_redis_json import arguments
@@ -19,6 +20,7 @@ from langgraph_redis_json.client.scripts import send
 from langgraph_redis_json.saver import RedisSaver
 from langgraph_redis_json.search.queries import SETUP_THREAD
 from langgraph_redis_json.storage import keys
+from langgraph_redis_json.storage.keys import ThreadKeys
 
 CONNECT_SECONDS = 10
 """How long a server may take to accept a connection; ``?socket_connect_timeout=`` changes it."""
@@ -49,13 +51,20 @@ def connect(context: typer.Context) -> Iterator[RedisSaver]:
     try:
         saver = RedisSaver(client, key_prefix=settings.key_prefix)
         thread = keys.thread_keys(settings.key_prefix, SETUP_THREAD)
-        if run(saver, send(scripts.server_facts(thread))).mode == "cluster":
+        if _is_cluster(saver, thread):
             client.close()
             client = RedisCluster.from_url(settings.url)
             saver = RedisSaver(client, key_prefix=settings.key_prefix)
         yield saver
     finally:
         client.close()
+
+
+def _is_cluster(saver: RedisSaver, thread: ThreadKeys) -> bool:
+    try:
+        return run(saver, send(scripts.server_facts(thread))).mode == "cluster"
+    except MovedError:  # another node of the cluster has the slot of this thread
+        return True
 
 
 def run(saver: RedisSaver, plan: Plan[T]) -> T:

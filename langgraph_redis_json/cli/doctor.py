@@ -121,12 +121,21 @@ def _examined(saver: RedisSaver, thread_ids: list[str], everything: bool) -> Ite
                     first[thread_id] = found
             if not everything and len(looked_at) >= SAMPLE and keys >= SAMPLE_KEYS:
                 break
+        of_bare = {
+            thread_id: run(
+                saver, unnamed.check_unnamed(context, thread_id, [*dict.fromkeys(entries)])
+            )
+            for thread_id, entries in bare.items()
+        }
         for thread_id, found in first.items():
             again = run(saver, threads.check_thread(context, thread_id, indexed=indexed))
-            yield from threads.same(found, again)
-        for thread_id, entries in bare.items():
-            entries = [*dict.fromkeys(entries)]
-            yield from run(saver, unnamed.check_unnamed(context, thread_id, entries))
+            # A checkpoint that nothing names may need what seems to be garbage.
+            is_whole = (everything or thread_ids) and not of_bare.get(thread_id)
+            for one in threads.same(found, again):
+                is_garbage = one.code in ("garbage", "marks-left")
+                yield one if is_whole or not is_garbage else one._replace(repair=None)
+        for found in of_bare.values():
+            yield from found
         for thread_id in imports:
             yield from run(saver, unnamed.check_import(context, thread_id))
     what = f"looked at {count(len(looked_at), 'thread')} and {count(keys, 'key')}"

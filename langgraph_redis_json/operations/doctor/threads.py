@@ -73,15 +73,14 @@ def check_thread(context: Context, thread_id: str, *, indexed: bool = True) -> P
     )
     if seen.newest in there and seen.newest not in reading.damaged:
         reading.damaged.update((yield from _decode(thread, thread_id, seen.newest)))
-    marked = {mark[1:].rpartition(" ")[0] for mark in marks}
-    unnamed = sorted(reading.needed.keys() - looks.keys() - marked)
-    others = yield from look_at(thread, unnamed)
-    to_name = [entry for entry in unnamed if others[entry].deadline != -2]
+    others = yield from look_at(thread, sorted(reading.needed.keys() - looks.keys()))
+    to_name = [e for e, look in others.items() if look.deadline != -2 and not look.is_named]
+    there.update(entry for entry, look in others.items() if look.deadline != -2)
     lengths = yield from _lengths(thread, [e for e in reading.needed if e[0] == "l"])
     lacking = {
         entry
         for entry, length in reading.needed.items()
-        if entry not in there | marked | {*to_name} or lengths.get(entry, 0) < length
+        if entry not in there or lengths.get(entry, 0) < length
     }
     gone = [entry for entry in looks if entry not in there]
     found: list[Finding] = []
@@ -98,7 +97,7 @@ def check_thread(context: Context, thread_id: str, *, indexed: bool = True) -> P
         found += _garbage(thread, thread_id, unneeded, marks)
     if seen.newest is None or seen.newest in there:
         found += _thread_document(thread, thread_id, seen)
-    found += _deadline(thread, thread_id, seen, {e: looks[e].deadline for e in there})
+    found += _deadline(thread, thread_id, seen, {e: looks[e].deadline for e in there & {*looks}})
     if indexed:
         own = [entry for entry in checkpoints if entry in there]
         found += yield from _indexed(context, thread_id, len(own))
@@ -325,7 +324,7 @@ def _garbage(
                 f"{count(len(marks), 'mark')} of a garbage collection: a process died while it "
                 "pruned the thread, or is pruning it now",
                 "The next put sends some values again; blobs and logs take memory.",
-                "doctor --repair finishes the collection; so does the next prune.",
+                "doctor --all --repair finishes the collection; so does the next prune.",
                 Repair(f"finish the garbage collection in {thread.contents}", collect),
             )
         )
@@ -338,7 +337,7 @@ def _garbage(
                 f"no checkpoint refers to {count(len(unneeded), 'blob or log', 'blobs and logs')}: "
                 f"{some([thread.key(one) for one in unneeded])}",
                 "They take memory.",
-                "doctor --repair deletes them; so does the next prune.",
+                "doctor --all --repair deletes them; so does the next prune.",
                 Repair(
                     f"delete {count(len(unneeded), 'blob or log', 'blobs and logs')} to which "
                     f"no checkpoint of {thread.contents} refers",
