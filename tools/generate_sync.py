@@ -69,6 +69,7 @@ WORDS = {
 
 METHODS = (
     *("get_tuple", "list", "threads", "put", "put_writes", "delete_thread", "delete_for_runs"),
+    *("delete_threads", "prune_threads"),
     *("copy_thread", "prune", "pin", "expire", "get_delta_channel_history"),
 )
 """Each method and its twin with an ``a`` in front change places."""

@@ -15,7 +15,7 @@ from redis.exceptions import (
     TimeoutError,
 )
 
-from langgraph_redis_json.cli import doctor, export, import_, setup, threads
+from langgraph_redis_json.cli import doctor, export, history, import_, messages, setup, threads
 from langgraph_redis_json.cli.options import KeyPrefix, Load, Settings, Url, with_shared
 from langgraph_redis_json.cli.output import complain
 from langgraph_redis_json.errors import (
@@ -33,6 +33,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "setup": setup.setup,
     "doctor": doctor.doctor,
     "threads": threads.threads,
+    "messages": messages.messages,
+    "history": history.history,
     "export": export.export,
     "import": import_.import_,
 }

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import Any, NoReturn
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
@@ -83,19 +83,30 @@ def table(*columns: str | tuple[str, dict[str, Any]]) -> Table:
 
 
 def print_table(made: Table) -> None:
-    """Print a table; without a terminal, no line ends in blanks."""
+    """Print a table."""
     out = console()
     if is_terminal():
         out.print(made)
-        return
+    else:
+        print_plain(out, made)
+
+
+def print_plain(out: Console, shown: RenderableType) -> None:
+    """Print for another program: no line ends in blanks."""
     with out.capture() as captured:
-        out.print(made)
-    sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+        out.print(shown)
+    sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().split("\n")[:-1])
+    sys.stdout.flush()
 
 
 def text_of(value: str, style: str = "") -> Text:
     """A text for a table or a line, without characters that a terminal obeys."""
     return Text(safe(value), style=style)
+
+
+def cut(value: str) -> Text:
+    """A text for a table that shows as much of it as fits on one line."""
+    return Text(one_line(value), no_wrap=True, overflow="ellipsis")
 
 
 STYLES = {"interrupted": "yellow", "error": "red", "idle": ""}
@@ -104,7 +115,7 @@ STYLES = {"interrupted": "yellow", "error": "red", "idle": ""}
 
 def when(moment: datetime) -> str:
     """A time for people, in UTC."""
-    return f"{moment.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S}"
+    return f"{moment.astimezone(timezone.utc):%Y-%m-%d %H:%M}"
 
 
 def size(count: float) -> str:
