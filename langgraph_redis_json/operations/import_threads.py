@@ -184,7 +184,7 @@ class _Import:
                 break
             yield from discard(self._thread)
         else:
-            raise self._interrupted()
+            raise ImportInterruptedError(thread_id=self._start.thread_id)
 
     def add(self, record: Document) -> Plan[None]:
         if record.entry == "t":
@@ -221,12 +221,12 @@ class _Import:
                 break
             after = f"({page[-1]}"
         if found != self._existing:
-            raise self._interrupted()
+            yield from self._give_up()
         published = scripts.publish(
             self._thread, deadline, self._start.is_pinned, self._thread_document
         )
         if not (yield from send(published)):
-            raise self._interrupted()
+            yield from self._give_up()
 
     def _flush(self) -> Plan[None]:
         page, self._page, self._bytes = self._page, [], 0
@@ -237,13 +237,14 @@ class _Import:
     def _stage(self, call: Call[StageReply], sent: Mapping[str, bytes]) -> Plan[None]:
         changed = yield from send(call)
         if changed is None:
-            yield from discard(self._thread)
-            raise self._interrupted()
-        for entry, stored in changed:
+            yield from self._give_up()
+        for entry, stored in changed or ():
             # Servers of other versions may write the same number in another way.
             if not _same(stored, sent[entry]):
                 yield from discard(self._thread)
                 raise AlteredDocumentError(key=self._thread.key(entry))
 
-    def _interrupted(self) -> Exception:
-        return ImportInterruptedError(thread_id=self._start.thread_id)
+    def _give_up(self) -> Plan[None]:
+        """Another process has written to the thread, or taken staged documents away."""
+        yield from discard(self._thread)
+        raise ImportInterruptedError(thread_id=self._start.thread_id)

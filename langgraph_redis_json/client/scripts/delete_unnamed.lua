@@ -7,7 +7,7 @@
 for _, entry in ipairs(ARGV) do
   local mark = 'x' .. entry .. ' '
   local marked = redis.call('ZRANGEBYLEX', contents, '[' .. mark, '(' .. mark .. AFTER_ALL)[1]
-  local kept = marked or redis.call('ZSCORE', contents, entry) or redis.call('ZSCORE', staging, entry)
+  local kept = marked or redis.call('ZSCORE', contents, entry) or is_staged(entry)
   if not kept then
     redis.call('UNLINK', key_of(entry))
   end

@@ -4,8 +4,9 @@
 
 local entries = redis.call('ZRANGEBYLEX', staging, '-', '+', 'LIMIT', 0, tonumber(ARGV[1]))
 for _, entry in ipairs(entries) do
-  if entry:sub(1, 2) ~= 'i:' and not redis.call('ZSCORE', contents, entry) then
-    redis.call('UNLINK', key_of(entry))
+  local name = entry:match('^p(.*)') or entry
+  if entry:sub(1, 2) ~= 'i:' and not redis.call('ZSCORE', contents, name) then
+    redis.call('UNLINK', key_of(name))
   end
 end
 if #entries > 0 then redis.call('ZREM', staging, unpack(entries)) end

@@ -9,7 +9,7 @@ for _, entry in ipairs(ARGV) do
   local is_named = redis.call('ZSCORE', contents, entry)
     or redis.call('ZRANGEBYLEX', contents, '[' .. mark, '(' .. mark .. AFTER_ALL)[1]
   found[#found + 1] = is_named and 1 or 0
-  found[#found + 1] = redis.call('ZSCORE', staging, entry) and 1 or 0
+  found[#found + 1] = is_staged(entry) and 1 or 0
   found[#found + 1] = redis.call('PEXPIRETIME', key_of(entry))
 end
 return found

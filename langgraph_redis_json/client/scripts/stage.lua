@@ -18,7 +18,7 @@ for i = 1, #ARGV, 3 do
       if stored ~= document then changed[#changed + 1] = { entry, stored } end
     end
     set_deadline(key_of(entry), deadline)
-    if is_complete then redis.call('ZADD', staging, 0, entry) end
+    redis.call('ZADD', staging, 0, is_complete and entry or 'p' .. entry)
   end
 end
 return changed

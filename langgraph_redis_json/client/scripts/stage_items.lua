@@ -14,6 +14,7 @@ for first = 5, #ARGV, 1000 do
   redis.call('JSON.ARRAPPEND', key_of(entry), '$.items', unpack(ARGV, first, last))
 end
 if length_of(entry) == tonumber(ARGV[3]) then
+  redis.call('ZREM', staging, 'p' .. entry)
   redis.call('ZADD', staging, 0, entry)
   set_deadline(key_of(entry), deadline)
 end
