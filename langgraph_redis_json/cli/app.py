@@ -15,7 +15,23 @@ from redis.exceptions import (
     TimeoutError,
 )
 
-from langgraph_redis_json.cli import doctor, export, history, import_, messages, setup, threads
+from langgraph_redis_json.cli import (
+    copy,
+    delete,
+    diff,
+    doctor,
+    expire,
+    export,
+    history,
+    import_,
+    messages,
+    pin,
+    prune,
+    setup,
+    show,
+    stats,
+    threads,
+)
 from langgraph_redis_json.cli.options import KeyPrefix, Load, Settings, Url, with_shared
 from langgraph_redis_json.cli.output import complain
 from langgraph_redis_json.errors import (
@@ -32,11 +48,19 @@ _TYPERS_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 COMMANDS: dict[str, Callable[..., None]] = {
     "setup": setup.setup,
     "doctor": doctor.doctor,
+    "stats": stats.stats,
     "threads": threads.threads,
     "messages": messages.messages,
     "history": history.history,
+    "show": show.show,
+    "diff": diff.diff,
     "export": export.export,
     "import": import_.import_,
+    "delete": delete.delete,
+    "prune": prune.prune,
+    "copy": copy.copy,
+    "pin": pin.pin,
+    "expire": expire.expire,
 }
 """Name -> the function of each command, in the order in which ``--help`` lists them."""
 
@@ -93,9 +117,6 @@ def run(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:  # the reader, `head` for example, has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
-    except KeyboardInterrupt:
-        complain("Stopped by Ctrl-C.")
-        raise SystemExit(130) from None
     except (CheckpointError, RedisError, OSError) as error:
         complain(_sentence(error))
         raise SystemExit(1) from None
@@ -103,7 +124,10 @@ def run(arguments: list[str] | None = None) -> None:
 
 def _sentence(error: Exception) -> str:
     if isinstance(error, AuthenticationError):
-        return f"The server refuses this user or password: {error}. Correct --url."
+        return (
+            "The server refuses this user or password: put them into --url, as in "
+            "redis://user:password@host:6379."
+        )
     if isinstance(error, NoPermissionError):
         return f"The server does not let this user run the command: {error}."
     if isinstance(error, (ConnectionError, TimeoutError)):
@@ -115,6 +139,11 @@ def _sentence(error: Exception) -> str:
         return f"{first}: run {PROGRAM} setup first, or correct --key-prefix."
     if isinstance(error, CheckpointError):
         return str(error)
+    if "unknown command" in str(error).lower():
+        return (
+            f"This Redis lacks Search or JSON ({error}): use Redis 8, Redis Stack, or a service "
+            "that offers both."
+        )
     return f"The server replied with an error: {error}"
 
 

@@ -45,9 +45,11 @@ def connect(context: typer.Context) -> Iterator[RedisSaver]:
             "socket_connect_timeout": CONNECT_SECONDS,
             "retry": Retry(NoBackoff(), 1),
         }
-        client: Redis | RedisCluster = Redis.from_url(arguments.url(settings.url), **options)
+        single = Redis.from_url(arguments.url(settings.url), **options)
+        single.connection_pool.make_connection()  # raises for options that there are not
     except (ValueError, TypeError) as error:
         raise typer.BadParameter(str(error), param_hint="--url") from None
+    client: Redis | RedisCluster = single
     try:
         saver = RedisSaver(client, key_prefix=settings.key_prefix)
         thread = keys.thread_keys(settings.key_prefix, SETUP_THREAD)

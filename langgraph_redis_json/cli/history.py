@@ -17,12 +17,12 @@ from langgraph_redis_json.cli.output import (
     is_terminal,
     one_line,
     print_json,
-    print_table,
+    show,
     table,
     when,
 )
 from langgraph_redis_json.cli.reading import StoredCheckpoint, is_internal
-from langgraph_redis_json.cli.values import brief
+from langgraph_redis_json.cli.values import said
 from langgraph_redis_json.operations import table_of_contents
 from langgraph_redis_json.saver import RedisSaver
 from langgraph_redis_json.storage import keys
@@ -56,10 +56,11 @@ def history(
     ] = 100,
     json: Json = False,
 ) -> None:
-    """Show the checkpoints of a thread as a tree, oldest first: steps, sources, forks, what each
-    step changed, where it waits or failed. Times are UTC.
+    """Show a thread's checkpoints as a tree.
 
-    A fork is indented. The last line without an indent is the current state.
+    The oldest comes first. A row has the step, the source, what changed since the parent, and where
+    the thread waits or failed. Times are UTC. A fork is indented. The last line without an
+    indent is the current state.
     """
     with connect(context) as saver:
         thread = thread_of(saver, thread_id)
@@ -106,12 +107,13 @@ def tree(found: Sequence[StoredCheckpoint]) -> Iterator[Row]:
     waiting = [(one, 0, False) for one in reversed(_ordered(children[None], newest))]
     while waiting:
         one, depth, forks = waiting.pop()
-        parent = by_id.get(one.parent_id or "")
-        yield Row(one, depth, forks, changes(parent, one))
-        *branches, main = _ordered(children[one.checkpoint_id], newest) or [None]
-        if main is not None:
-            waiting.append((main, depth, False))
-        waiting += [(branch, depth + 1, True) for branch in reversed(branches) if branch]
+        before = by_id.get(one.parent_id or "")
+        # The parent of the first one shown may be older than the others.
+        is_known = before is not None or one.parent_id is None
+        yield Row(one, depth, forks, changes(before, one) if is_known else {})
+        following = _ordered(children[one.checkpoint_id], newest)
+        waiting += [(main, depth, False) for main in following[-1:]]
+        waiting += [(branch, depth + 1, True) for branch in reversed(following[:-1])]
 
 
 def _ordered(
@@ -178,22 +180,22 @@ def _print(rows: Sequence[Row]) -> None:
         mark = "│ " * (row.depth - 1) + ("├─" if row.forks else "│ ") if row.depth else ""
         name = Text(f"{mark}{'●' if is_last else '○'} {one_line(one.checkpoint_id[:length])}")
         what = Text(", ".join(f"{one_line(k)} {v}" for k, v in row.changes.items()))
-        for said, style in _state(one, is_last):
+        for sentence, style in _state(one, is_last):
             what.append("\n" if what.plain else "")
-            what.append(said, style=style)
+            what.append(sentence, style=style)
         created = "" if one.created_at is None else when(one.created_at)
         step = "" if one.step is None else f"{one.step}"
         made.add_row(name, step, one_line(one.source), created, what)
-    print_table(made)
+    show(made)
 
 
 def _state(one: StoredCheckpoint, is_last: bool) -> Iterator[tuple[str, str]]:
     """Where a checkpoint waits or failed, with a style."""
     for asked in one.interrupts:
         answered = " (answered)" if one.is_answered else ""
-        yield f"asks: {brief(asked, 200)}{answered}", "" if one.is_answered else "yellow"
+        yield f"asks: {one_line(said(asked), 200)}{answered}", "" if one.is_answered else "yellow"
     for error in one.errors:
-        yield f"failed: {brief(error, 200)}", "red"
+        yield f"failed: {one_line(said(error), 200)}", "red"
     if is_last and one.next_nodes and not one.errors:
         yield f"next: {one_line(', '.join(dict.fromkeys(one.next_nodes)))}", "yellow"
     for damage in one.damages:
@@ -223,4 +225,4 @@ def _name_others(saver: RedisSaver, thread: keys.ThreadKeys, shown: str) -> None
     for name, count in counts.items():
         made.add_row(Text(one_line(name) or '"" (the root graph)'), f"{count:,}")
     typer.echo()
-    print_table(made)
+    show(made)

@@ -12,7 +12,7 @@ from typing import IO, Annotated
 import typer
 
 from langgraph_redis_json.cli.connection import connect
-from langgraph_redis_json.cli.output import among, complain, fail, progress
+from langgraph_redis_json.cli.output import complain, fail, progress, safe
 from langgraph_redis_json.errors import ExportFileError
 from langgraph_redis_json.operations.import_threads import Thread, compare, import_threads
 from langgraph_redis_json.saver import RedisSaver
@@ -105,7 +105,7 @@ def _import(
 
 def _named(ids: list[str]) -> str:
     more = f" and {len(ids) - NAMED:,} more" if len(ids) > NAMED else ""
-    return among(ids[:NAMED]) + more
+    return ", ".join(map(safe, ids[:NAMED])) + more
 
 
 def _opened(file: str) -> IO[bytes]:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -26,17 +26,15 @@ from langgraph_redis_json.cli.finding import (
 from langgraph_redis_json.cli.options import Json
 from langgraph_redis_json.cli.output import (
     complain,
-    console,
-    is_terminal,
     one_line,
     print_json,
-    print_plain,
     safe,
+    show,
     size,
     text_of,
 )
 from langgraph_redis_json.cli.reading import DamagedValueError, StoredCheckpoint
-from langgraph_redis_json.cli.values import brief, call_text, message_json
+from langgraph_redis_json.cli.values import call_text, message_json, said
 from langgraph_redis_json.storage.plain import Message, ToolCall, block_name, is_opaque
 
 PAUSE = 0.5
@@ -71,9 +69,10 @@ def messages(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Show the conversation of a thread: who said what, and the tools' calls beside their results.
+    """Show the conversation of a thread.
 
-    Without --checkpoint it is the newest state of the thread.
+    Who said what, and the calls of tools beside their results. Images are named. Without
+    --checkpoint it is the newest state of the thread.
     """
     if follow and checkpoint is not None:
         raise typer.BadParameter(
@@ -134,19 +133,14 @@ def _show(talk: Sequence[Message], full: bool, json: bool) -> None:
         for message in talk:
             print_json(message_json(message))
         return
-    out = console()
     calls = {call.id for message in talk for call in message.tool_calls if call.id}
-    results = {message.tool_call_id: message for message in talk if message.tool_call_id in calls}
+    results: dict[str | None, list[Message]] = defaultdict(list)
     for message in talk:
-        if message.tool_call_id not in results:
-            _print(out, _one(message, results, full))
-
-
-def _print(out: Console, shown: RenderableType) -> None:
-    if is_terminal():
-        out.print(shown)
-        return
-    print_plain(out, shown)
+        if message.tool_call_id in calls:
+            results[message.tool_call_id].append(message)
+    for message in talk:
+        if message.tool_call_id not in calls:
+            show(_one(message, results, full))
 
 
 def _one(message: Message, results: dict[str | None, list[Message]], full: bool) -> RenderableType:
@@ -215,17 +209,12 @@ def _fold(given: str, full: bool) -> Text:
 
 def _show_state(found: StoredCheckpoint, is_newest: bool) -> None:
     """What the thread waits for, or why it failed."""
-    out = console()
     for error in found.errors:
-        _print(out, Text.assemble(("failed: ", "red"), safe(_said(error))))
+        show(Text.assemble(("failed: ", "red"), safe(said(error))))
     if found.interrupts and not found.is_answered:
         for asked in found.interrupts:
             what = "waits for an answer to: " if is_newest else "asked: "
-            _print(out, Text.assemble((what, "yellow"), safe(_said(asked))))
+            show(Text.assemble((what, "yellow"), safe(said(asked))))
     elif found.next_nodes and is_newest and not found.errors:
         nodes = ", ".join(dict.fromkeys(found.next_nodes))
-        _print(out, Text.assemble(("next: ", "yellow"), one_line(nodes)))
-
-
-def _said(value: Any) -> str:
-    return value if isinstance(value, str) else brief(value, None)
+        show(Text.assemble(("next: ", "yellow"), one_line(nodes)))

@@ -10,6 +10,8 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from langgraph_redis_json.cli.output import fail
+
 
 class Settings(NamedTuple):
     """The options that all commands have; a command's context has them as its ``obj``.
@@ -73,7 +75,10 @@ def with_shared(function: Callable[..., None]) -> Callable[..., None]:
             key_prefix or before.key_prefix,
             (*before.load, *(load or ())),
         )
-        function(context, **options)
+        try:
+            function(context, **options)
+        except KeyboardInterrupt:
+            fail("Stopped by Ctrl-C.", 130)
 
     own = signature(function, eval_str=True)
     added = [

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from datetime import datetime, timezone
 from typing import Any, NoReturn
@@ -82,17 +81,12 @@ def table(*columns: str | tuple[str, dict[str, Any]]) -> Table:
     return made
 
 
-def print_table(made: Table) -> None:
-    """Print a table."""
+def show(shown: RenderableType) -> None:
+    """Print a table or a text. Without a terminal, no line ends in blanks."""
     out = console()
     if is_terminal():
-        out.print(made)
-    else:
-        print_plain(out, made)
-
-
-def print_plain(out: Console, shown: RenderableType) -> None:
-    """Print for another program: no line ends in blanks."""
+        out.print(shown)
+        return
     with out.capture() as captured:
         out.print(shown)
     sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().split("\n")[:-1])
@@ -113,9 +107,9 @@ STYLES = {"interrupted": "yellow", "error": "red", "idle": ""}
 """How a status looks."""
 
 
-def when(moment: datetime) -> str:
+def when(moment: datetime, seconds: bool = False) -> str:
     """A time for people, in UTC."""
-    return f"{moment.astimezone(timezone.utc):%Y-%m-%d %H:%M}"
+    return f"{moment.astimezone(timezone.utc):%Y-%m-%d %H:%M{':%S' if seconds else ''}}"
 
 
 def size(count: float) -> str:
@@ -128,9 +122,9 @@ def size(count: float) -> str:
 
 
 def progress(
-    what: str, total: float | None = None
+    what: str, total: float | None = None, hidden: bool = False
 ) -> tuple[AbstractContextManager[Any], "Advance"]:
-    """A progress bar on stderr, shown only on a terminal.
+    """A progress bar on stderr, shown only on a terminal, and unless it is `hidden`.
 
     Returns:
         A context manager that shows the bar, and a function that takes how much is done.
@@ -141,7 +135,9 @@ def progress(
         TaskProgressColumn(),
         console=Console(stderr=True),
         transient=True,
-        disable=not sys.stderr.isatty(),
+        disable=hidden or not sys.stderr.isatty(),
+        redirect_stdout=False,
+        redirect_stderr=False,
     )
     task = bar.add_task(what, total=total)
     return bar, Advance(bar, task)
@@ -167,8 +163,3 @@ def fail(message: str, code: int = 1) -> NoReturn:
     wrong usage."""
     complain(message)
     raise typer.Exit(code)
-
-
-def among(ids: Iterable[str]) -> str:
-    """Some ids as part of a sentence."""
-    return ", ".join(safe(one) for one in ids)

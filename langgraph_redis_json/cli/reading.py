@@ -227,14 +227,30 @@ class StoredCheckpoint:
     def messages(self, channel: str) -> list[Message]:
         """The chat messages in a channel; none if it has no list of messages.
 
+        Of a damaged log these are the messages that are whole; `damages` names the log.
+
         Raises:
-            DamagedValueError: if it is damaged or gone.
+            DamagedValueError: if the whole value is damaged or gone.
         """
-        stored = self.stored(channel)
+        reference = self._object("channel_values")[channel]
+        if isinstance(reference, dict) and isinstance(reference.get("log"), list):
+            stored: Any = []
+            for part in reference["log"]:
+                with suppress(DamagedValueError):
+                    stored += self._items([part])
+        else:
+            stored = self.stored(channel)
+        found = []
         try:
-            return plain.messages_of(stored)
+            members = plain.members_of(stored) or []
         except DAMAGE as error:
             raise self._damaged(self.key, f"channel {channel}: {_reason(error)}") from error
+        for number, member in enumerate(members):
+            try:
+                found.append(plain.message_of(member))
+            except DAMAGE as error:
+                self._damaged(self.key, f"channel {channel}, item {number}: {_reason(error)}")
+        return [message for message in found if message is not None]
 
     def _object(self, name: str) -> Mapping[str, Any]:
         found = self.fields.get(name)
@@ -291,6 +307,8 @@ def _member(value: Any) -> Any:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"it has no {error}"
     said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__} {error}"
     return said.rstrip(".")
 

@@ -7,10 +7,10 @@ from langgraph_redis_json.cli.output import fail, progress
 
 
 def setup(context: typer.Context) -> None:
-    """Check the server, and create the search indexes or bring them up to date.
+    """Create or update the search indexes.
 
-    Do this once for a server, and after each upgrade of the package. It changes no documents, and
-    applications may go on writing.
+    First it checks the server. Do this once for a server, and after each upgrade of the
+    package. It changes no documents, and applications may go on writing.
     """
     bar, advance = progress("Building the search indexes", total=1)
     with connect(context) as saver:

@@ -21,7 +21,7 @@ from langgraph_redis_json.cli.output import (
     complain,
     cut,
     print_json,
-    print_table,
+    show,
     table,
     text_of,
     when,
@@ -47,7 +47,7 @@ def threads(
     limit: Annotated[int, typer.Option(min=0, help="Rows at most; 0 for all.")] = 20,
     json: Json = False,
 ) -> None:
-    """List threads, the one that changed last first.
+    """List threads, the last changed first.
 
     The status is interrupted (waits for a person), error (a task failed) or idle. Times are UTC.
     """
@@ -91,7 +91,7 @@ def _print(rows: Sequence[tuple[ThreadSummary, Message | None]]) -> None:
             when(row.updated_at),
             cut(_beginning(message)),
         )
-    print_table(made)
+    show(made)
 
 
 def _beginning(message: Message | None) -> str:

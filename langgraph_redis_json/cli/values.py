@@ -58,6 +58,11 @@ def _joined(members: Sequence[Any], write: Any, left: int) -> str:
     return ", ".join(parts)
 
 
+def said(value: Any) -> str:
+    """What a task asks or raises: a text as it is, anything else as Python would write it."""
+    return value if isinstance(value, str) else brief(value, None)
+
+
 def in_full(value: Any) -> str:
     """A value as indented JSON; a text as it is."""
     if isinstance(value, str):

@@ -207,6 +207,12 @@ def _by_age(
     return last
 
 
+def names_of_all(context: Context, index: str) -> Plan[list[str]]:
+    """The keys of all thread documents, that of the thread that changed first at the beginning."""
+    names = yield from queries.with_cursor(lambda: _by_age(context, index, filters.EVERYTHING, ()))
+    return [name[:-8].decode() for name in names]
+
+
 def _summaries(
     rows: Iterable[tuple[str, bytes | None]],
     selection: Selection,

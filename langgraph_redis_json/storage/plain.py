@@ -7,7 +7,7 @@ class is needed.
   from arguments without names has them in ``"args"`` or ``"value"``;
 - a date, a UUID, a path or another small value of the standard library becomes its text, a set a
   list;
-- bytes stay ``{"$bytes": base64}``;
+- bytes are ``{"$bytes": base64}``;
 - a value that only a serializer reads (encrypted, pickled, another format) becomes
   ``{"$opaque": the serializer's type, "bytes": its size}``.
 
@@ -52,12 +52,15 @@ def plain(stored: Any) -> Any:
 
 
 def opaque(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """What can be said of a stored value in the form ``base64``."""
+    """What can be said of a stored value in the form ``base64`` without its serializer."""
     content = stored["base64"]
     if not isinstance(content, str):
         raise ValueError("it is not a stored value: its base64 is not text")
+    type_ = str(stored.get("type", "msgpack"))
+    if type_ in ("bytes", "bytearray"):  # JsonPlusSerializer's
+        return {"$bytes": content}
     return {
-        "$opaque": str(stored.get("type", "msgpack")),
+        "$opaque": type_,
         "bytes": len(content) * 3 // 4 - content[-2:].count("="),
     }
 

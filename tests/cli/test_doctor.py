@@ -17,8 +17,8 @@ from langgraph_redis_json.search.queries import index_name
 from langgraph_redis_json.storage.keys import ThreadKeys, thread_keys
 from tests.support.accounting import account
 from tests.support.checkpoints import BIG, config, found_keys, put
+from tests.support.cli_on_servers import CommandLine
 from tests.support.clients import ACL_USER
-from tests.support.command_line import CommandLine
 from tests.support.servers import cluster
 from tests.support.waiting import server_time, wait_until
 

@@ -27,8 +27,8 @@ from langgraph_redis_json.storage import export_file
 from langgraph_redis_json.storage.keys import thread_keys
 from tests.support.accounting import account
 from tests.support.checkpoints import BIG, STRANGE, config, found_keys, members, put, stored
+from tests.support.cli_on_servers import CommandLine
 from tests.support.clients import ACL_USER
-from tests.support.command_line import CommandLine
 from tests.support.graphs import GRAPHS, converse
 from tests.support.servers import cluster
 from tests.support.waiting import server_time, wait_until

@@ -1,50 +1,128 @@
-"""Runs the command line in this process, or in one of its own."""
+"""Running the command line: in this process, as a process of its own, and on a terminal."""
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
+import re
+import select
+import struct
 import subprocess
 import sys
-from typing import Any, NamedTuple
+import termios
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
-import pytest
-
-from langgraph_redis_json.cli.app import run
+COMMAND = [sys.executable, "-m", "langgraph_redis_json"]
 
 
-class Done(NamedTuple):
-    """What a command came to."""
+class Output(NamedTuple):
+    """What a command wrote."""
 
-    code: int
     out: str
     err: str
 
     @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+    @property
     def rows(self) -> list[dict[str, Any]]:
-        """The objects that --json printed."""
-        return [json.loads(line) for line in self.out.splitlines()]
+        """The output of --json."""
+        return [json.loads(line) for line in self.lines]
 
 
-class CommandLine:
-    """Runs commands on one server and key prefix."""
+class Cli(Protocol):
+    """Runs the command line; `code` is the exit code that it must have."""
 
-    def __init__(
-        self, url: str, key_prefix: str, capture: pytest.CaptureFixture[str] | None = None
-    ) -> None:
-        self.options = ["--url", url, "--key-prefix", key_prefix]
-        self._capture = capture
+    def __call__(self, *arguments: str, code: int = 0) -> Output: ...
 
-    def __call__(self, *words: object) -> Done:
-        """Run a command in this process."""
-        assert self._capture is not None
-        self._capture.readouterr()
-        with pytest.raises(SystemExit) as left:
-            run([*self.options, *map(str, words)])
-        out, err = self._capture.readouterr()
-        return Done(int(left.value.code or 0), out, err)
 
-    def start(self, *words: object, **options: Any) -> subprocess.Popen[bytes]:
-        """Start a command in a process of its own, with pipes."""
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-        command = [sys.executable, "-m", "langgraph_redis_json", *self.options, *map(str, words)]
-        return subprocess.Popen(command, **pipes)
+def environment(url: str, key_prefix: str = "langgraph:") -> dict[str, str]:
+    """The environment of a process that runs the command line."""
+    # Rich believes these before it asks the terminal.
+    inherited = {"COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE"}
+    return {
+        **{name: value for name, value in os.environ.items() if name not in inherited},
+        "REDIS_URL": url,
+        "LANGGRAPH_REDIS_KEY_PREFIX": key_prefix,
+        "TERM": "xterm-256color",
+    }
+
+
+def run_process(arguments: Sequence[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a process of its own, without a terminal."""
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+STYLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+"""What a terminal obeys: colours, and movements of the cursor."""
+
+
+class Terminal:
+    """The command line on a pseudo-terminal of 80 columns."""
+
+    def __init__(self, arguments: Sequence[str], env: dict[str, str], columns: int = 80) -> None:
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        # A session of its own, whose terminal this is: so that Ctrl-C reaches it.
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, "-c"),
+                "import fcntl, os, sys, termios; os.setsid(); "
+                "fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])",
+                *COMMAND,
+                *arguments,
+            ],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=env,
+        )
+        os.close(slave)
+        self.raw = ""
+
+    @property
+    def text(self) -> str:
+        """What was written, without colours."""
+        return STYLE.sub("", self.raw).replace("\r\n", "\n")
+
+    def wait_for(self, text: str, seconds: float = 120) -> None:
+        """Read until the command has written a text."""
+        deadline = time.monotonic() + seconds
+        while text not in self.text:
+            assert self._read(deadline), f"{text!r} did not come: {self.text}"
+
+    def wait(self, seconds: float = 120) -> int:
+        """Read until the command ends, and return its exit code."""
+        deadline = time.monotonic() + seconds
+        while self._read(deadline):
+            pass
+        os.close(self._master)
+        return self.process.wait(seconds)
+
+    def type(self, text: str) -> None:
+        """Type a text; ``\\x03`` is Ctrl-C."""
+        os.write(self._master, text.encode())
+
+    def _read(self, deadline: float) -> bool:
+        """Read what there is; False at the end."""
+        ready, _, _ = select.select([self._master], [], [], max(0, deadline - time.monotonic()))
+        assert ready, f"the command did not end: {self.text}"
+        try:
+            found = os.read(self._master, 65536)
+        except OSError:  # Linux says so when the command has closed the terminal
+            return False
+        self.raw += found.decode(errors="replace")
+        return bool(found)
