@@ -6,18 +6,25 @@ import shutil
 import sys
 import zlib
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import IO, Annotated, Any
 
+import orjson
 import typer
 
-from langgraph_redis_json.cli.connection import connect, server_time
+from langgraph_redis_json.cli import reading
+from langgraph_redis_json.cli.connection import connect, run, server_time
+from langgraph_redis_json.cli.finding import thread_of
 from langgraph_redis_json.cli.options import Filters, NewerThan, OlderThan, Status, read_selection
 from langgraph_redis_json.cli.output import complain, fail, progress
+from langgraph_redis_json.cli.serializers import reveal
+from langgraph_redis_json.client.plan import Plan
 from langgraph_redis_json.errors import CheckpointError, ExportFileError, ThreadMissingError
 from langgraph_redis_json.operations.export import RESTART, export_thread
 from langgraph_redis_json.operations.scan import scan
+from langgraph_redis_json.operations.table_of_contents import pages
 from langgraph_redis_json.saver import RedisSaver
 from langgraph_redis_json.storage import export_file
 from langgraph_redis_json.storage.export_file import FileEnd, Header, ThreadEnd, ThreadStart
@@ -28,6 +35,9 @@ IN_MEMORY = 8_000_000
 More go to a temporary file."""
 
 CHUNK = 1 << 16
+
+ON_PAGE = 1_000
+"""Checkpoints that a page shows: a browser shows no page of any length."""
 
 
 def export(
@@ -63,6 +73,12 @@ def export(
     Others may write meanwhile: each thread comes out in one state that it had. If the export to a
     file is stopped, run the same command again, and it goes on where it was.
     """
+    if html is not None:
+        if output or not threads or len(threads) != 1:
+            raise typer.BadParameter("--html takes one thread, and no --output")
+        with connect(context) as saver:
+            _write_page(saver, threads[0], html, reveal(context.obj.load))
+        return
     with connect(context) as saver:
         chosen = read_selection(server_time(saver), filters, status, older_than, newer_than)
         given = sum((bool(threads), not chosen.is_everything, everything))
@@ -71,8 +87,6 @@ def export(
                 "name threads, or choose them with --filter, --status, --older-than or "
                 "--newer-than, or take --all"
             )
-        if html is not None:
-            raise NotImplementedError
         selection = {
             "threads": threads or [],
             "all": everything,
@@ -102,6 +116,50 @@ def export(
                     130,
                 )
     if failures:
+        raise typer.Exit(1)
+
+
+def _write_page(saver: RedisSaver, thread_id: str, path: Path, shows: reading.Reveal) -> None:
+    """Write the page of a thread, whole or not at all."""
+    # Only this needs Jinja.
+    from langgraph_redis_json.cli.page import Page, render
+
+    thread = thread_of(saver, thread_id)
+    if path.exists():
+        fail(f"{path} exists already: choose another name, or delete it.")
+    page = Page(thread_id)
+
+    def summary() -> Plan[Any]:
+        [reply] = yield [("JSON.GET", thread.key("t"), "$.status", "$.updated_at")]
+        return orjson.loads(reply or b"{}")
+
+    about = run(saver, summary())
+    for status in about.get("$.status", ()):
+        page.status = str(status)
+    for updated in about.get("$.updated_at", ()):
+        page.updated_at = reading.EPOCH + timedelta(milliseconds=updated)
+    entries = run(saver, reading.checkpoint_entries(thread))
+    page.left_out = max(0, len(entries) - ON_PAGE)
+    if page.left_out:
+        entries = sorted(entries, key=lambda one: one.rpartition(":")[2])[page.left_out :]
+        entries.sort()
+    bar, advance = progress("Reading checkpoints", total=len(entries))
+    with bar:
+        for number, part in enumerate(pages(entries, 25)):
+            for one in run(saver, reading.read_checkpoints(thread, thread_id, part, shows)):
+                page.add(one)
+            advance(25 * number)
+    page.finish()
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as out:
+        out.writelines(render(page))
+    os.replace(partial, path)
+    typer.echo(f"{path} shows {page.number:,} checkpoints. Open it in a browser.")
+    if page.left_out:
+        complain(f"Warning: {page.left_out:,} older checkpoints are not on the page.")
+    if page.damages:
+        for damage in page.damages:
+            complain(str(damage))
         raise typer.Exit(1)
 
 
