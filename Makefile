@@ -9,7 +9,7 @@ WORKERS = $(if $(REDIS_URL),0,auto)
 GENERATED = langgraph_redis_json/saver.py
 
 .DEFAULT_GOAL := help
-.PHONY: help test pytest test-acl test-faults chaos sizing lint format generate docs site demo \
+.PHONY: help test pytest browser test-acl test-faults chaos sizing lint format generate docs site demo \
 	test-lowest compare bench bench-search dist clean
 
 help:  ## Show this list
@@ -17,8 +17,16 @@ help:  ## Show this list
 
 test: lint pytest  ## Check style, format and types, then run all tests
 
-pytest: $(VENV)/dev.stamp  ## Run all tests
+pytest: $(VENV)/dev.stamp browser  ## Run all tests
 	$(BIN)/pytest -q -n $(WORKERS)
+
+# Tests look at the page of `export --html` in Chromium. Where they find none they are skipped, and say why.
+browser:  ## Install Chromium for the tests, where apt can
+	@{ command -v chromium && command -v chromedriver; } >/dev/null || \
+		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q && \
+			DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
+				chromium chromium-driver; } || \
+		echo "There is no Chromium, and it cannot be installed: the tests of the page are skipped."
 
 # The examples and benchmarks need more rights, and use other keys.
 test-acl: $(VENV)/dev.stamp  ## Run the tests as the user of docs/acl.conf
@@ -57,7 +65,7 @@ demo: $(VENV)/demo.stamp  ## Run the quickstart on a real Redis
 	$(BIN)/python examples/quickstart.py
 
 test-lowest: VENV := .venv-lowest
-test-lowest: .venv-lowest/lowest.stamp  ## Run all tests with the oldest supported versions of the dependencies
+test-lowest: .venv-lowest/lowest.stamp browser  ## Run all tests with the oldest supported versions of the dependencies
 	$(BIN)/pytest -q -n $(WORKERS)
 
 compare: VENV := .venv-compare

@@ -2,6 +2,8 @@
 // Each value is in the page once. Where a state shows it, its number stands there, and this script copies the
 // value. It makes no markup from text, so nothing in a thread can become part of the page's code.
 document.documentElement.classList.add("has-script");
+// The policy forbids style attributes, but Chromium applies those of copies.
+for (const one of document.querySelectorAll("[style]")) one.removeAttribute("style");
 function fill(place) {
   for (const range of place.dataset.parts.split(" ")) {
     const [first, last] = range.split("-").map(Number);
