@@ -10,7 +10,7 @@ GENERATED = langgraph_redis_json/saver.py
 
 .DEFAULT_GOAL := help
 .PHONY: help test pytest browser test-acl test-faults chaos sizing lint format generate docs site demo \
-	test-lowest compare bench bench-search dist clean
+	test-lowest compare bench bench-search bench-export dist clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -82,6 +82,9 @@ bench: .venv-bench/bench.stamp  ## Measure this saver and the others, and write 
 bench-search: VENV := .venv-bench
 bench-search: .venv-bench/bench.stamp  ## Search a million checkpoints, and write the figures in docs/search.md
 	$(BIN)/python benchmarks/search.py
+
+bench-export: $(VENV)/dev.stamp  ## Measure the memory of export and import, and write it in docs/export.md
+	$(BIN)/python benchmarks/export_memory.py
 
 dist: VENV := .venv-release
 dist: .venv-release/release.stamp  ## Build the wheel and the sdist in dist/, and check them

@@ -13,6 +13,7 @@ from langgraph.checkpoint.base import CheckpointTuple
 
 from langgraph_redis_json import RedisSaver
 from langgraph_redis_json.embedded import EmbeddedRedis
+from langgraph_redis_json.operations.doctor import server
 from langgraph_redis_json.search.queries import index_name
 from langgraph_redis_json.storage.keys import ThreadKeys, thread_keys
 from tests.support.accounting import account
@@ -203,6 +204,21 @@ def test_repair_mends_without_loss(
     if code not in ("contents-missing", "thread-document-missing"):
         assert mended == summary
     account(redis_client, saver.key_prefix)
+
+
+def test_a_thread_document_without_a_root_checkpoint(
+    saver: RedisSaver, cli: CommandLine, redis_client: redis.Redis
+) -> None:
+    put(saver, "1", checkpoint_ns="inner")
+    put(saver, "1")
+    thread = thread_keys(saver.key_prefix, "thread")
+    redis_client.unlink(thread.key("c::1"))
+    redis_client.zrem(thread.contents, "c::1")
+    exit_code, found = findings(cli, "thread")
+    assert (exit_code, [*found]) == (1, ["thread-document-left"])
+    assert cli("doctor", "thread", "--repair", "--yes").code == 0
+    assert list(saver.threads()) == []
+    assert len(all_of(saver)) == 1
 
 
 def delete(letter: str, *ends: str) -> Damage:
@@ -479,6 +495,18 @@ def test_an_index_of_another_shape(
     assert findings(cli) == (0, {})
 
 
+def test_an_index_of_a_newer_version(
+    saver: RedisSaver, cli: CommandLine, redis_client: redis.Redis
+) -> None:
+    alias = index_name(saver.key_prefix, "writes")
+    name = f"{alias}_v99_abc"
+    redis_client.execute_command("FT.CREATE", name, "ON", "JSON", "SCHEMA", "$.a", "AS", "a", "TAG")
+    redis_client.execute_command("FT.ALIASUPDATE", alias, name)
+    exit_code, found = findings(cli)
+    assert exit_code == 1
+    assert "Upgrade the package" in found["index-newer"]["mends"]
+
+
 def test_documents_that_an_index_refuses(
     saver: RedisSaver, thread: ThreadKeys, cli: CommandLine, redis_client: redis.Redis
 ) -> None:
@@ -528,12 +556,12 @@ def test_an_index_of_another_application(
 def test_settings_of_the_server(
     settings: dict[str, str], code: str, exit_code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with EmbeddedRedis() as server, redis.Redis.from_url(server.url) as client:
-        with RedisSaver(server.url) as saver:
+    with EmbeddedRedis() as started, redis.Redis.from_url(started.url) as client:
+        with RedisSaver(started.url) as saver:
             saver.setup()
         for name, value in {"maxmemory": "1gb", "appendonly": "yes", **settings}.items():
             client.config_set(name, value)
-        cli = CommandLine(server.url, "langgraph:", capsys)
+        cli = CommandLine(started.url, "langgraph:", capsys)
         done = cli("doctor", "--json")
         found = {row["code"] for row in done.rows if row["severity"] != "ok"}
         assert found == {code}
@@ -542,10 +570,10 @@ def test_settings_of_the_server(
 
 def test_a_server_that_cannot_write_to_its_disk(capsys: pytest.CaptureFixture[str]) -> None:
     with (
-        EmbeddedRedis() as server,
-        redis.Redis.from_url(server.url, decode_responses=True) as client,
+        EmbeddedRedis() as started,
+        redis.Redis.from_url(started.url, decode_responses=True) as client,
     ):
-        with RedisSaver(server.url) as saver:
+        with RedisSaver(started.url) as saver:
             saver.setup()
         # A snapshot cannot replace a folder.
         (
@@ -553,9 +581,21 @@ def test_a_server_that_cannot_write_to_its_disk(capsys: pytest.CaptureFixture[st
         ).mkdir()
         client.bgsave()
         wait_until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
-        done = CommandLine(server.url, "langgraph:", capsys)("doctor", "--json")
+        done = CommandLine(started.url, "langgraph:", capsys)("doctor", "--json")
         assert done.code == 1
         assert "persistence-fails" in {row["code"] for row in done.rows}
+
+
+def test_clocks_that_differ() -> None:
+    for skew, severity, said in (
+        (0, "ok", "agrees"),
+        (4_000, "ok", "agrees"),
+        (-90_000, "warning", "90 s behind"),
+        (90_000, "warning", "90 s ahead of"),
+    ):
+        found = server._clock(1_000_000 + skew, 1_000_000)
+        assert found.severity == severity
+        assert said in found.what
 
 
 def test_rights_that_are_missing(
@@ -576,12 +616,12 @@ def test_rights_that_are_missing(
 
 
 def test_a_replica_is_told_from_a_primary(capsys: pytest.CaptureFixture[str]) -> None:
-    with EmbeddedRedis() as server, redis.Redis.from_url(server.url) as client:
-        with RedisSaver(server.url) as saver:
+    with EmbeddedRedis() as started, redis.Redis.from_url(started.url) as client:
+        with RedisSaver(started.url) as saver:
             saver.setup()
         client.config_set("replica-read-only", "no")
         client.replicaof("127.0.0.1", 1)
-        done = CommandLine(server.url, "langgraph:", capsys)("doctor", "--json")
+        done = CommandLine(started.url, "langgraph:", capsys)("doctor", "--json")
         assert done.code == 1
         [found] = [row for row in done.rows if row["code"] == "replica"]
         assert "127.0.0.1:1" in found["mends"]

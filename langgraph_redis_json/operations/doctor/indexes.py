@@ -48,19 +48,6 @@ def check_indexes(context: Context) -> Plan[list[Finding]]:
             )
             continue
         own.add(live.name)
-        if live.failures:
-            found.append(
-                Finding(
-                    "error",
-                    "index-failures",
-                    alias,
-                    f"the index refused {live.failures:,} documents; the last one at key "
-                    f"{live.last_key}: {live.last_failure}",
-                    "Searches do not find these documents. Reading their threads works.",
-                    "Correct or delete the document, then run langgraph-redis-json setup.",
-                )
-            )
-            continue
         try:
             fits = indexes.fits(live, wanted)
         except UnsuitableServerError as error:
@@ -72,6 +59,19 @@ def check_indexes(context: Context) -> Plan[list[Finding]]:
                     "a newer version of langgraph-redis-json has created the index",
                     "This version may not find what it searches for.",
                     f"Upgrade the package. {error}",
+                )
+            )
+            continue
+        if live.failures:
+            found.append(
+                Finding(
+                    "error",
+                    "index-failures",
+                    alias,
+                    f"the index refused {live.failures:,} documents; the last one at key "
+                    f"{live.last_key}: {live.last_failure}",
+                    "Searches do not find these documents. Reading their threads works.",
+                    "Correct or delete the document, then run langgraph-redis-json setup.",
                 )
             )
             continue
