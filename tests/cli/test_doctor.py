@@ -35,15 +35,15 @@ def url(redis_url: str) -> str:
 
 
 @pytest.fixture
-def saver(url: str, key_prefix: str) -> Iterator[RedisSaver]:
-    with RedisSaver(url, key_prefix=key_prefix) as made:
+def saver(redis_url: str, key_prefix: str) -> Iterator[RedisSaver]:
+    with RedisSaver(redis_url, key_prefix=key_prefix) as made:
         made.setup()
         yield made
 
 
 @pytest.fixture
-def cli(url: str, key_prefix: str, capsys: pytest.CaptureFixture[str]) -> CommandLine:
-    return CommandLine(url, key_prefix, capsys)
+def cli(redis_url: str, key_prefix: str, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    return CommandLine(redis_url, key_prefix, capsys)
 
 
 @pytest.fixture

@@ -43,22 +43,22 @@ def url(redis_url: str) -> str:
 
 
 @pytest.fixture
-def saver(url: str, key_prefix: str) -> Iterator[RedisSaver]:
-    with RedisSaver(url, key_prefix=key_prefix) as made:
+def saver(redis_url: str, key_prefix: str) -> Iterator[RedisSaver]:
+    with RedisSaver(redis_url, key_prefix=key_prefix) as made:
         made.setup()
         yield made
 
 
 @pytest.fixture
-def cli(url: str, key_prefix: str, capsys: pytest.CaptureFixture[str]) -> CommandLine:
-    return CommandLine(url, key_prefix, capsys)
+def cli(redis_url: str, key_prefix: str, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    return CommandLine(redis_url, key_prefix, capsys)
 
 
 class Target:
     """Another part of the server, to import into."""
 
     def __init__(self, url: str, capture: pytest.CaptureFixture[str]) -> None:
-        self.client = redis.Redis.from_url(url, decode_responses=True)
+        self.client = redis.Redis.from_url(url.replace(ACL_USER, ""), decode_responses=True)
         self.saver = RedisSaver(self.client, key_prefix="test-target:")
         self.saver.setup()
         self.cli = CommandLine(url, "test-target:", capture)
@@ -68,8 +68,8 @@ class Target:
 
 
 @pytest.fixture
-def target(url: str, capsys: pytest.CaptureFixture[str]) -> Iterator[Target]:
-    made = Target(url, capsys)
+def target(redis_url: str, capsys: pytest.CaptureFixture[str]) -> Iterator[Target]:
+    made = Target(redis_url, capsys)
     yield made
     for index in made.client.execute_command("FT._LIST"):
         if index.startswith("test-target:"):
