@@ -13,7 +13,8 @@ from langgraph.checkpoint.base import CheckpointTuple
 
 from langgraph_redis_json import RedisSaver
 from langgraph_redis_json.embedded import EmbeddedRedis
-from langgraph_redis_json.operations.doctor import server
+from langgraph_redis_json.operations.doctor import server, threads
+from langgraph_redis_json.operations.doctor.finding import Finding
 from langgraph_redis_json.search.queries import index_name
 from langgraph_redis_json.storage.keys import ThreadKeys, thread_keys
 from tests.support.accounting import account
@@ -335,6 +336,29 @@ def test_a_rebuilt_thread_keeps_its_deadline(
     account(redis_client, saver.key_prefix)
 
 
+def test_a_rebuilt_thread_with_several_deadlines_keeps_everything(
+    saver: RedisSaver, thread: ThreadKeys, cli: CommandLine, redis_client: redis.Redis
+) -> None:
+    before = all_of(saver)
+    keys_expire_early(redis_client, thread)
+    redis_client.unlink(thread.contents)
+    assert cli("doctor", "--all", "--repair", "--yes").code == 0
+    assert all_of(saver) == before
+    account(redis_client, saver.key_prefix)
+
+
+def test_a_first_checkpoint_that_only_its_child_knows_is_named_again(
+    saver: RedisSaver, cli: CommandLine, redis_client: redis.Redis
+) -> None:
+    put(saver, "1", {"a": 1})
+    put(saver, "2", {"a": 2}, parent="1")
+    before = all_of(saver)
+    redis_client.zrem(f"{saver.key_prefix}contents:{{thread}}", "c::1")
+    assert cli("doctor", "thread", "--repair", "--yes").code == 0
+    assert len(before) == 2
+    assert all_of(saver) == before
+
+
 def test_a_pin_that_was_cut_short_is_finished(
     saver: RedisSaver, thread: ThreadKeys, cli: CommandLine, redis_client: redis.Redis
 ) -> None:
@@ -460,6 +484,23 @@ def test_the_doctor_is_right_and_harmless_beside_writers(
     assert not failures
     assert puts > 15
     account(redis_client, saver.key_prefix, garbage=True)
+
+
+def test_only_what_is_found_twice_is_wrong(
+    saver: RedisSaver, thread: ThreadKeys, redis_client: redis.Redis
+) -> None:
+    """A prune that is running, for example, has left its marks when the doctor looks again."""
+
+    def check() -> list[Finding]:
+        return saver._runner.run(threads.check_thread(saver._context, "thread"))
+
+    marks(redis_client, thread)
+    status(redis_client, thread)
+    first = check()
+    saver.prune(["thread"])
+    status(redis_client, thread)
+    assert {one.code for one in first} == {"marks-left", "status-wrong"}
+    assert [one.code for one in threads.same(first, check())] == ["status-wrong"]
 
 
 # ---- the server and its indexes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import os
 import random
@@ -495,30 +496,74 @@ def test_each_export_beside_writers_is_a_state_that_the_thread_had(
 def test_a_thread_that_an_application_begins_meanwhile(
     lines: list[bytes], saver: RedisSaver, target: Target
 ) -> None:
-    """The import of that thread is given up, and the application's thread is whole."""
-    context = target.saver._context
-    records = [*export_file.read("file", lines)]
-    wanted = {
-        one.thread_id: one
-        for one in target.saver._runner.iterate(import_threads.compare(context, records))
-    }
-    ends = [at for at, record in enumerate(records) if isinstance(record, export_file.ThreadEnd)]
-    for at in (*range(2, ends[0], 5), ends[0]):
+    """Before each trip of the import in turn: the import of that thread is given up, and the
+    application's thread is whole."""
+    context, runner = target.saver._context, target.saver._runner
+    whole = [*export_file.read("file", lines)]
+    [end, _] = [at for at, one in enumerate(whole) if isinstance(one, export_file.ThreadEnd)]
+    records = whole[: end + 1]
+    wanted = {"one": import_threads.Thread("one", "checksum", False, False, False)}
+    for at in range(1_000):
+        imported = import_threads.import_threads(context, records, wanted)
+        batches = 0
 
-        def interrupted(at: int = at) -> Iterator[export_file.Record]:
-            for number, record in enumerate(records):
-                if number == at:
+        def next_batch(given: Any, imported: Any = imported) -> Any:
+            while not isinstance(found := imported.send(given), list):
+                given = None
+            return found
+
+        try:
+            commands = next_batch(None)
+            while True:
+                if batches == at:
                     put(target.saver, "live", {"a": BIG}, thread_id="one")
-                yield record
-
-        imported = target.saver._runner.iterate(
-            import_threads.import_threads(context, interrupted(), wanted)
-        )
-        with pytest.raises(ImportInterruptedError):
-            list(imported)
+                batches += 1
+                commands = next_batch(runner.execute(runner._plain, commands))
+        except StopIteration:
+            # It came too late to begin the thread, and went on with the imported one.
+            assert batches <= at
+            break
+        except ImportInterruptedError:
+            assert batches > at
         assert [one.checkpoint["id"] for one in target.read()["one"]] == ["live"]
         account(target.client, "test-target:")
         target.saver.delete_thread("one")
+    assert at > 7
+
+
+def test_a_server_that_alters_a_number(lines: list[bytes], target: Target, tmp_path: Path) -> None:
+    """Another version of RedisJSON may, so the import looks at what it has stored."""
+
+    def with_number(number: str) -> Path:
+        changed, checksum = [], hashlib.sha256()
+        for line in lines:
+            if line.startswith(b'{"entry":"c::000001"'):
+                line = line.replace(b'"step":1', b'"step":1,"x":%s' % number.encode())
+            if line.startswith(b'{"thread"'):
+                checksum = hashlib.sha256()
+            if line.startswith(b'{"thread_end"'):
+                fields = orjson.loads(line) | {"sha256": checksum.hexdigest()}
+                line = orjson.dumps(fields) + b"\n"
+            checksum.update(line)
+            changed.append(line)
+        (tmp_path / "changed").write_bytes(b"".join(changed))
+        return tmp_path / "changed"
+
+    def survives(number: float) -> bool:
+        client = target.client
+        client.execute_command("JSON.SET", "test-target:probe", "$", repr(number))
+        return float(str(client.execute_command("JSON.GET", "test-target:probe"))) == number
+
+    altered = next(one for one in iter(random.random, 2) if not survives(one))
+    target.client.unlink("test-target:probe")
+    before = found_keys(target.client, "test-target:")
+    done = target.cli("import", with_number(repr(altered)))
+    assert done.code == 1
+    assert "with another number or text" in done.err
+    assert found_keys(target.client, "test-target:") == before
+    # The same number in another spelling is the same number.
+    assert target.cli("import", with_number("1.5e2")).code == 0
+    assert len(target.read()) == 2
 
 
 def test_nobody_sees_half_a_thread(lines: list[bytes], target: Target) -> None:
