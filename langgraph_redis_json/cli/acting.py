@@ -11,7 +11,7 @@ import typer
 
 from langgraph_redis_json.cli import reading
 from langgraph_redis_json.cli.connection import run, server_time
-from langgraph_redis_json.cli.finding import no_thread
+from langgraph_redis_json.cli.finding import keys_of, no_thread
 from langgraph_redis_json.cli.options import Selection, read_selection
 from langgraph_redis_json.cli.output import (
     complain,
@@ -22,11 +22,8 @@ from langgraph_redis_json.cli.output import (
     progress,
 )
 from langgraph_redis_json.saver import RedisSaver
-from langgraph_redis_json.storage import keys
 
-ThreadIds = Annotated[
-    list[str] | None, typer.Argument(metavar="[THREAD]...", help="The thread_ids.")
-]
+ThreadIds = Annotated[list[str] | None, typer.Argument(metavar="THREAD", help="The thread_ids.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Change nothing, and say what would be changed.")
 ]
@@ -90,7 +87,7 @@ def choose(
 
 
 def _exists(saver: RedisSaver, thread_id: str) -> bool:
-    return run(saver, reading.exists(keys.thread_keys(saver.key_prefix, thread_id)))
+    return run(saver, reading.exists(keys_of(saver, thread_id)))
 
 
 def ask(question: str, thread_ids: Sequence[str], yes: bool) -> None:

@@ -1,7 +1,6 @@
 """The application: its commands, and what becomes of errors."""
 
 import os
-import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -89,10 +88,16 @@ def root(
         typer.echo(context.get_help(), err=True)
         raise typer.Exit(2)
     context.obj = Settings(
-        url or os.environ.get("REDIS_URL") or "redis://localhost:6379",
-        key_prefix or os.environ.get("LANGGRAPH_REDIS_KEY_PREFIX") or "langgraph:",
+        _given(url, "REDIS_URL", "redis://localhost:6379"),
+        _given(key_prefix, "LANGGRAPH_REDIS_KEY_PREFIX", "langgraph:"),
         tuple(load or ()),
     )
+
+
+def _given(option: str | None, variable: str, default: str) -> str:
+    """What an option says, else the environment, else the default. An empty variable says
+    nothing."""
+    return (os.environ.get(variable) or default) if option is None else option
 
 
 for name, function in COMMANDS.items():
@@ -114,9 +119,6 @@ def run(arguments: list[str] | None = None) -> None:
     except typer.Abort:
         complain("Nothing was changed.")
         raise SystemExit(1) from None
-    except BrokenPipeError:  # the reader, `head` for example, has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None
     except (CheckpointError, RedisError, OSError) as error:
         complain(_sentence(error))
         raise SystemExit(1) from None

@@ -20,7 +20,6 @@ from langgraph_redis_json.client.scripts import send
 from langgraph_redis_json.saver import RedisSaver
 from langgraph_redis_json.search.queries import SETUP_THREAD
 from langgraph_redis_json.storage import keys
-from langgraph_redis_json.storage.keys import ThreadKeys
 
 CONNECT_SECONDS = 10
 """How long a server may take to accept a connection; ``?socket_connect_timeout=`` changes it."""
@@ -53,20 +52,17 @@ def connect(context: typer.Context) -> Iterator[RedisSaver]:
     try:
         saver = RedisSaver(client, key_prefix=settings.key_prefix)
         thread = keys.thread_keys(settings.key_prefix, SETUP_THREAD)
-        if _is_cluster(saver, thread):
+        try:
+            is_cluster = run(saver, send(scripts.server_facts(thread))).mode == "cluster"
+        except MovedError:  # the thread's slot is on another node
+            is_cluster = True
+        if is_cluster:
             client.close()
             client = RedisCluster.from_url(settings.url)
             saver = RedisSaver(client, key_prefix=settings.key_prefix)
         yield saver
     finally:
         client.close()
-
-
-def _is_cluster(saver: RedisSaver, thread: ThreadKeys) -> bool:
-    try:
-        return run(saver, send(scripts.server_facts(thread))).mode == "cluster"
-    except MovedError:  # another node of the cluster has the slot of this thread
-        return True
 
 
 def run(saver: RedisSaver, plan: Plan[T]) -> T:

@@ -7,9 +7,9 @@ import typer
 from langgraph_redis_json.cli import reading
 from langgraph_redis_json.cli.acting import All, DryRun, ThreadIds, Yes, ask, choose, steps, tell
 from langgraph_redis_json.cli.connection import connect, run
+from langgraph_redis_json.cli.finding import keys_of
 from langgraph_redis_json.cli.options import Filters, Json, OlderThan, Status
 from langgraph_redis_json.cli.output import fail, one_line
-from langgraph_redis_json.storage import keys
 
 
 def copy(
@@ -44,9 +44,7 @@ def copy(
             (one, given[1] if prefix is None else f"{prefix}{one}") for one in chosen.thread_ids
         ]
         there = [
-            target
-            for _, target in pairs
-            if run(saver, reading.exists(keys.thread_keys(saver.key_prefix, target)))
+            target for _, target in pairs if run(saver, reading.exists(keys_of(saver, target)))
         ]
         if there and not dry_run:
             ask("Replace checkpoints with the same ids in threads that exist", there, yes)

@@ -51,4 +51,4 @@ def delete(
             else:
                 left = count - saver.delete_threads(**chosen.selection._asdict(), on_thread=deleted)
                 if left:
-                    complain(f"{threads(left)} changed meanwhile, and stay as they are.")
+                    complain(f"{threads(left)} changed meanwhile: not deleted.")

@@ -211,8 +211,8 @@ def _lines(change: Change) -> Iterator[tuple[str, str]]:
             yield "+", _message(after)
     elif change.kind == "changed" and isinstance(before, str) and isinstance(after, str):
         lines = unified_diff(before.split("\n"), after.split("\n"), lineterm="", n=1)
-        for line in [*lines][2:]:
-            yield line[:1], one_line(line[1:])
+        for line in [*lines][3:]:  # after the names and the first place
+            yield ("…", "") if line.startswith("@") else (line[:1], one_line(line[1:]))
     elif change.kind == "changed" and isinstance(before, dict) and isinstance(after, dict):
         for key in dict.fromkeys([*before, *after]):
             ours, theirs = before.get(key), after.get(key)

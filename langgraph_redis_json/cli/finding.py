@@ -31,13 +31,27 @@ Namespace = Annotated[
 
 def thread_of(saver: RedisSaver, thread_id: str) -> ThreadKeys:
     """The keys of a thread that exists; else the end, with the nearest ids."""
-    try:
-        thread = keys.thread_keys(saver.key_prefix, arguments.thread_id(thread_id))
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="THREAD") from None
+    thread = keys_of(saver, thread_id)
     if not run(saver, reading.exists(thread)):
         fail(no_thread(saver, thread_id))
+    if not run(saver, reading.has_contents(thread)):
+        fail(
+            f"The thread has lost its table of contents, the key {thread.contents}, so nothing of "
+            "it can be read: restore the key from a backup, or delete the thread."
+        )
     return thread
+
+
+def keys_of(saver: RedisSaver, thread_id: str) -> ThreadKeys:
+    """The keys of a thread.
+
+    Raises:
+        typer.BadParameter: if no thread can have this id.
+    """
+    try:
+        return keys.thread_keys(saver.key_prefix, arguments.thread_id(thread_id))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="THREAD") from None
 
 
 def no_thread(saver: RedisSaver, thread_id: str) -> str:

@@ -1,7 +1,9 @@
 """What people type: the options that all commands have, filters, ages."""
 
 import json
+import os
 import re
+import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import wraps
@@ -71,14 +73,17 @@ def with_shared(function: Callable[..., None]) -> Callable[..., None]:
     ) -> None:
         before: Settings = context.obj
         context.obj = Settings(
-            url or before.url,
-            key_prefix or before.key_prefix,
+            before.url if url is None else url,
+            before.key_prefix if key_prefix is None else key_prefix,
             (*before.load, *(load or ())),
         )
         try:
             function(context, **options)
         except KeyboardInterrupt:
             fail("Stopped by Ctrl-C.", 130)
+        except BrokenPipeError:  # the reader, `head` for example, has read enough
+            # Else Python fails once more when it flushes stdout at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     own = signature(function, eval_str=True)
     added = [

@@ -1,6 +1,7 @@
 """What people read: tables, JSON lines, progress; errors are one sentence on stderr."""
 
 import json
+import logging
 import sys
 from contextlib import AbstractContextManager
 from datetime import datetime, timezone
@@ -81,11 +82,16 @@ def table(*columns: str | tuple[str, dict[str, Any]]) -> Table:
     return made
 
 
-def show(shown: RenderableType) -> None:
-    """Print a table or a text. Without a terminal, no line ends in blanks."""
+def show(shown: RenderableType, cut: bool = True) -> None:
+    """Print a table or a text. Without a terminal, no line ends in blanks.
+
+    Args:
+        shown: what to print.
+        cut: whether the lines of a text end at the width of the terminal.
+    """
     out = console()
     if is_terminal():
-        out.print(shown)
+        out.print(shown, soft_wrap=not cut)
         return
     with out.capture() as captured:
         out.print(shown)
@@ -156,6 +162,23 @@ class Advance:
 def complain(message: str) -> None:
     """One sentence on stderr."""
     print(" ".join(safe(message).split()), file=sys.stderr, flush=True)
+
+
+class LeftOut(logging.Handler):
+    """Says in one sentence each what a listing of the library leaves out, and counts that."""
+
+    count = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.count += 1
+        complain(record.getMessage())
+
+    def __enter__(self) -> "LeftOut":
+        logging.getLogger("langgraph_redis_json").addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("langgraph_redis_json").removeHandler(self)
 
 
 def fail(message: str, code: int = 1) -> NoReturn:

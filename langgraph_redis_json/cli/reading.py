@@ -17,7 +17,7 @@ from langgraph_redis_json.client import scripts
 from langgraph_redis_json.client.plan import Command, Plan
 from langgraph_redis_json.client.replies import search_keys
 from langgraph_redis_json.client.scripts import LogRange, send
-from langgraph_redis_json.errors import IndexMissingError
+from langgraph_redis_json.errors import CheckpointError
 from langgraph_redis_json.operations import table_of_contents
 from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.search import queries
@@ -62,6 +62,7 @@ class Write(NamedTuple):
         place: among the task's writes; negative for a special channel.
         channel: what it writes to.
         value: plain data.
+        messages: the chat messages in the value, if it is one or a list of them.
     """
 
     task_id: str
@@ -69,6 +70,7 @@ class Write(NamedTuple):
     place: int
     channel: str
     value: Any
+    messages: tuple[Message, ...] = ()
 
 
 @dataclass
@@ -329,8 +331,14 @@ def checkpoint_entries(thread: ThreadKeys, checkpoint_ns: str | None = None) -> 
 
 
 def exists(thread: ThreadKeys) -> Plan[bool]:
-    """Whether a thread exists."""
+    """Whether a thread exists: its table of contents, or its thread document without that."""
     [found] = yield [("EXISTS", thread.contents, thread.key("t"))]
+    return bool(found)
+
+
+def has_contents(thread: ThreadKeys) -> Plan[bool]:
+    """Whether a thread has its table of contents, without which nothing of it can be read."""
+    [found] = yield [("EXISTS", thread.contents)]
     return bool(found)
 
 
@@ -435,10 +443,14 @@ def _add_writes(made: StoredCheckpoint, document: bytes | None, are_named: bool)
         try:
             found = orjson.loads(write) if isinstance(write, str) else write
             place = int(name.rpartition(":")[2])
-            value = plain.plain(made.reveal(found["value"]))
-            made.writes.append(
-                Write(found["task_id"], found["task_path"], place, found["channel"], value)
-            )
+            names = found["task_id"], found["task_path"], found["channel"]
+            if not all(isinstance(one, str) for one in names):
+                raise ValueError("its names are not text")
+            revealed = made.reveal(found["value"])
+            value, one = plain.plain(revealed), plain.message_of(revealed)
+            messages = plain.messages_of(revealed) if one is None else [one]
+            task_id, task_path, channel = names
+            made.writes.append(Write(task_id, task_path, place, channel, value, tuple(messages)))
         except DAMAGE as error:
             made.damages.append(Damage(key, f"write {name}: {_reason(error)}"))
 
@@ -529,7 +541,7 @@ def last_messages(
                     found[number] = found[number] or one.messages(channel)[-1]
     replies = (yield [command for _, _, command in asked]) if asked else []
     for (number, kind, _), reply in zip(asked, replies, strict=True):
-        with suppress(*DAMAGE):
+        with suppress(*DAMAGE, IndexError):
             if kind == "item":
                 last = plain.message_of(orjson.loads(reply)[0])
             else:
@@ -565,7 +577,7 @@ def nearest_threads(context: Context, thread_id: str) -> Plan[list[str]]:
                     *("LIMIT", 0, NEAREST, *queries.WHOLE_ANSWER),
                 ),
             )
-        except IndexMissingError:
+        except CheckpointError:  # there is no index that can tell
             return []
         start_of_key = f"{context.key_prefix}thread:{{"
         for key in search_keys(reply):

@@ -56,8 +56,9 @@ def reveal(modules: Sequence[str]) -> Reveal:
                 param_hint="--load",
             ) from None
         if name:
-            named = getattr(found, "serde", found)
-            if not hasattr(named, "loads_typed"):
+            # A saver has a serializer; so has an EncryptedSerializer, which is one itself.
+            named = found if hasattr(found, "loads_typed") else getattr(found, "serde", None)
+            if named is None:
                 raise typer.BadParameter(f"{given} is no serializer", param_hint="--load")
     if named is not None:
         serde = named

@@ -108,7 +108,7 @@ def _weigh(saver: RedisSaver, tags: Sequence[str]) -> Iterator[Weight]:
     weights = {tag: Weight(keys.unescape(tag[1:-1]) if tag != "{~}" else "") for tag in tags}
 
     def ask() -> Plan[None]:
-        replies = yield [("ZRANGE", one.contents, 0, -1) for one in of_thread.values()]
+        replies = yield [("ZRANGEBYLEX", one.contents, "-", "+") for one in of_thread.values()]
         names: list[tuple[str, str]] = []
         for (tag, one), entries in zip(of_thread.items(), replies, strict=True):
             named = [entry for entry in map(text, entries) if entry[:1] in keys.KINDS]
@@ -227,7 +227,9 @@ def _heaviest(weights: list[Weight], top: int) -> list[Weight]:
 
 def _print(weights: list[Weight], indexes: list[dict[str, Any]], top: int) -> None:
     statuses = Counter(one.status for one in weights)
-    described = ", ".join(f"{count:,} {name}" for name, count in statuses.items() if name)
+    described = ", ".join(
+        f"{statuses[name]:,} {name}" for name in threads.STATUSES if statuses[name]
+    )
     right: dict[str, Any] = {"justify": "right", "no_wrap": True}
     totals = table("", ("", right), "")
     totals.show_header = False

@@ -18,6 +18,7 @@ from langgraph_redis_json.cli.options import (
 )
 from langgraph_redis_json.cli.output import (
     STYLES,
+    LeftOut,
     complain,
     cut,
     print_json,
@@ -51,7 +52,7 @@ def threads(
 
     The status is interrupted (waits for a person), error (a task failed) or idle. Times are UTC.
     """
-    with connect(context) as saver:
+    with connect(context) as saver, LeftOut() as left_out:
         reveal = serializers.reveal(context.obj.load)
         selection = read_selection(server_time(saver), filters, status, older_than, newer_than)
         rows = saver.threads(**selection._asdict(), limit=limit + 1 if limit else None)
@@ -71,6 +72,7 @@ def threads(
             complain("There are no such threads." if any(selection) else "There are no threads.")
         elif not json:
             _print(shown)
+        raise typer.Exit(int(left_out.count > 0))
 
 
 def _print(rows: Sequence[tuple[ThreadSummary, Message | None]]) -> None:

@@ -116,19 +116,24 @@ def _map(tag: dict[str, Any]) -> Any:
     return named if len(named) == len(pairs) else {"$map": [*map(list, pairs)]}
 
 
-def _float(tag: dict[str, Any]) -> Any:
-    number = float(tag["$float"])
-    return number if isfinite(number) else tag["$float"]
+def _number(number: float) -> float | str:
+    """A number; one that JSON does not have, as its text."""
+    return number if isfinite(number) else repr(number)
+
+
+def _floats(tag: dict[str, Any]) -> list[float | str]:
+    found = ormsgpack.unpackb(b64decode(tag["$msgpack"], validate=True))
+    return [_number(float(one)) for one in found]
 
 
 _TAGS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "$class": _class,
     "$ext": _extension,
     "$bytes": lambda tag: {"$bytes": str(tag["$bytes"])},
-    "$float": _float,
+    "$float": lambda tag: _number(float(tag["$float"])),
     "$map": _map,
     "$dict": lambda tag: {key: _untagged(value) for key, value in tag["$dict"].items()},
-    "$msgpack": lambda tag: ormsgpack.unpackb(b64decode(tag["$msgpack"], validate=True)),
+    "$msgpack": _floats,
 }
 
 

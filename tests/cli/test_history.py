@@ -17,14 +17,6 @@ from tests.support.command_line import Cli, Terminal, environment
 from tests.support.strategies import examples
 
 
-def tree_of(cli: Cli, *arguments: str) -> list[tuple[str, str, str]]:
-    """The first mark, the step and the source of each row, and what follows."""
-    return [
-        (line[: line.index(" ")] if line[0] != "│" else line[:3], *line.split()[-1:])  # type: ignore[misc]
-        for line in cli("history", *arguments).lines[1:]
-    ]
-
-
 def test_the_tree_of_a_thread(cli: Cli) -> None:
     lines = cli("history", "order-7").lines
     marks = [line[:3] for line in lines[1:]]
@@ -146,7 +138,7 @@ def test_one_channel_in_full(cli: Cli) -> None:
     [row] = cli("show", "order-7", "parcel", "--json").rows
     assert row["value"] == {"$class": "shop.Parcel", "grams": 1200, "price": 0.30000000000000004}
     said = cli("show", "order-7", "parcels", code=1).err
-    assert 'has no channel "parcels": did you mean "parcel"?' in said
+    assert 'has no channel "parcels": did you mean "parcel"' in said
     assert "; it has messages, customer, parcel" in cli("show", "order-7", "xyz", code=1).err
 
 
@@ -170,13 +162,13 @@ def test_what_a_fork_changed(cli: Cli, ids: dict[str, str]) -> None:
     assert [line.split()[0] for line in lines[:2]] == ["-", "+"]
     assert ids["1/4"] in lines[0]
     assert lines[3] == "messages"
-    assert [line[:60].rstrip() for line in lines[4:]] == [
-        "  - ai m5: It is in Porto. It has travelled a long way, by l",
-        "  + ai m5: It is in Faro. It has travelled a long way, by l"[:60],
+    assert [line[:28] for line in lines[4:]] == [
         "  - ai m6: Refund: yes.",
-        "  - tool m3: in Porto since Monday",
-        "  + tool m3: in Faro since Monday",
-    ] or lines[4:6] != []
+        "  - tool m3: in Porto since "[:28],
+        "  + tool m3: in Faro since Monday"[:28],
+        "  - ai m5: It is in Porto. I",
+        "  + ai m5: It is in Faro. It",
+    ]
     changes = cli("diff", "order-7", ids["1/4"], ids["0/4"], "--json").rows
     assert sorted((c["kind"], (c["before"] or c["after"])["id"]) for c in changes) == [
         ("changed", "m3"),
