@@ -9,16 +9,24 @@ WORKERS = $(if $(REDIS_URL),0,auto)
 GENERATED = langgraph_redis_json/saver.py
 
 .DEFAULT_GOAL := help
-.PHONY: help test pytest test-acl test-cluster test-faults chaos sizing lint format generate docs site demo \
-	test-lowest compare bench bench-search bench-messages dist clean
+.PHONY: help test pytest browser test-acl test-cluster test-faults chaos sizing lint format generate docs site \
+	demo test-lowest compare bench bench-search bench-messages bench-export dist clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 test: lint pytest  ## Check style, format and types, then run all tests
 
-pytest: $(VENV)/dev.stamp  ## Run all tests
+pytest: $(VENV)/dev.stamp browser  ## Run all tests
 	$(BIN)/pytest -q -n $(WORKERS)
+
+# Tests look at the page of `export --html` in Chromium. Where they find none they are skipped, and say why.
+browser:  ## Install Chromium for the tests, where apt can
+	@{ command -v chromium && command -v chromedriver; } >/dev/null || \
+		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q && \
+			DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
+				chromium chromium-driver; } || \
+		echo "There is no Chromium, and it cannot be installed: the tests of the page are skipped."
 
 # The examples and benchmarks need more rights, and use other keys.
 test-acl: $(VENV)/dev.stamp  ## Run the tests as the user of docs/acl.conf
@@ -63,7 +71,7 @@ demo: $(VENV)/demo.stamp  ## Run the quickstart on a real Redis
 	$(BIN)/python examples/quickstart.py
 
 test-lowest: VENV := .venv-lowest
-test-lowest: .venv-lowest/lowest.stamp  ## Run all tests with the oldest supported versions of the dependencies
+test-lowest: .venv-lowest/lowest.stamp browser  ## Run all tests with the oldest supported versions of the dependencies
 	$(BIN)/pytest -q -n $(WORKERS)
 
 compare: VENV := .venv-compare
@@ -84,6 +92,9 @@ bench-search: .venv-bench/bench.stamp  ## Search a million checkpoints, and writ
 bench-messages: VENV := .venv-bench
 bench-messages: .venv-bench/bench.stamp  ## Search a million messages, and write the figures in docs/search.md
 	$(BIN)/python benchmarks/messages.py
+
+bench-export: $(VENV)/dev.stamp  ## Measure the memory of export and import, and write it in docs/export.md
+	$(BIN)/python benchmarks/export_memory.py
 
 dist: VENV := .venv-release
 dist: .venv-release/release.stamp  ## Build the wheel and the sdist in dist/, and check them

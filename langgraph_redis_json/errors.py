@@ -75,3 +75,20 @@ class MissingDocumentError(CheckpointError):
     Nothing was changed. If the thread was pruned meanwhile, read it again. If the document
     was deleted by hand or evicted, restore it from a backup, or continue from an older
     checkpoint of the thread."""
+
+
+class ExportFileError(CheckpointError):
+    """The file {file} cannot be imported: {why}. Export the threads again, or copy the file again
+    if it was cut on its way."""
+
+
+class ImportInterruptedError(CheckpointError):
+    """The thread "{thread_id}" was not imported, because another process wrote to it meanwhile, or
+    imports it too. The threads before it in the file are imported. Stop the other process, then
+    import the file again."""
+
+
+class AlteredDocumentError(CheckpointError):
+    """The thread was not imported, because this server stores the document at key {key} with
+    another number or text than the file has. The threads before it in the file are imported.
+    Import into a server with the same version of Redis JSON as the first one."""

@@ -9,11 +9,10 @@ from importlib.util import find_spec
 
 def main() -> None:
     """Run the command line."""
-    missing = [name for name in ("typer", "rich") if find_spec(name) is None]
+    missing = [name for name in ("typer", "rich", "jinja2") if find_spec(name) is None]
     if missing:
         print(
-            f"The command line needs {' and '.join(missing)}: "
-            'pip install "langgraph-redis-json[cli]"',
+            f'The command line needs {", ".join(missing)}: pip install "langgraph-redis-json[cli]"',
             file=sys.stderr,
         )
         raise SystemExit(2)

@@ -18,8 +18,11 @@ from langgraph_redis_json.cli import (
     copy,
     delete,
     diff,
+    doctor,
     expire,
+    export,
     history,
+    import_,
     messages,
     pin,
     prune,
@@ -45,6 +48,7 @@ _TYPERS_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "setup": setup.setup,
+    "doctor": doctor.doctor,
     "stats": stats.stats,
     "threads": threads.threads,
     "messages": messages.messages,
@@ -52,6 +56,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "history": history.history,
     "show": show.show,
     "diff": diff.diff,
+    "export": export.export,
+    "import": import_.import_,
     "delete": delete.delete,
     "prune": prune.prune,
     "copy": copy.copy,

@@ -501,6 +501,234 @@ def move_deadline(
     return Call(_command("move_deadline", thread, reason, number, after), _deadline_reply)
 
 
+# ---- exporting and importing
+
+
+class FingerprintsReply(NamedTuple):
+    """The reply of fingerprints.lua.
+
+    Attributes:
+        found: an entry, a blank and its fingerprint.
+        continue_after: the entry to continue after; None at the end.
+    """
+
+    found: list[str]
+    continue_after: str | None
+
+
+def fingerprints(thread: ThreadKeys, after: str, at_most: int) -> Call[FingerprintsReply]:
+    """What a thread holds, in short: a page of the entries after one."""
+
+    def read(reply: Any) -> FingerprintsReply:
+        found, continue_after = reply
+        return FingerprintsReply(
+            [*map(text, found)], None if continue_after is None else text(continue_after)
+        )
+
+    return Call(_command("fingerprints", thread, after, at_most), read)
+
+
+class LogHead(NamedTuple):
+    """How many items a log has, and its document with an empty list of items. -1 and no document if
+    there is no such log."""
+
+    length: int
+    document: bytes = b""
+
+
+def log_head(thread: ThreadKeys, log: str) -> Call[LogHead]:
+    """A log (entry) without its items."""
+
+    def read(reply: Any) -> LogHead:
+        length, *document = reply
+        return LogHead(length, *(text(one).encode() for one in document))
+
+    return Call(_command("log_head", thread, log), read)
+
+
+def begin_import(thread: ThreadKeys, checksum: str, lifetime: int) -> Call[bool]:
+    """Begin to import a thread whose content has this checksum, or go on with it. The reply is
+    whether that is possible: else documents of another import are staged.
+
+    Args:
+        thread: see above.
+        checksum: of the content.
+        lifetime: how many milliseconds the staged documents live.
+    """
+    return Call(_command("begin_import", thread, checksum, lifetime), bool)
+
+
+class Staged(NamedTuple):
+    """A document to stage: its entry, its text (empty if it was gone when the thread was exported)
+    and whether it is complete, or a log whose items follow."""
+
+    entry: str
+    document: bytes
+    is_complete: bool
+
+
+StageReply = list[tuple[str, bytes]] | None
+"""Entry and text of each document that the server does not give back as it was; None if the thread
+exists already, or the staged documents have expired."""
+
+
+def _stage_reply(reply: Any) -> StageReply:
+    if reply is None:
+        return None
+    return [(text(entry), text(stored).encode()) for entry, stored in reply]
+
+
+def stage(thread: ThreadKeys, documents: Iterable[Staged]) -> Call[StageReply]:
+    """Store documents of a thread that is imported."""
+    arguments: list[Argument] = []
+    for entry, document, is_complete in documents:
+        arguments += (entry, document, int(is_complete))
+    return Call(_command("stage", thread, *arguments), _stage_reply)
+
+
+def stage_items(
+    thread: ThreadKeys, log: str, start: int, length: int, array: bytes, items: Sequence[bytes]
+) -> Call[StageReply]:
+    """Add items to a log that is imported.
+
+    Args:
+        thread: see above.
+        log: its entry.
+        start: how many items it has.
+        length: how many items it gets in all.
+        array: the new items as one JSON array.
+        items: the new items.
+    """
+    digest = sha1(array, usedforsecurity=False).hexdigest()
+
+    def read(reply: Any) -> StageReply:
+        if reply is None or reply == 1:
+            return None if reply is None else []
+        return [(log, text(reply).encode())]
+
+    return Call(_command("stage_items", thread, log, start, length, digest, *items), read)
+
+
+def set_deadlines(
+    thread: ThreadKeys, deadline: int | Literal["thread"], entries: Collection[str]
+) -> Call[int]:
+    """Give documents a deadline in milliseconds since 1970, -1 for none, or that of their thread.
+    The reply is how many of them exist."""
+    return Call(_command("set_deadlines", thread, deadline, *entries), int)
+
+
+def publish(
+    thread: ThreadKeys, deadline: int, is_pinned: bool, thread_document: bytes
+) -> Call[bool]:
+    """Let the thread that was imported exist. The reply is whether it did not exist before.
+
+    Args:
+        thread: see above.
+        deadline: milliseconds since 1970, -1 for none.
+        is_pinned: whether it never expires, whatever the savers' ``ttl``.
+        thread_document: empty if there is none.
+    """
+    arguments = (deadline, int(is_pinned), thread_document)
+    return Call(_command("publish", thread, *arguments), bool)
+
+
+def discard_staged(thread: ThreadKeys, at_most: int) -> Call[int]:
+    """Delete up to so many documents of an import that is not to be finished. The reply is how many
+    are left."""
+    return Call(_command("discard_staged", thread, at_most), int)
+
+
+# ---- the doctor
+
+
+class ServerInfoReply(NamedTuple):
+    """The reply of server_info.lua.
+
+    Attributes:
+        sections: what INFO says in each section.
+        time: the server's clock, in milliseconds since 1970.
+    """
+
+    sections: list[str]
+    time: int
+
+
+def server_info(thread: ThreadKeys, sections: Sequence[str]) -> Call[ServerInfoReply]:
+    """Ask the server for sections of INFO. What the user may not ask is empty."""
+    return Call(
+        _command("server_info", thread, *sections),
+        lambda reply: ServerInfoReply([*map(text, reply[0])], int(reply[1])),
+    )
+
+
+class ExamineReply(NamedTuple):
+    """The reply of examine.lua.
+
+    Attributes:
+        exists: whether the table of contents does.
+        deadline: of the table of contents, in milliseconds since 1970; -1 for none.
+        pending_deadline: -1 for a pinned thread; None if no deadline is pending.
+        newest: the entry of the newest root checkpoint.
+        wanted: the checkpoint id and the status that the thread document should have.
+        found: those that it has; None if it does not exist, or is not named.
+    """
+
+    exists: bool
+    deadline: int
+    pending_deadline: int | None
+    newest: str | None
+    wanted: tuple[str, str] | None
+    found: tuple[str, str] | None
+
+
+def _examine_reply(reply: Any) -> ExamineReply:
+    exists, deadline, pending, newest, wanted, found = reply
+    return ExamineReply(
+        bool(exists),
+        deadline,
+        pending,
+        newest and text(newest),
+        wanted and (text(wanted[0]), text(wanted[1])),
+        found and (text(found[0]), text(found[1])),
+    )
+
+
+def examine(thread: ThreadKeys) -> Call[ExamineReply]:
+    """A thread in short."""
+    return Call(_command("examine", thread), _examine_reply)
+
+
+class Look(NamedTuple):
+    """What the doctor sees of a document: whether the table of contents names it, whether an import
+    is storing it, and its deadline (-1 for none, -2 if it does not exist)."""
+
+    is_named: bool
+    is_staged: bool
+    deadline: int
+
+
+def look(thread: ThreadKeys, entries: Sequence[str]) -> Call[list[Look]]:
+    """Look at documents, whether they are named or not."""
+
+    def read(reply: Any) -> list[Look]:
+        numbers = iter(reply)
+        triples = zip(numbers, numbers, numbers, strict=True)
+        return [Look(bool(named), bool(staged), deadline) for named, staged, deadline in triples]
+
+    return Call(_command("look", thread, *entries), read)
+
+
+def name_again(thread: ThreadKeys, entries: Collection[str]) -> Call[int]:
+    """Let the table of contents name documents again that exist. The reply is how many it did not
+    name."""
+    return Call(_command("name_again", thread, *entries), int)
+
+
+def mend_thread_document(thread: ThreadKeys) -> Call[None]:
+    """Write the thread document again."""
+    return Call(_command("mend_thread_document", thread), _nothing)
+
+
 # ---- the server
 
 

@@ -37,6 +37,11 @@ def use(thread: ThreadKeys, new_deadline: int) -> Plan[None]:
     yield from _move_deadline(thread, scripts.move_deadline(thread, "use", new_deadline))
 
 
+def finish(thread: ThreadKeys, pending_deadline: int) -> Plan[None]:
+    """Give all keys of a thread the pending deadline that another process has not finished."""
+    yield from _move_deadline(thread, scripts.move_deadline(thread, "continue", pending_deadline))
+
+
 def _move_deadline(thread: ThreadKeys, call: Call[DeadlineReply]) -> Plan[bool]:
     """Send a call of move_deadline.lua, and continue until all keys have the deadline.
 

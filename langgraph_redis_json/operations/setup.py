@@ -67,7 +67,7 @@ def check_server(context: Context) -> Plan[None]:
     if context.clustered and not (yield from has_coordinator()):
         warn(str(CoordinatorMissingError()), stacklevel=2)
         return
-    yield from _check_search(context)
+    yield from check_search(context)
 
 
 def build_indexes(context: Context) -> Plan[float]:
@@ -121,7 +121,7 @@ def _check_facts(context: Context) -> Plan[None]:
         )
 
 
-def _check_search(context: Context) -> Plan[None]:
+def check_search(context: Context) -> Plan[None]:
     """Run the commands of indexes on an index that does not exist."""
     no_index = index_name(context.key_prefix, SCHEMAS[0]) + "_probe"
     batches: list[list[Command]] = [

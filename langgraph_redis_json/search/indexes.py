@@ -95,10 +95,10 @@ def _build(key_prefix: str, wanted: IndexSchema, clustered: bool) -> Plan[float 
         None if something was changed, else the share that the server has indexed.
     """
     alias = str(wanted.index.name)
-    live = yield from _info(alias)
+    live = yield from info(alias)
     if (
         live is None
-        or not _fits(live, wanted)
+        or not fits(live, wanted)
         or (clustered and not (yield from _is_on_all_nodes(alias)))
     ):
         return (yield from _build_beside(key_prefix, live, wanted))
@@ -113,7 +113,7 @@ def _build(key_prefix: str, wanted: IndexSchema, clustered: bool) -> Plan[float 
 
 def _is_older(alias: str, live: str, other: str) -> bool:
     """Whether an index is one that setup() has built for this alias, and that is not needed."""
-    version = _version(alias, other)
+    version = version_of(alias, other)
     return other != live and version is not None and version <= VERSION
 
 
@@ -128,9 +128,9 @@ def _is_on_all_nodes(alias: str) -> Plan[bool]:
     return True
 
 
-def _fits(live: IndexInfo, wanted: IndexSchema) -> bool:
+def fits(live: IndexInfo, wanted: IndexSchema) -> bool:
     """Whether an index is as its schema."""
-    version = _version(str(wanted.index.name), live.name)
+    version = version_of(str(wanted.index.name), live.name)
     if version is not None and version > VERSION:
         raise UnsuitableServerError(
             why=f'a newer version of langgraph-redis-json created its index "{live.name}"',
@@ -161,7 +161,7 @@ def _build_beside(
     )
     digest = blake2b(repr((live and live.name, definition)).encode(), digest_size=6).hexdigest()
     target = f"{alias}_v{VERSION}_{digest}"
-    created = yield from _info(target)
+    created = yield from info(target)
     if created is None:
         try:
             yield [("FT.CREATE", target, *definition)]
@@ -179,7 +179,7 @@ def _build_beside(
     steps = [_name(alias, target)]
     if live and live.name == alias:  # an index, not an alias, has the name
         steps.insert(0, _drop(alias))
-    elif live and _version(alias, live.name) is not None:
+    elif live and version_of(alias, live.name) is not None:
         steps.append(_drop(live.name))
     return (yield from _while_live(key_prefix, alias, live, steps))
 
@@ -200,7 +200,7 @@ def _while_live(
     holder = token_hex(8)
     if not (yield from send(scripts.lock(thread, holder, LOCKED))):
         return 0.99
-    now = yield from _info(alias)
+    now = yield from info(alias)
     if (now and now.name) == (live and live.name):
         for step in steps:
             yield from step
@@ -250,13 +250,13 @@ def _words(definitions: Mapping[str, FieldInfo]) -> list[str]:
     ]
 
 
-def _version(alias: str, name: str) -> int | None:
+def version_of(alias: str, name: str) -> int | None:
     """The version in the name of an index; None if setup() has not given it this name."""
     found = re.fullmatch(rf"{re.escape(alias)}_v(\d+)_[0-9a-f]+", name)
     return int(found[1]) if found else None
 
 
-def _info(index: str) -> Plan[IndexInfo | None]:
+def info(index: str) -> Plan[IndexInfo | None]:
     try:
         [reply] = yield [("FT.INFO", index)]
     except ResponseError as error:

@@ -251,6 +251,21 @@ def moved_to_thread(
     return orjson.dumps(fields)
 
 
+def moved_to_prefix(fields: dict[str, Any], old: str, new: str) -> bytes:
+    """A parsed checkpoint for another key prefix: the keys that it refers to begin with that."""
+
+    def moved(key: Any) -> Any:
+        is_own = isinstance(key, str) and key.startswith(old)
+        return new + key[len(old) :] if is_own else key
+
+    for stored in filter(None, fields["channel_values"].values()):
+        if "blob" in stored:
+            stored["blob"] = moved(stored["blob"])
+        if "log" in stored:
+            stored["log"] = [[moved(key), *ends] for key, *ends in stored["log"]]
+    return orjson.dumps(fields)
+
+
 def created_at(timestamp: Any) -> dict[str, int]:
     """The member created_at, in milliseconds; no member if this is not a time."""
     try:

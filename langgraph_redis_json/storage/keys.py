@@ -107,6 +107,11 @@ class ThreadKeys(NamedTuple):
         """The key that an entry of the table of contents names."""
         return f"{self.prefix}{KINDS[entry[0]]}:{self.tag}{entry[1:]}"
 
+    @property
+    def staging(self) -> str:
+        """The key of the sorted set that names the documents of an import that is not finished."""
+        return f"{self.prefix}importing:{self.tag}"
+
     def find_entry(self, key: Any) -> str | None:
         """The entry of the blob or log at a key; None if this is not such a key of the thread."""
         for kind in "lb":
@@ -125,6 +130,11 @@ class ThreadKeys(NamedTuple):
         if entry is None:
             raise ValueError(f"{key!r:.100} is not the key of a blob or log of this thread")
         return entry
+
+
+def thread_of_tag(tag: str) -> str:
+    """The thread whose keys have a tag."""
+    return "" if tag == "{~}" else unescape(tag[1:-1])
 
 
 @lru_cache(maxsize=1024)

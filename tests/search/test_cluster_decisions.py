@@ -382,7 +382,8 @@ def test_an_index_that_a_node_lacks_is_built_again() -> None:
     _, sent = run(plan, [[live], NO_INDEX, NO_INDEX, [b"OK"]])
     assert [batch[0][0] for batch in sent] == ["FT.INFO", "FT.SEARCH", "FT.INFO", "FT.CREATE"]
     share, sent = run(
-        indexes._build("", wanted, clustered=True), [[live], [found()], [[_live(wanted)[1].encode()]]]
+        indexes._build("", wanted, clustered=True),
+        [[live], [found()], [[_live(wanted)[1].encode()]]],
     )
     assert share == 1
 

@@ -353,7 +353,7 @@ def test_a_process_that_dies_while_it_changes_an_alias_holds_up_others_for_a_whi
     assert isinstance(saver, RedisSaver)
     monkeypatch.setattr(indexes, "LOCKED", 50)
     alias = index_name(key_prefix, "threads")
-    live = saver._runner.run(indexes._info(alias))
+    live = saver._runner.run(indexes.info(alias))
     begun = []
 
     def step() -> Plan[None]:
