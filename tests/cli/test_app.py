@@ -180,7 +180,8 @@ def test_before_setup_it_says_what_to_do(cli: Cli) -> None:
 
 
 def test_a_reader_that_has_enough_is_no_error(talks_url: str) -> None:
-    command = f"{sys.executable} -m langgraph_redis_json messages long-1 --json | head -n 1"
+    # `true` has ended long before the command writes.
+    command = f"{sys.executable} -m langgraph_redis_json messages long-1 --json | true"
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command],
         env=environment(talks_url),
@@ -189,4 +190,3 @@ def test_a_reader_that_has_enough_is_no_error(talks_url: str) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.count("\n") == 1

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import redis
+from langchain_core.messages import HumanMessage
 
 from langgraph_redis_json import RedisSaver
 from langgraph_redis_json.search.fields import SCHEMAS
-from tests.support.checkpoints import put
+from tests.support.checkpoints import found_keys, put
 from tests.support.command_line import Cli, Terminal, environment, run_process
 
 
@@ -25,13 +28,14 @@ def test_a_terminal_gets_a_bar(redis_client: redis.Redis, redis_url: str, key_pr
     key = f"{key_prefix}checkpoint:{{thread}}::1"
     document = redis_client.execute_command("JSON.GET", key, ".")
     pipeline = redis_client.pipeline(transaction=False)
-    for number in range(3_000):
+    for number in range(20_000):
         pipeline.execute_command("JSON.SET", f"{key}-{number}", "$", document)
     pipeline.execute()
     terminal = Terminal(["setup"], environment(redis_url, key_prefix))
     assert terminal.wait() == 0
     assert "Building the search indexes" in terminal.text
-    assert "100%" in terminal.text
+    shares = {*re.findall(r"(\d+)%", terminal.text)}
+    assert shares > {"0", "100"}
     assert terminal.text.endswith(
         "The server is suitable, and its search indexes are up to date.\n"
     )
@@ -73,6 +77,18 @@ def test_stats_for_people(cli: Cli, talks_url: str) -> None:
     assert terminal.wait() == 0
     assert "Counting" in terminal.text
     assert all(len(line) <= 80 for line in terminal.text.splitlines()[1:])
+
+
+def test_stats_counts_short_conversations(
+    own: RedisSaver, own_cli: Cli, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    """They may be in a blob, or in the checkpoint itself, or in a channel of another name."""
+    for number, length in enumerate(range(0, 400, 10)):
+        talk = [HumanMessage("x" * length), HumanMessage("y")]
+        put(own, "1", {"messages": talk}, thread_id=f"{number}")
+    put(own, "1", {"talk": [HumanMessage("Hi")]}, thread_id="other")
+    assert own_cli("stats", "--json").rows[0]["messages"] == 81
+    assert found_keys(redis_client, key_prefix, "blob")
 
 
 def test_stats_of_nothing(own_cli: Cli) -> None:
