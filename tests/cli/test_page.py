@@ -21,8 +21,8 @@ from langgraph_redis_json.storage.keys import thread_keys
 from tests.support.browser import chromium, look, script
 from tests.support.checkpoints import config, put
 from tests.support.cli_on_servers import CommandLine
-from tests.support.waiting import wait_until
 from tests.support.clients import ACL_USER
+from tests.support.waiting import wait_until
 
 HOSTILE = (
     "</script><script>window.pwned=1</script><img src=x onerror=window.pwned=2>"
