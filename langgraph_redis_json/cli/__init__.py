@@ -12,7 +12,8 @@ def main() -> None:
     missing = [name for name in ("typer", "rich", "jinja2") if find_spec(name) is None]
     if missing:
         print(
-            f'The command line needs {", ".join(missing)}: pip install "langgraph-redis-json[cli]"',
+            f"The command line needs {' and '.join(missing)}: "
+            'pip install "langgraph-redis-json[cli]"',
             file=sys.stderr,
         )
         raise SystemExit(2)

@@ -45,10 +45,11 @@ def doctor(
     yes: Annotated[bool, typer.Option("--yes", help="Mend without a question.")] = False,
     json: Json = False,
 ) -> None:
-    """Look for what is wrong with the server, its indexes and the threads.
+    """Find what is wrong, and mend it.
 
-    Applications may go on writing. The exit code is 1 if something is wrong that needs a hand, and
-    0 if there are only warnings.
+    Looks at the server, its search indexes, and a sample of the threads. Applications may go on
+    writing. The exit code is 1 if something is wrong that needs a hand, and 0 if there are only
+    warnings.
     """
     if thread_ids and everything:
         raise typer.BadParameter("name threads, or take --all")

@@ -68,7 +68,7 @@ def export(
         ),
     ] = None,
 ) -> None:
-    """Export threads: every document exactly as it is stored.
+    """Export threads exactly as they are.
 
     Others may write meanwhile: each thread comes out in one state that it had. If the export to a
     file is stopped, run the same command again, and it goes on where it was.

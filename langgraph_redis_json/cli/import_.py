@@ -38,7 +38,7 @@ def import_(
         bool, typer.Option("--no-expiry", help="Let no imported thread expire.")
     ] = False,
 ) -> None:
-    """Import the threads of a file that export has written.
+    """Import threads that were exported.
 
     First the whole file is checked: if it is cut or altered, or if a thread exists already with
     another content, nothing is imported. Then each thread appears whole, or not at all. If the

@@ -694,4 +694,4 @@ def test_a_reader_that_stops_ends_the_export(saver: RedisSaver, cli: CommandLine
     process.stdout.close()
     assert json.loads(head.stdout)["format"] == 1
     assert process.stderr.read() == b""
-    assert process.wait() == 1  # the export is not complete
+    assert process.wait() == 0

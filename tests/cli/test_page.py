@@ -22,6 +22,7 @@ from tests.support.browser import chromium, look, script
 from tests.support.checkpoints import config, put
 from tests.support.cli_on_servers import CommandLine
 from tests.support.clients import ACL_USER
+from tests.support.waiting import wait_until
 
 HOSTILE = (
     "</script><script>window.pwned=1</script><img src=x onerror=window.pwned=2>"
@@ -468,6 +469,6 @@ def test_the_keyboard_reaches_everything(
             break
     press(Keys.ENTER)
     [state] = browser.find_elements(By.CSS_SELECTOR, ".state[open]")
-    assert "Where is my parcel?" in state.text
+    wait_until(lambda: "Where is my parcel?" in state.text)  # the script fills it when it opens
     outline = script(browser, "return getComputedStyle(document.activeElement).outlineStyle")
     assert outline == "solid"
