@@ -22,11 +22,12 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from redis import ConnectionPool, Redis
 from redis.cluster import RedisCluster
-from typing_extensions import Self
+from typing_extensions import Never, Self
 
 from langgraph_redis_json import arguments
 from langgraph_redis_json.bridges import awaited, awaited_iteration
 from langgraph_redis_json.client.clients import CONNECTIONS
+from langgraph_redis_json.client.sync_connecting import connect
 from langgraph_redis_json.client.sync_runner import SyncRunner
 from langgraph_redis_json.operations import (
     copy_thread,
@@ -63,6 +64,8 @@ class RedisSaver(BaseCheckpointSaver[str]):
     Args:
         redis: a URL (see `from_conn_string`), a client (of a single server, of a Sentinel or of a
             cluster) or a connection pool. `close` closes only what a URL opened.
+        url, redis_url, redis_client: the same by name, as other savers call it.
+        connection_args: as for `from_conn_string`.
         key_prefix: every key and index name begins with exactly this text, so that applications
             can share a server.
         serde: the serializer; None for LangGraph's JsonPlusSerializer.
@@ -73,15 +76,15 @@ class RedisSaver(BaseCheckpointSaver[str]):
         ttl: ``{"default_ttl": minutes, "refresh_on_read": bool}``: a thread expires, with all its
             keys, when it was not used for so long, or up to a quarter longer. ``put`` and
             ``put_writes`` are uses; ``get_tuple`` is one if ``refresh_on_read``, which is False if
-            absent. None: threads do not expire, except those that another saver or `expire` lets
-            expire.
+            absent. None, ``{}``, and None or -1 as minutes: threads do not expire, except those
+            that another saver or `expire` lets expire.
         keep_last: how many checkpoints of each namespace of a thread are kept. Each ``put`` deletes
             older ones, except those from which a ``DeltaChannel`` of a kept one is rebuilt. Above
             64 it deletes them in batches, so that up to a quarter more are kept. None: all.
 
     Raises:
-        ValueError, TypeError: for a key_prefix, a metadata field, a ``ttl`` or a ``keep_last`` that
-            cannot be used.
+        ValueError, TypeError: for a server, a key_prefix, a metadata field, a ``ttl`` or a
+            ``keep_last`` that cannot be used, and for an option that the saver does not have.
         FileNotFoundError: if the schema of the metadata fields does not exist.
 
     Example:
@@ -94,61 +97,69 @@ class RedisSaver(BaseCheckpointSaver[str]):
 
     def __init__(
         self,
-        redis: str | Redis | RedisCluster | ConnectionPool,
+        redis: str | Redis | RedisCluster | ConnectionPool | None = None,
         *,
+        url: str | None = None,
+        redis_url: str | None = None,
+        redis_client: Redis | RedisCluster | ConnectionPool | None = None,
+        connection_args: Mapping[str, Any] | None = None,
         key_prefix: str = "langgraph:",
         serde: SerializerProtocol | None = None,
         metadata_fields: MetadataFields | None = None,
-        ttl: Mapping[str, Any] | None = None,
+        ttl: Mapping[str, Any] | int | None = None,
         keep_last: int | None = None,
+        **unknown: Never,
     ) -> None:
+        arguments.refuse_unknown(type(self).__name__, unknown)
         super().__init__(serde=serde)
         self.key_prefix = arguments.key_prefix(key_prefix)
         self._metadata_fields = fields.read(metadata_fields)
         self._lifetime = arguments.lifetime(ttl, keep_last)
         self._cache = Cache()
-        client: Redis | RedisCluster
-        if isinstance(redis, str):
-            client = Redis.from_url(arguments.url(redis), max_connections=CONNECTIONS)
-        elif isinstance(redis, ConnectionPool):
-            client = Redis(connection_pool=redis)
-        elif isinstance(redis, (Redis, RedisCluster)):
-            client = redis
-        else:
-            raise TypeError(
-                "RedisSaver takes a URL, or a client or connection pool of redis-py, "
-                f"not {type(redis).__module__}.{type(redis).__name__}"
-            )
+        others = {"url": url, "redis_url": redis_url, "redis_client": redis_client}
+        client, owned = connect(redis, others, connection_args)
         # A clone by with_allowlist() shares the runner and the cache.
-        self._runner = SyncRunner(client, owned=isinstance(redis, str))
+        self._runner = SyncRunner(client, owned=owned)
 
     @classmethod
     def from_conn_string(
         cls,
         url: str | None = None,
         *,
-        redis_client: Redis | RedisCluster | None = None,
+        redis_url: str | None = None,
+        redis_client: Redis | RedisCluster | ConnectionPool | None = None,
+        connection_args: Mapping[str, Any] | None = None,
         key_prefix: str = "langgraph:",
         serde: SerializerProtocol | None = None,
         metadata_fields: MetadataFields | None = None,
-        ttl: Mapping[str, Any] | None = None,
+        ttl: Mapping[str, Any] | int | None = None,
         keep_last: int | None = None,
+        **unknown: Never,
     ) -> Self:
         """A saver on the URL of a server, or on a client; use it in a ``with`` block.
 
         Args:
             url: ``redis://``, ``rediss://`` or ``unix://``, as redis-py reads them. At most 64
                 connections are opened, for which calls wait; ``?max_connections=`` changes that.
+                ``redis+sentinel://host:port,host:port/service`` asks Sentinels for the primary; a
+                password in it is that of the Sentinels too, unless ``connection_args`` has
+                ``sentinel_kwargs``.
+            redis_url: the same.
             redis_client: instead of a URL; it stays open after the block.
+            connection_args: further arguments of redis-py for the client that is made from the URL;
+                those in the URL itself win.
             key_prefix, serde, metadata_fields, ttl, keep_last: as for the class.
 
         Raises:
             ValueError: unless there is either a URL or a client.
+            TypeError: for an option that the saver does not have.
         """
-        if (url is None) == (redis_client is None):
-            raise ValueError("pass either a URL or redis_client=")
+        arguments.refuse_unknown(f"{cls.__name__}.from_conn_string", unknown)
         return cls(
-            redis_client if url is None else url,  # type: ignore[arg-type]
+            url,
+            redis_url=redis_url,
+            redis_client=redis_client,
+            connection_args=connection_args,
             key_prefix=key_prefix,
             serde=serde,
             metadata_fields=metadata_fields,
@@ -166,7 +177,7 @@ class RedisSaver(BaseCheckpointSaver[str]):
         key_prefix: str = "langgraph:",
         serde: SerializerProtocol | None = None,
         metadata_fields: MetadataFields | None = None,
-        ttl: Mapping[str, Any] | None = None,
+        ttl: Mapping[str, Any] | int | None = None,
         keep_last: int | None = None,
         **connection: Any,
     ) -> Self:
@@ -217,6 +228,9 @@ class RedisSaver(BaseCheckpointSaver[str]):
         until the new one is complete. Documents are not changed, and other processes may go on
         writing. If the server has documents already, setup returns when they are indexed.
 
+        If the server has threads of ``langgraph-checkpoint-redis`` and none of this saver, setup
+        warns once: they are found after ``langgraph_redis_json.migration`` has copied them.
+
         Args:
             on_progress: called with the share that is indexed, from 0 to 1, while setup waits.
 
@@ -231,6 +245,7 @@ class RedisSaver(BaseCheckpointSaver[str]):
             if on_progress is not None:
                 on_progress(share)
             sleep(0.02)
+        self._runner.run(setup.look_for_others(self._context))
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """The checkpoint that a config names, with its pending writes. One round trip.
@@ -248,6 +263,21 @@ class RedisSaver(BaseCheckpointSaver[str]):
             MissingDocumentError, DamagedDocumentError: if a document was lost or altered.
         """
         return self._runner.run(get_tuple.get_tuple(self._context, config))
+
+    def get_channel_values(self, config: RunnableConfig) -> dict[str, Any] | None:
+        """The state in the checkpoint that a config names, without its metadata, versions and
+        pending writes. One round trip.
+
+        Args:
+            config: as for `get_tuple`.
+
+        Returns:
+            Channel -> value; None if there is no such checkpoint.
+
+        Raises:
+            ValueError, TypeError, MissingDocumentError, DamagedDocumentError: as `get_tuple`.
+        """
+        return self._runner.run(get_tuple.get_channel_values(self._context, config))
 
     def list(
         self,
@@ -403,18 +433,26 @@ class RedisSaver(BaseCheckpointSaver[str]):
         """
         self._runner.run(copy_thread.copy_thread(self._context, source_thread_id, target_thread_id))
 
-    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+    def prune(
+        self,
+        thread_ids: Sequence[str],
+        *,
+        strategy: str = "keep_latest",
+        keep_last: int | None = None,
+    ) -> None:
         """Delete the checkpoints that threads no longer need.
 
         Args:
             thread_ids: the threads.
             strategy: ``"keep_latest"`` keeps the newest checkpoint of each namespace, and the
                 ancestors from which it rebuilds a ``DeltaChannel``; ``"delete"`` keeps nothing.
+            keep_last: how many of the newest checkpoints of each namespace are kept, instead of
+                one; 0 for none.
 
         Raises:
-            ValueError: for another strategy.
+            ValueError, TypeError: for another strategy or number, or if they contradict each other.
         """
-        self._runner.run(prune.prune(self._context, thread_ids, strategy))
+        self._runner.run(prune.prune(self._context, thread_ids, strategy, keep_last))
 
     def pin(self, thread_id: str) -> None:
         """Let a thread never expire, whatever the ``ttl`` of savers, until `expire` or deletion.
@@ -485,6 +523,7 @@ class RedisSaver(BaseCheckpointSaver[str]):
     # For callers of the other kind: see bridges.py.
     asetup = awaited(setup)
     aget_tuple = awaited(get_tuple)
+    aget_channel_values = awaited(get_channel_values)
     alist = awaited_iteration(list)
     athreads = awaited_iteration(threads)
     aput = awaited(put)

@@ -32,6 +32,7 @@ from langgraph_redis_json.client.event_loops import ClientPerLoop  # async only
 from langgraph_redis_json.client.long_steps import executor, is_large  # async only
 from langgraph_redis_json.client.plan import Command, Listing, Plan, Replies
 from langgraph_redis_json.client.scripts import in_cluster, with_source
+from langgraph_redis_json.errors import BlockingCallError  # async only
 
 T = TypeVar("T")
 
@@ -240,15 +241,16 @@ async def _send(client: Redis | RedisCluster, commands: Sequence[Command]) -> Re
 
 # async only: begin
 def _refuse_on_loop() -> None:
-    """Refuse a blocking call on an event loop."""
+    """Refuse a blocking call on an event loop.
+
+    Raises:
+        BlockingCallError: on an event loop.
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return
-    raise RuntimeError(
-        "this call would block the event loop that it runs on: await the method of the same name "
-        "with an a in front (aget_tuple, aput, alist …), or use RedisSaver"
-    )
+    raise BlockingCallError
 
 
 # async only: end

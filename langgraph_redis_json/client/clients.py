@@ -3,6 +3,9 @@
 from copy import copy
 from typing import Any, TypeVar
 
+import redis.asyncio.cluster
+import redis.cluster
+
 from langgraph_redis_json.errors import UnsuitableServerError
 
 Client = TypeVar("Client")
@@ -13,6 +16,15 @@ CONNECTIONS = 64
 
 WAIT = 60
 """Seconds that a call waits for one of these connections."""
+
+
+def is_of_redis_py(given: Any) -> bool:
+    """Whether this is a client or a connection pool, of redis-py or of redis.asyncio."""
+    kinds = (
+        *(redis.Redis, redis.cluster.RedisCluster, redis.ConnectionPool),
+        *(redis.asyncio.Redis, redis.asyncio.cluster.RedisCluster, redis.asyncio.ConnectionPool),
+    )
+    return isinstance(given, kinds)
 
 
 def check_encoding(client: Any) -> None:
@@ -60,6 +72,8 @@ def bound_pool(client: Any, pool_class: Any) -> None:
         pool_class: BlockingConnectionPool, of redis-py or redis.asyncio.
     """
     pool = client.connection_pool
+    if isinstance(pool, pool_class):
+        return  # the pool of a Sentinel's client
     client.connection_pool = pool_class(
         max_connections=pool.max_connections,
         timeout=WAIT,
