@@ -26,9 +26,8 @@ from typing_extensions import Never, Self
 
 from langgraph_redis_json import arguments
 from langgraph_redis_json.bridges import blocking, blocking_iteration
-from langgraph_redis_json.client.async_connecting import connect
+from langgraph_redis_json.client.async_connecting import connect, own_options
 from langgraph_redis_json.client.async_runner import AsyncRunner
-from langgraph_redis_json.client.clients import CONNECTIONS
 from langgraph_redis_json.operations import (
     copy_thread,
     delete_for_runs,
@@ -36,6 +35,7 @@ from langgraph_redis_json.operations import (
     expiry,
     get_delta_channel_history,
     get_tuple,
+    ping,
     prune,
     put,
     put_writes,
@@ -81,6 +81,8 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
         keep_last: how many checkpoints of each namespace of a thread are kept. Each ``put`` deletes
             older ones, except those from which a ``DeltaChannel`` of a kept one is rebuilt. Above
             64 it deletes them in batches, so that up to a quarter more are kept. None: all.
+        log_slower_than: seconds; the log ``langgraph_redis_json`` warns of each call, and each page
+            of a listing, that takes so long. None: of none.
 
     Raises:
         ValueError, TypeError: for a server, a key_prefix, a metadata field, a ``ttl`` or a
@@ -108,6 +110,7 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
         metadata_fields: MetadataFields | None = None,
         ttl: Mapping[str, Any] | int | None = None,
         keep_last: int | None = None,
+        log_slower_than: float | None = None,
         **unknown: Never,
     ) -> None:
         arguments.refuse_unknown(type(self).__name__, unknown)
@@ -119,7 +122,8 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
         others = {"url": url, "redis_url": redis_url, "redis_client": redis_client}
         client, owned = connect(redis, others, connection_args)
         # A clone by with_allowlist() shares the runner and the cache.
-        self._runner = AsyncRunner(client, owned=owned)
+        slow = arguments.seconds("log_slower_than", log_slower_than)
+        self._runner = AsyncRunner(client, owned=owned, log_slower_than=slow)
 
     @classmethod
     def from_conn_string(
@@ -134,6 +138,7 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
         metadata_fields: MetadataFields | None = None,
         ttl: Mapping[str, Any] | int | None = None,
         keep_last: int | None = None,
+        log_slower_than: float | None = None,
         **unknown: Never,
     ) -> Self:
         """A saver on the URL of a server, or on a client; use it in an ``async with`` block.
@@ -148,7 +153,7 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
             redis_client: instead of a URL; it stays open after the block.
             connection_args: further arguments of redis-py for the client that is made from the URL;
                 those in the URL itself win.
-            key_prefix, serde, metadata_fields, ttl, keep_last: as for the class.
+            key_prefix, serde, metadata_fields, ttl, keep_last, log_slower_than: as for the class.
 
         Raises:
             ValueError: unless there is either a URL or a client.
@@ -165,6 +170,7 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
             metadata_fields=metadata_fields,
             ttl=ttl,
             keep_last=keep_last,
+            log_slower_than=log_slower_than,
         )
 
     @classmethod
@@ -179,6 +185,7 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
         metadata_fields: MetadataFields | None = None,
         ttl: Mapping[str, Any] | int | None = None,
         keep_last: int | None = None,
+        log_slower_than: float | None = None,
         **connection: Any,
     ) -> Self:
         """A saver on the address of a server; use it in an ``async with`` block.
@@ -186,13 +193,11 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
         Args:
             host, port: the server's address.
             db: the database. Redis indexes only database 0, and `setup` refuses others.
-            key_prefix, serde, metadata_fields, ttl, keep_last: as for the class.
+            key_prefix, serde, metadata_fields, ttl, keep_last, log_slower_than: as for the class.
             connection: further arguments of redis-py's client: username, password, ssl,
                 max_connections (64 if absent; calls wait for one of them) …
         """
-        client = Redis(
-            host=host, port=port, db=db, **{"max_connections": CONNECTIONS, **connection}
-        )
+        client = Redis(host=host, port=port, db=db, **own_options(connection))
         saver = cls(
             client,
             key_prefix=key_prefix,
@@ -200,8 +205,9 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
             metadata_fields=metadata_fields,
             ttl=ttl,
             keep_last=keep_last,
+            log_slower_than=log_slower_than,
         )
-        saver._runner = AsyncRunner(client, owned=True)
+        saver._runner = AsyncRunner(client, owned=True, log_slower_than=log_slower_than)
         return saver
 
     async def __aenter__(self) -> Self:
@@ -246,6 +252,20 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
                 on_progress(share)
             await sleep(0.02)
         await self._runner.run(setup.look_for_others(self._context))
+
+    async def aping(self) -> bool:
+        """Check that the saver can be used now, for a readiness probe. One round trip.
+
+        Returns:
+            True.
+
+        Raises:
+            ConnectionError, TimeoutError: redis-py's, if the server cannot be reached.
+            IndexMissingError: if `setup` was not called.
+            IndexIncompleteError: while the server fills an index, after a restart for example.
+            Exception: Redis's, while it loads its data or refuses the user.
+        """
+        return await self._runner.run(ping.ping(self._context))
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """The checkpoint that a config names, with its pending writes. One round trip.
@@ -528,6 +548,7 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
 
     # For callers of the other kind: see bridges.py.
     asetup = setup
+    ping = blocking(aping)
     get_tuple = blocking(aget_tuple)
     get_channel_values = blocking(aget_channel_values)
     list = blocking_iteration(alist)

@@ -261,6 +261,21 @@ def refuse_unknown(saver: str, unknown: Mapping[str, Any]) -> None:
         raise TypeError(f"{saver} has no option {name}=: {hint}")
 
 
+def seconds(what: str, value: Any) -> float | None:
+    """A number of seconds from 0 on, or None.
+
+    Raises:
+        ValueError, TypeError: for anything else.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{what} must be a number of seconds, or None, not {value!r:.100}")
+    if not value >= 0:
+        raise ValueError(f"{what} is {value}: pass a number of seconds from 0 on, or None")
+    return value
+
+
 class Lifetime(NamedTuple):
     """How long threads live; see `Context`."""
 

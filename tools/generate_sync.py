@@ -83,7 +83,7 @@ METHODS = (
         "delete_thread",
         "delete_for_runs",
     ),
-    *("copy_thread", "prune", "pin", "expire", "get_delta_channel_history"),
+    *("copy_thread", "ping", "prune", "pin", "expire", "get_delta_channel_history"),
 )
 """Each method and its twin with an ``a`` in front change places."""
 

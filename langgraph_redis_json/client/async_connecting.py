@@ -6,14 +6,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis, Sentinel
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.sentinel import SentinelConnectionPool
+from redis.driver_info import DriverInfo
+from redis.exceptions import ResponseError
 
 from langgraph_redis_json import arguments
-from langgraph_redis_json.client.clients import CONNECTIONS, WAIT, is_of_redis_py
+from langgraph_redis_json.client.clients import CLIENT_NAME, CONNECTIONS, WAIT, is_of_redis_py
 
 
 class BlockingSentinelPool(SentinelConnectionPool, BlockingConnectionPool):
@@ -39,7 +42,7 @@ def connect(
     """
     given = arguments.one_server(redis, others)
     if isinstance(given, str):
-        return _from_url(arguments.url(given), dict(connection_args or {})), True
+        return _from_url(arguments.url(given), connection_args or {}), True
     kind = f"{type(given).__module__}.{type(given).__name__}"
     if isinstance(given, ConnectionPool):
         client: Redis | RedisCluster = Redis(connection_pool=given)
@@ -63,11 +66,32 @@ def connect(
     return client, False
 
 
-def _from_url(url: str, options: dict[str, Any]) -> Redis:
+def own_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of redis-py for a client of the saver's own: those of the caller, and what
+    bounds its connections and tells the server who it is (``CLIENT LIST``)."""
+    from langgraph_redis_json import __version__  # which imports this module
+
+    own: dict[str, Any] = {"max_connections": CONNECTIONS, "redis_connect_func": _introduce}
+    if not options.keys() & {"lib_name", "lib_version"}:  # redis-py prefers driver_info to these
+        own["driver_info"] = DriverInfo().add_upstream_driver(CLIENT_NAME, __version__)
+    return {**own, **options}
+
+
+async def _introduce(connection: Any) -> None:
+    """Give a new connection its name. A server may not let its user do this."""
+    await connection.on_connect()
+    if connection.client_name is None:
+        with suppress(ResponseError):
+            await connection.send_command("CLIENT", "SETNAME", CLIENT_NAME)
+            await connection.read_response()
+
+
+def _from_url(url: str, connection_args: Mapping[str, Any]) -> Redis:
+    options = own_options(connection_args)
     if not url.startswith(arguments.SENTINEL_SCHEME):
-        return Redis.from_url(url, **{"max_connections": CONNECTIONS, **options})
+        return Redis.from_url(url, **options)
     addresses, service, named = arguments.sentinel_url(url)
-    options = {"max_connections": CONNECTIONS, "timeout": WAIT, **options, **named}
+    options = {"timeout": WAIT, **options, **named}
     login = {name: named[name] for name in ("username", "password") if name in named}
     make: Any = Sentinel  # redis-py does not annotate it
     sentinels = make(addresses, sentinel_kwargs=options.pop("sentinel_kwargs", login))

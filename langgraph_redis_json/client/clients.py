@@ -10,6 +10,9 @@ from langgraph_redis_json.errors import UnsuitableServerError
 
 Client = TypeVar("Client")
 
+CLIENT_NAME = "langgraph-redis-json"
+"""The name of the saver's own connections in the server's ``CLIENT LIST``."""
+
 CONNECTIONS = 64
 """Connections that a client of the saver's own opens at most, if its URL does not say
 (``redis://…?max_connections=…``)."""

@@ -6,6 +6,7 @@ complete: no search is ever answered from part of an index. (While FT.ALTER inde
 again, nothing tells this from a server that fills its index after a restart.)
 """
 
+import logging
 import re
 from collections.abc import Mapping
 from hashlib import blake2b
@@ -31,6 +32,8 @@ from langgraph_redis_json.search.queries import (
     is_missing,
 )
 from langgraph_redis_json.storage import keys
+
+logger = logging.getLogger("langgraph_redis_json")
 
 TRIES = 100
 """Steps after which an index must be as its schema. It takes three, and more beside other
@@ -143,6 +146,8 @@ def _build_beside(
         except ResponseError as error:
             if "already exists" not in str(error).lower():
                 raise
+        else:
+            logger.info("Created the index %s: the server fills it.", target)
         return None
     if created.share < 1:
         return created.share
@@ -157,6 +162,8 @@ def _build_beside(
     thread = keys.thread_keys(key_prefix, SETUP_THREAD)
     swap = scripts.swap_alias(thread, alias, live.name if live else "", target)
     swapped = yield from send(swap)
+    if swapped:
+        logger.info("The index %s is complete: searches of %s use it.", target, alias)
     if swapped and live and _version(alias, live.name) is not None:
         yield from _drop(live.name)
     return None
