@@ -202,9 +202,11 @@ def sentinel_url(value: str) -> tuple[list[tuple[str, int]], str, dict[str, Any]
     Raises:
         ValueError: if it names no service, or has a part that cannot be read.
     """
-    parts = urlsplit(value)
-    login, at, hosts = parts.netloc.rpartition("@")
-    service, _, database = parts.path.strip("/").partition("/")
+    # Not by urlsplit(), which refuses several hosts if one is an IPv6 address.
+    rest, _, query = value.removeprefix(SENTINEL_SCHEME).partition("?")
+    authority, _, path = rest.partition("/")
+    login, at, hosts = authority.rpartition("@")
+    service, _, database = path.strip("/").partition("/")
     if not service:
         raise ValueError(
             "the URL names no service: add the name that the Sentinels know the primary by, as in "
@@ -221,7 +223,7 @@ def sentinel_url(value: str) -> tuple[list[tuple[str, int]], str, dict[str, Any]
         addresses.append((address.hostname, address.port or 26379))
     # redis-py reads the rest, as it reads it in the URL of a single server.
     read: Any = parse_url  # redis-py does not annotate it
-    options = read(urlunsplit(("redis", f"{login}{at}host", database, parts.query, "")))
+    options = read(urlunsplit(("redis", f"{login}{at}host", database, query, "")))
     del options["host"]
     return addresses, service, dict(options)
 
