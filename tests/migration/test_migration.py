@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import tracemalloc
 from typing import Any
 from uuid import uuid4
@@ -128,20 +129,24 @@ def test_tasks_of_old_versions_are_copied(stores: Stores, target: RedisSaver, ki
     assert values == {"a": 2, TASKS: [Send("node", {"x": 1})]}
 
 
-def test_a_saver_of_ones_own_is_copied(target: RedisSaver) -> None:
+class OwnSaver(BaseCheckpointSaver[str]):
     """One that has LangGraph's methods and nothing else."""
 
-    class OwnSaver(BaseCheckpointSaver[str]):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = InMemorySaver()
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = InMemorySaver()
+        self.threads: set[threading.Thread] = set()
 
-        def get_tuple(self, config: Any) -> CheckpointTuple | None:
-            return self.inner.get_tuple(config)
+    def get_tuple(self, config: Any) -> CheckpointTuple | None:
+        self.threads.add(threading.current_thread())
+        return self.inner.get_tuple(config)
 
-        def list(self, config: Any, **options: Any) -> Any:
-            return self.inner.list(config, **options)
+    def list(self, config: Any, **options: Any) -> Any:
+        self.threads.add(threading.current_thread())
+        return self.inner.list(config, **options)
 
+
+def test_a_saver_of_ones_own_is_copied(target: RedisSaver) -> None:
     source = OwnSaver()
     fill(source.inner, 2, 3)
     report = migrate(source, target, verify=True)
@@ -182,11 +187,13 @@ def test_a_second_run_brings_only_what_is_new(
         assert stored(redis_client, key_prefix) == before
 
         put(source, "00003", {"a": 1}, {"a": "3"}, thread_id="thread-1", parent="00002")
+        put(source, "00004", {"a": 2}, {"a": "4"}, thread_id="thread-1", parent="00000")
+        source.put_writes(config("thread-1", "", "00000"), [("late", 3)], "late")  # of a fork
         source.put_writes(config("thread-2", "", "00002"), [("late", 1)], "late")  # of the newest
         source.put_writes(config("thread-1", "", "00002"), [("late", 2)], "late")  # of a parent
         third = migrate(source, target, verify=True)
     assert third.is_complete, third
-    assert (third.copied, third.updated) == (1, 2)
+    assert (third.copied, third.updated) == (2, 3)
 
 
 @each_kind
@@ -353,6 +360,7 @@ def test_what_the_other_redis_saver_changed_is_told(stores: Stores, target: Redi
     assert report.hidden_writes == 1
     assert report.messages_as_dicts == 0
     assert get_tuple(target, config("hidden")).pending_writes == [("task", "early", 1)]
+    assert not {"pending_sends", "type"} & {*get_tuple(target, config("changed")).checkpoint}
     copied = get_tuple(target, config("changed")).checkpoint["channel_values"]
     assert copied["said"] == [AIMessage("hi", id="1")]
     assert copied["t"] == [1, 2]
@@ -397,7 +405,7 @@ async def test_an_asynchronous_source_is_refused_by_migrate(
 async def test_an_asynchronous_saver_of_ones_own_is_refused_by_migrate(
     target: RedisSaver,
 ) -> None:
-    class OwnSaver(BaseCheckpointSaver[str]):
+    class AsyncSaver(BaseCheckpointSaver[str]):
         async def aget_tuple(self, config: Any) -> CheckpointTuple | None:
             return None
 
@@ -406,8 +414,8 @@ async def test_an_asynchronous_saver_of_ones_own_is_refused_by_migrate(
             yield
 
     with pytest.raises(TypeError, match=r"await amigrate\(\)"):
-        await asyncio.to_thread(migrate, OwnSaver(), target)
-    assert (await amigrate(OwnSaver(), target)).threads == 0
+        await asyncio.to_thread(migrate, AsyncSaver(), target)
+    assert (await amigrate(AsyncSaver(), target)).threads == 0
 
 
 # ---- on an event loop
@@ -427,9 +435,10 @@ async def test_a_synchronous_source_is_copied_in_threads(
 
 
 async def test_a_synchronous_target_is_filled_in_threads(target: RedisSaver) -> None:
-    source = InMemorySaver()
-    fill(source, 2, 3)
+    source = OwnSaver()
+    fill(source.inner, 2, 3)
     assert (await amigrate(source, target, verify=True)).copied == 12
+    assert threading.current_thread() not in source.threads  # the event loop goes on
 
 
 def test_an_asynchronous_target_is_filled_without_an_event_loop(
