@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from asyncio import sleep
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -335,6 +336,8 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
         filter: dict[str, Any] | None = None,
         *,
         status: str | None = None,
+        updated_before: datetime | None = None,
+        updated_after: datetime | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[ThreadSummary]:
         """Threads, the one that changed last first: "this user's conversations", "which threads
@@ -344,6 +347,9 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
             filter: as for `alist`, on the metadata of each thread's newest checkpoint.
             status: only threads that are ``"interrupted"`` (wait for a person), ``"error"`` (a task
                 failed) or ``"idle"``.
+            updated_before: only threads that last changed before this time, which has a timezone;
+                a `ThreadSummary` has the time, by the server's clock.
+            updated_after: only threads that last changed after this time.
             limit: at most so many; 0 for none, None for all.
 
         Returns:
@@ -352,11 +358,15 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
             were deleted since.
 
         Raises:
-            ValueError, TypeError: at once, for a filter or a status that cannot be used.
+            ValueError, TypeError: at once, for a filter, a status or a time that cannot be used.
             IndexMissingError, MetadataFieldMissingError, IndexIncompleteError: as `alist`.
             DamagedDocumentError: if a thread document was altered.
         """
-        return self._runner.iterate(threads.list_threads(self._context, filter, status, limit))
+        return self._runner.iterate(
+            threads.list_threads(
+                self._context, filter, status, updated_before, updated_after, limit
+            )
+        )
 
     @property
     def checkpoints_index(self) -> AsyncSearchIndex:
@@ -435,6 +445,47 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
         """Delete everything of a thread. One round trip for each 250 keys."""
         await self._runner.run(delete_thread.delete_thread(self._context, thread_id))
 
+    async def adelete_threads(
+        self,
+        filter: dict[str, Any] | None = None,
+        *,
+        status: str | None = None,
+        updated_before: datetime | None = None,
+        updated_after: datetime | None = None,
+        dry_run: bool = False,
+        on_thread: Callable[[ThreadSummary], object] | None = None,
+    ) -> int:
+        """Delete all threads that a search finds: those that nobody has used for 30 days, for
+        example. A thread that changes after the search has found it stays.
+
+        The threads are read in pages and deleted one by one. If the call is stopped, call it again.
+
+        Args:
+            filter, status, updated_before, updated_after: as for `athreads`. Pass at least one of
+                them; ``filter={}`` means all threads.
+            dry_run: delete nothing.
+            on_thread: called with each thread when it was deleted, or would be. What it raises
+                stops the call.
+
+        Returns:
+            How many threads were deleted, or would be.
+
+        Raises:
+            ValueError, TypeError: as `athreads`, and if nothing says which threads are meant.
+            IndexMissingError, MetadataFieldMissingError, IndexIncompleteError: as `alist`.
+        """
+        count = 0
+        found = threads.list_selected(self._context, filter, status, updated_before, updated_after)
+        async for thread in self._runner.iterate(found):
+            if not dry_run and not await self._runner.run(
+                delete_thread.delete_thread(self._context, thread.thread_id, thread.updated_at)
+            ):
+                continue
+            count += 1
+            if on_thread is not None:
+                on_thread(thread)
+        return count
+
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints of runs, in all threads, with their pending writes.
 
@@ -479,6 +530,40 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
             ValueError, TypeError: for another strategy or number, or if they contradict each other.
         """
         await self._runner.run(prune.prune(self._context, thread_ids, strategy, keep_last))
+
+    async def aprune_threads(
+        self,
+        filter: dict[str, Any] | None = None,
+        *,
+        status: str | None = None,
+        updated_before: datetime | None = None,
+        updated_after: datetime | None = None,
+        dry_run: bool = False,
+        on_thread: Callable[[ThreadSummary, int], object] | None = None,
+    ) -> int:
+        """Prune all threads that a search finds, as `aprune` does with ``"keep_latest"``.
+
+        Args:
+            filter, status, updated_before, updated_after, dry_run: as for `adelete_threads`.
+            on_thread: called with each thread when it was pruned, or would be, and the number of
+                its checkpoints that were deleted. What it raises stops the call.
+
+        Returns:
+            How many checkpoints were deleted, or would be.
+
+        Raises:
+            ValueError, TypeError, IndexMissingError, MetadataFieldMissingError,
+            IndexIncompleteError: as `adelete_threads`.
+        """
+        count = 0
+        found = threads.list_selected(self._context, filter, status, updated_before, updated_after)
+        async for thread in self._runner.iterate(found):
+            plan = prune.prune_thread(self._context, thread.thread_id, dry_run=dry_run)
+            deleted = await self._runner.run(plan)
+            count += deleted
+            if on_thread is not None:
+                on_thread(thread, deleted)
+        return count
 
     async def apin(self, thread_id: str) -> None:
         """Let a thread never expire, whatever the ``ttl`` of savers, until `aexpire` or deletion.
@@ -556,9 +641,11 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
     put = blocking(aput)
     put_writes = blocking(aput_writes)
     delete_thread = blocking(adelete_thread)
+    delete_threads = blocking(adelete_threads)
     delete_for_runs = blocking(adelete_for_runs)
     copy_thread = blocking(acopy_thread)
     prune = blocking(aprune)
+    prune_threads = blocking(aprune_threads)
     pin = blocking(apin)
     expire = blocking(aexpire)
     get_delta_channel_history = blocking(aget_delta_channel_history)

@@ -1,6 +1,7 @@
 """The arguments of callers, checked: LangGraph's configs and ids, and the settings of savers."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from math import isfinite
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
@@ -86,6 +87,25 @@ def limit(value: Any) -> int | None:
         raise TypeError(f"limit must be a number of results, or None for all, not {value!r:.100}")
     if value < 0:
         raise ValueError(f"limit is {value}: pass a number from 0 on, or None for all results")
+    return value
+
+
+def moment(what: str, value: Any) -> datetime | None:
+    """A time of the server.
+
+    Raises:
+        ValueError: for a time without a timezone, which may mean any.
+        TypeError: for anything but a time or None.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, datetime):
+        raise TypeError(f"{what} must be a datetime with a timezone, not {value!r:.100}")
+    if value.utcoffset() is None:
+        raise ValueError(
+            f"{what} has no timezone, so it may mean any time of a day: pass for example "
+            "datetime.now(timezone.utc) - timedelta(days=30)"
+        )
     return value
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from time import sleep
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -335,6 +336,8 @@ class RedisSaver(BaseCheckpointSaver[str]):
         filter: dict[str, Any] | None = None,
         *,
         status: str | None = None,
+        updated_before: datetime | None = None,
+        updated_after: datetime | None = None,
         limit: int | None = None,
     ) -> Iterator[ThreadSummary]:
         """Threads, the one that changed last first: "this user's conversations", "which threads
@@ -344,6 +347,9 @@ class RedisSaver(BaseCheckpointSaver[str]):
             filter: as for `list`, on the metadata of each thread's newest checkpoint.
             status: only threads that are ``"interrupted"`` (wait for a person), ``"error"`` (a task
                 failed) or ``"idle"``.
+            updated_before: only threads that last changed before this time, which has a timezone;
+                a `ThreadSummary` has the time, by the server's clock.
+            updated_after: only threads that last changed after this time.
             limit: at most so many; 0 for none, None for all.
 
         Returns:
@@ -352,11 +358,15 @@ class RedisSaver(BaseCheckpointSaver[str]):
             were deleted since.
 
         Raises:
-            ValueError, TypeError: at once, for a filter or a status that cannot be used.
+            ValueError, TypeError: at once, for a filter, a status or a time that cannot be used.
             IndexMissingError, MetadataFieldMissingError, IndexIncompleteError: as `list`.
             DamagedDocumentError: if a thread document was altered.
         """
-        return self._runner.iterate(threads.list_threads(self._context, filter, status, limit))
+        return self._runner.iterate(
+            threads.list_threads(
+                self._context, filter, status, updated_before, updated_after, limit
+            )
+        )
 
     @property
     def checkpoints_index(self) -> SearchIndex:
@@ -431,6 +441,47 @@ class RedisSaver(BaseCheckpointSaver[str]):
         """Delete everything of a thread. One round trip for each 250 keys."""
         self._runner.run(delete_thread.delete_thread(self._context, thread_id))
 
+    def delete_threads(
+        self,
+        filter: dict[str, Any] | None = None,
+        *,
+        status: str | None = None,
+        updated_before: datetime | None = None,
+        updated_after: datetime | None = None,
+        dry_run: bool = False,
+        on_thread: Callable[[ThreadSummary], object] | None = None,
+    ) -> int:
+        """Delete all threads that a search finds: those that nobody has used for 30 days, for
+        example. A thread that changes after the search has found it stays.
+
+        The threads are read in pages and deleted one by one. If the call is stopped, call it again.
+
+        Args:
+            filter, status, updated_before, updated_after: as for `threads`. Pass at least one of
+                them; ``filter={}`` means all threads.
+            dry_run: delete nothing.
+            on_thread: called with each thread when it was deleted, or would be. What it raises
+                stops the call.
+
+        Returns:
+            How many threads were deleted, or would be.
+
+        Raises:
+            ValueError, TypeError: as `threads`, and if nothing says which threads are meant.
+            IndexMissingError, MetadataFieldMissingError, IndexIncompleteError: as `list`.
+        """
+        count = 0
+        found = threads.list_selected(self._context, filter, status, updated_before, updated_after)
+        for thread in self._runner.iterate(found):
+            if not dry_run and not self._runner.run(
+                delete_thread.delete_thread(self._context, thread.thread_id, thread.updated_at)
+            ):
+                continue
+            count += 1
+            if on_thread is not None:
+                on_thread(thread)
+        return count
+
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints of runs, in all threads, with their pending writes.
 
@@ -473,6 +524,40 @@ class RedisSaver(BaseCheckpointSaver[str]):
             ValueError, TypeError: for another strategy or number, or if they contradict each other.
         """
         self._runner.run(prune.prune(self._context, thread_ids, strategy, keep_last))
+
+    def prune_threads(
+        self,
+        filter: dict[str, Any] | None = None,
+        *,
+        status: str | None = None,
+        updated_before: datetime | None = None,
+        updated_after: datetime | None = None,
+        dry_run: bool = False,
+        on_thread: Callable[[ThreadSummary, int], object] | None = None,
+    ) -> int:
+        """Prune all threads that a search finds, as `prune` does with ``"keep_latest"``.
+
+        Args:
+            filter, status, updated_before, updated_after, dry_run: as for `delete_threads`.
+            on_thread: called with each thread when it was pruned, or would be, and the number of
+                its checkpoints that were deleted. What it raises stops the call.
+
+        Returns:
+            How many checkpoints were deleted, or would be.
+
+        Raises:
+            ValueError, TypeError, IndexMissingError, MetadataFieldMissingError,
+            IndexIncompleteError: as `delete_threads`.
+        """
+        count = 0
+        found = threads.list_selected(self._context, filter, status, updated_before, updated_after)
+        for thread in self._runner.iterate(found):
+            plan = prune.prune_thread(self._context, thread.thread_id, dry_run=dry_run)
+            deleted = self._runner.run(plan)
+            count += deleted
+            if on_thread is not None:
+                on_thread(thread, deleted)
+        return count
 
     def pin(self, thread_id: str) -> None:
         """Let a thread never expire, whatever the ``ttl`` of savers, until `expire` or deletion.
@@ -550,9 +635,11 @@ class RedisSaver(BaseCheckpointSaver[str]):
     aput = awaited(put)
     aput_writes = awaited(put_writes)
     adelete_thread = awaited(delete_thread)
+    adelete_threads = awaited(delete_threads)
     adelete_for_runs = awaited(delete_for_runs)
     acopy_thread = awaited(copy_thread)
     aprune = awaited(prune)
+    aprune_threads = awaited(prune_threads)
     apin = awaited(pin)
     aexpire = awaited(expire)
     aget_delta_channel_history = awaited(get_delta_channel_history)

@@ -73,17 +73,9 @@ WORDS = {
 """Words that differ."""
 
 METHODS = (
-    *(
-        "get_tuple",
-        "get_channel_values",
-        "list",
-        "threads",
-        "put",
-        "put_writes",
-        "delete_thread",
-        "delete_for_runs",
-    ),
-    *("copy_thread", "ping", "prune", "pin", "expire", "get_delta_channel_history"),
+    *("get_tuple", "get_channel_values", "list", "threads", "put", "put_writes"),
+    *("delete_thread", "delete_threads", "delete_for_runs", "prune", "prune_threads"),
+    *("copy_thread", "ping", "pin", "expire", "get_delta_channel_history"),
 )
 """Each method and its twin with an ``a`` in front change places."""
 

@@ -402,16 +402,22 @@ def log_lengths(thread: ThreadKeys, logs: Sequence[str]) -> Call[list[int]]:
 
 
 class DeleteThreadReply(NamedTuple):
-    """The reply of delete_thread.lua: how many keys are left, and whether the thread exists without
-    a table of contents."""
+    """The reply of delete_thread.lua: how many keys are left, whether the thread exists without
+    a table of contents, and whether it last changed at another time than the caller says."""
 
     left: int
     contents_are_lost: int
+    has_changed: int
 
 
-def delete_thread(thread: ThreadKeys, at_most: int) -> Call[DeleteThreadReply]:
-    """Delete up to so many keys of a thread."""
-    return Call(_command("delete_thread", thread, at_most), lambda r: DeleteThreadReply(*r))
+def delete_thread(
+    thread: ThreadKeys, at_most: int, updated_at: int | None = None
+) -> Call[DeleteThreadReply]:
+    """Delete up to so many keys of a thread; with `updated_at`, in milliseconds since 1970, only if
+    the thread last changed at that time."""
+    when = [] if updated_at is None else [updated_at]
+    call = _command("delete_thread", thread, at_most, *when)
+    return Call(call, lambda reply: DeleteThreadReply(*reply))
 
 
 def delete_checkpoints(thread: ThreadKeys, entries: Collection[str]) -> Call[None]:

@@ -1,5 +1,6 @@
 """delete_thread: delete everything of a thread."""
 
+from datetime import datetime
 from typing import Any
 
 from redis.crc import key_slot
@@ -21,9 +22,24 @@ TRIES = 100
 """Calls in a row after which fewer keys must be left."""
 
 
-def delete_thread(context: Context, thread_id: Any) -> Plan[None]:
+def delete_thread(
+    context: Context, thread_id: Any, updated_at: datetime | None = None
+) -> Plan[bool]:
+    """Delete a thread.
+
+    Args:
+        context: the saver's.
+        thread_id: the thread.
+        updated_at: delete it only if it has not changed since this time, which its summary has.
+
+    Returns:
+        Whether it had not changed.
+    """
     thread = keys.thread_keys(context.key_prefix, arguments.thread_id(thread_id))
-    reply = yield from send(scripts.delete_thread(thread, CHUNK))
+    when = None if updated_at is None else round(updated_at.timestamp() * 1000)
+    reply = yield from send(scripts.delete_thread(thread, CHUNK, when))
+    if reply.has_changed:
+        return False
     if reply.contents_are_lost:
         yield from _delete_unlisted(context, thread)
     least, tries = reply.left, 0
@@ -38,6 +54,7 @@ def delete_thread(context: Context, thread_id: Any) -> Plan[None]:
         reply = yield from send(scripts.delete_thread(thread, CHUNK))
         tries = tries + 1 if reply.left >= least else 0
         least = min(least, reply.left)
+    return True
 
 
 def _delete_unlisted(context: Context, thread: ThreadKeys) -> Plan[None]:

@@ -27,28 +27,47 @@ def prune(
         if not count:
             yield from delete_thread.delete_thread(context, thread_id)
             continue
-        thread = keys.thread_keys(context.key_prefix, arguments.thread_id(thread_id))
-        checkpoints, writes = yield from table_of_contents.entries(thread, "c:", "w:")
-        # Entries sort by namespace, then by id: the last ones of a namespace are its newest.
-        found: dict[str, list[str]] = {}
-        for entry in checkpoints:
-            found.setdefault(entry.split(":")[1], []).append(entry)
-        newest = {namespace: entries[-count:] for namespace, entries in found.items()}
-        oldest_kept = {namespace: entries[0] for namespace, entries in newest.items()}
-        # A call of a subgraph is finished where no kept checkpoint has created it.
-        finished = yield from _of_finished_calls(thread, [*oldest_kept.values()])
-        kept = {
-            entry
-            for namespace, entries in newest.items()
-            if oldest_kept[namespace] not in finished
-            for entry in entries
-        }
-        late = [
-            entry
-            for entry in _without_checkpoint(checkpoints, writes)
-            if entry < oldest_kept.get(entry.split(":")[1], "")
-        ]
-        yield from delete_checkpoints(thread, sorted([*checkpoints, *late]), kept)
+        yield from prune_thread(context, thread_id, count)
+
+
+def prune_thread(
+    context: Context, thread_id: Any, keep_last: int = 1, *, dry_run: bool = False
+) -> Plan[int]:
+    """Delete the checkpoints of a thread but the newest ones of each namespace, and those that
+    these need.
+
+    Args:
+        context: the saver's.
+        thread_id: the thread.
+        keep_last: how many checkpoints of each namespace are kept.
+        dry_run: delete nothing.
+
+    Returns:
+        How many checkpoints were deleted, or would be.
+    """
+    thread = keys.thread_keys(context.key_prefix, arguments.thread_id(thread_id))
+    checkpoints, writes = yield from table_of_contents.entries(thread, "c:", "w:")
+    # Entries sort by namespace, then by id: the last ones of a namespace are its newest.
+    found: dict[str, list[str]] = {}
+    for entry in checkpoints:
+        found.setdefault(entry.split(":")[1], []).append(entry)
+    newest = {namespace: entries[-keep_last:] for namespace, entries in found.items()}
+    oldest_kept = {namespace: entries[0] for namespace, entries in newest.items()}
+    # A call of a subgraph is finished where no kept checkpoint has created it.
+    finished = yield from _of_finished_calls(thread, [*oldest_kept.values()])
+    kept = {
+        entry
+        for namespace, entries in newest.items()
+        if oldest_kept[namespace] not in finished
+        for entry in entries
+    }
+    late = [
+        entry
+        for entry in _without_checkpoint(checkpoints, writes)
+        if entry < oldest_kept.get(entry.split(":")[1], "")
+    ]
+    doomed = yield from delete_checkpoints(thread, sorted([*checkpoints, *late]), kept, dry_run)
+    return len({*doomed}.intersection(checkpoints))
 
 
 def keep_newest(thread: ThreadKeys, new: str, count: int, reply: KeepNewestReply) -> Plan[None]:
@@ -79,8 +98,11 @@ def keep_newest(thread: ThreadKeys, new: str, count: int, reply: KeepNewestReply
 
 
 def delete_checkpoints(
-    thread: ThreadKeys, checkpoints: Sequence[str], kept: Collection[str]
-) -> Plan[None]:
+    thread: ThreadKeys,
+    checkpoints: Sequence[str],
+    kept: Collection[str],
+    dry_run: bool = False,
+) -> Plan[list[str]]:
     """Delete the checkpoints of a thread that are neither kept nor needed by a kept one, and the
     blobs and logs that no checkpoint refers to any more.
 
@@ -88,12 +110,19 @@ def delete_checkpoints(
         thread: its keys.
         checkpoints: the entries of all its checkpoints, in order.
         kept: the entries of those that are kept.
+        dry_run: delete nothing.
+
+    Returns:
+        The entries of the checkpoints that were deleted, or would be.
     """
     needed = {*kept, *(yield from _ancestors_needed(thread, kept))}
     doomed = [entry for entry in checkpoints if entry not in needed]
+    if dry_run:
+        return doomed
     for page in table_of_contents.pages(doomed, CHUNK):
         yield [scripts.delete_checkpoints(thread, page).command]
     yield from garbage.collect(thread)
+    return doomed
 
 
 def _without_checkpoint(checkpoints: Sequence[str], writes: Sequence[str]) -> list[str]:

@@ -29,6 +29,7 @@ PAGE = 100
 """Documents that one trip reads."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 class ThreadSummary(NamedTuple):
@@ -53,8 +54,51 @@ class ThreadSummary(NamedTuple):
     status: str
 
 
+class Selection(NamedTuple):
+    """The threads that a listing looks for.
+
+    Attributes:
+        filter: what the metadata must meet.
+        status: None for any.
+        updated_before, updated_after: when the threads have last changed; None for any time.
+    """
+
+    filter: Filter
+    status: str | None
+    updated_before: datetime | None
+    updated_after: datetime | None
+
+    def expression(self) -> FilterExpression:
+        """The search for these threads."""
+        clauses = [] if self.status is None else [Tag("status") == self.status]
+        if self.updated_before is not None or self.updated_after is not None:
+            # The index has whole milliseconds: the last one before, the first one after.
+            first, last = "-inf", "+inf"
+            if self.updated_after is not None:
+                first = f"{(self.updated_after - _EPOCH) // _MILLISECOND + 1}"
+            if self.updated_before is not None:
+                last = f"{-((_EPOCH - self.updated_before) // _MILLISECOND) - 1}"
+            clauses.append(FilterExpression(f"@updated_at:[{first} {last}]"))
+        return self.filter.expression(*clauses)
+
+    def has(self, thread: ThreadSummary) -> bool:
+        """Whether a thread is one of these."""
+        before, after = self.updated_before, self.updated_after
+        return (
+            self.status in (None, thread.status)
+            and (before is None or thread.updated_at < before)
+            and (after is None or thread.updated_at > after)
+            and self.filter.matches(thread.metadata)
+        )
+
+
 def list_threads(
-    context: Context, filter: Mapping[str, Any] | None, status: str | None, limit: int | None
+    context: Context,
+    filter: Mapping[str, Any] | None,
+    status: str | None,
+    updated_before: datetime | None,
+    updated_after: datetime | None,
+    limit: int | None,
 ) -> Listing[ThreadSummary]:
     # Wrong arguments raise at once, not when the caller iterates.
     if status is not None and status not in STATUSES:
@@ -62,22 +106,48 @@ def list_threads(
             f"there is no status {status!r:.100}: use one of {', '.join(STATUSES)}, or None"
         )
     limit = arguments.limit(limit)
-    found = filters.read(filter, {name: one.type for name, one in context.metadata_fields.items()})
-    return _list_threads(context, found, status, limit)
+    kinds = {name: one.type for name, one in context.metadata_fields.items()}
+    selection = Selection(
+        filters.read(filter, kinds),
+        status,
+        arguments.moment("updated_before", updated_before),
+        arguments.moment("updated_after", updated_after),
+    )
+    return _list_threads(context, selection, limit)
+
+
+def list_selected(
+    context: Context,
+    filter: Mapping[str, Any] | None,
+    status: str | None,
+    updated_before: datetime | None,
+    updated_after: datetime | None,
+) -> Listing[ThreadSummary]:
+    """The threads that are to be deleted or pruned.
+
+    Raises:
+        ValueError: if nothing says which threads these are.
+    """
+    if filter is None and (status, updated_before, updated_after) == (None, None, None):
+        raise ValueError(
+            "nothing says which threads are meant: pass a filter, a status, updated_before or "
+            "updated_after; for all threads pass filter={}"
+        )
+    return list_threads(context, filter, status, updated_before, updated_after, None)
 
 
 def _list_threads(
-    context: Context, filter: Filter, status: str | None, limit: int | None
+    context: Context, selection: Selection, limit: int | None
 ) -> Listing[ThreadSummary]:
     index = queries.index_name(context.key_prefix, "threads")
-    query = filter.expression(*([] if status is None else [Tag("status") == status]))
+    filter, query = selection.filter, selection.expression()
     seen: set[str] = set()
     # First as many threads as the limit; more only if some of these do not match.
     if limit is not None and limit <= queries.MOST_SORTED and filter.is_exact:
         if limit <= 0:
             return
         rows = yield from _newest(context, index, query, filter.fields, limit)
-        for summary in _summaries(rows or (), filter, status, context.serde):
+        for summary in _summaries(rows or (), selection, context.serde):
             yield summary
             seen.add(summary.thread_id)
         if rows is not None and (len(rows) < limit or len(seen) == limit):
@@ -88,7 +158,7 @@ def _list_threads(
         page = [names.pop()[:-8].decode() for _ in range(min(len(names), PAGE))]
         documents = yield [("JSON.GET", key, ".") for key in page]
         rows = list(zip(page, documents, strict=True))
-        for summary in _summaries(rows, filter, status, context.serde):
+        for summary in _summaries(rows, selection, context.serde):
             if summary.thread_id not in seen and left != 0:
                 yield summary
                 left = None if left is None else left - 1
@@ -137,10 +207,15 @@ def _by_age(
     return last
 
 
+def names_of_all(context: Context, index: str) -> Plan[list[str]]:
+    """The keys of all thread documents, that of the thread that changed first at the beginning."""
+    names = yield from queries.with_cursor(lambda: _by_age(context, index, filters.EVERYTHING, ()))
+    return [name[:-8].decode() for name in names]
+
+
 def _summaries(
     rows: Iterable[tuple[str, bytes | None]],
-    filter: Filter,
-    status: str | None,
+    selection: Selection,
     serde: SerializerProtocol,
 ) -> Iterator[ThreadSummary]:
     """The threads whose documents exist and match."""
@@ -150,6 +225,9 @@ def _summaries(
         try:
             fields = loading.parse(document)
             metadata = loading.load_stored_metadata(fields, serde)
+            for name in ("thread_id", "checkpoint_id", "status"):
+                if not isinstance(fields[name], str):
+                    raise ValueError(f"its {name} is {fields[name]!r:.100}, not text")
             step = metadata.get("step")
             summary = ThreadSummary(
                 fields["thread_id"],
@@ -162,5 +240,5 @@ def _summaries(
         except DAMAGE as error:
             logger.error("A listing leaves out a thread. %s", damaged(key, error))
             continue
-        if status in (None, summary.status) and filter.matches(metadata):
+        if selection.has(summary):
             yield summary
