@@ -22,6 +22,7 @@ from langgraph_redis_json.cli import (
     expire,
     history,
     messages,
+    migrate,
     pin,
     prune,
     setup,
@@ -55,6 +56,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "copy": copy.copy,
     "pin": pin.pin,
     "expire": expire.expire,
+    "migrate": migrate.migrate,
 }
 """Name -> the function of each command, in the order in which ``--help`` lists them."""
 
