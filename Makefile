@@ -47,8 +47,9 @@ generate: $(VENV)/dev.stamp  ## Write saver.py from aio.py
 	$(BIN)/python tools/generate_sync.py
 	$(BIN)/ruff format --quiet $(GENERATED)
 
-docs: $(VENV)/dev.stamp  ## Write the examples in docs/documents.md
+docs: $(VENV)/dev.stamp  ## Write the examples in docs/documents.md and docs/command-line.md
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/command_line.py
 
 site: $(VENV)/dev.stamp  ## Build the documentation site in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

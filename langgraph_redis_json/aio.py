@@ -552,8 +552,8 @@ class AsyncRedisSaver(BaseCheckpointSaver[str]):
             How many checkpoints were deleted, or would be.
 
         Raises:
-            ValueError, TypeError, IndexMissingError, MetadataFieldMissingError,
-            IndexIncompleteError: as `adelete_threads`.
+            ValueError, TypeError: as `adelete_threads`.
+            IndexMissingError, MetadataFieldMissingError, IndexIncompleteError: as `alist`.
         """
         count = 0
         found = threads.list_selected(self._context, filter, status, updated_before, updated_after)

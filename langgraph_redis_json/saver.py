@@ -546,8 +546,8 @@ class RedisSaver(BaseCheckpointSaver[str]):
             How many checkpoints were deleted, or would be.
 
         Raises:
-            ValueError, TypeError, IndexMissingError, MetadataFieldMissingError,
-            IndexIncompleteError: as `delete_threads`.
+            ValueError, TypeError: as `delete_threads`.
+            IndexMissingError, MetadataFieldMissingError, IndexIncompleteError: as `list`.
         """
         count = 0
         found = threads.list_selected(self._context, filter, status, updated_before, updated_after)

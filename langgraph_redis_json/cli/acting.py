@@ -24,9 +24,7 @@ from langgraph_redis_json.cli.output import (
 from langgraph_redis_json.saver import RedisSaver
 from langgraph_redis_json.storage import keys
 
-ThreadIds = Annotated[
-    list[str] | None, typer.Argument(metavar="[THREAD]...", help="The thread_ids.")
-]
+ThreadIds = Annotated[list[str] | None, typer.Argument(metavar="THREAD", help="The thread_ids.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Change nothing, and say what would be changed.")
 ]

@@ -9,6 +9,7 @@ import typer
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
+from redis.exceptions import MovedError
 from redis.retry import Retry
 
 from langgraph_redis_json import arguments
@@ -51,7 +52,11 @@ def connect(context: typer.Context) -> Iterator[RedisSaver]:
     try:
         saver = RedisSaver(client, key_prefix=settings.key_prefix)
         thread = keys.thread_keys(settings.key_prefix, SETUP_THREAD)
-        if run(saver, send(scripts.server_facts(thread))).mode == "cluster":
+        try:
+            is_cluster = run(saver, send(scripts.server_facts(thread))).mode == "cluster"
+        except MovedError:  # the thread's slot is on another node
+            is_cluster = True
+        if is_cluster:
             client.close()
             client = RedisCluster.from_url(settings.url)
             saver = RedisSaver(client, key_prefix=settings.key_prefix)

@@ -82,11 +82,16 @@ def table(*columns: str | tuple[str, dict[str, Any]]) -> Table:
     return made
 
 
-def show(shown: RenderableType) -> None:
-    """Print a table or a text. Without a terminal, no line ends in blanks."""
+def show(shown: RenderableType, cut: bool = True) -> None:
+    """Print a table or a text. Without a terminal, no line ends in blanks.
+
+    Args:
+        shown: what to print.
+        cut: whether the lines of a text end at the width of the terminal.
+    """
     out = console()
     if is_terminal():
-        out.print(shown)
+        out.print(shown, soft_wrap=not cut)
         return
     with out.capture() as captured:
         out.print(shown)

@@ -17,7 +17,7 @@ from langgraph_redis_json.client import scripts
 from langgraph_redis_json.client.plan import Command, Plan
 from langgraph_redis_json.client.replies import search_keys
 from langgraph_redis_json.client.scripts import LogRange, send
-from langgraph_redis_json.errors import IndexMissingError
+from langgraph_redis_json.errors import CheckpointError
 from langgraph_redis_json.operations import table_of_contents
 from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.search import queries
@@ -62,6 +62,7 @@ class Write(NamedTuple):
         place: among the task's writes; negative for a special channel.
         channel: what it writes to.
         value: plain data.
+        messages: the chat messages in the value, if it is one or a list of them.
     """
 
     task_id: str
@@ -69,6 +70,7 @@ class Write(NamedTuple):
     place: int
     channel: str
     value: Any
+    messages: tuple[Message, ...] = ()
 
 
 @dataclass
@@ -444,9 +446,11 @@ def _add_writes(made: StoredCheckpoint, document: bytes | None, are_named: bool)
             names = found["task_id"], found["task_path"], found["channel"]
             if not all(isinstance(one, str) for one in names):
                 raise ValueError("its names are not text")
-            value = plain.plain(made.reveal(found["value"]))
+            revealed = made.reveal(found["value"])
+            value, one = plain.plain(revealed), plain.message_of(revealed)
+            messages = plain.messages_of(revealed) if one is None else [one]
             task_id, task_path, channel = names
-            made.writes.append(Write(task_id, task_path, place, channel, value))
+            made.writes.append(Write(task_id, task_path, place, channel, value, tuple(messages)))
         except DAMAGE as error:
             made.damages.append(Damage(key, f"write {name}: {_reason(error)}"))
 
@@ -573,7 +577,7 @@ def nearest_threads(context: Context, thread_id: str) -> Plan[list[str]]:
                     *("LIMIT", 0, NEAREST, *queries.WHOLE_ANSWER),
                 ),
             )
-        except IndexMissingError:
+        except CheckpointError:  # there is no index that can tell
             return []
         start_of_key = f"{context.key_prefix}thread:{{"
         for key in search_keys(reply):

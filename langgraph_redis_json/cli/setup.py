@@ -2,8 +2,9 @@
 
 import typer
 
-from langgraph_redis_json.cli.connection import connect
+from langgraph_redis_json.cli.connection import connect, run
 from langgraph_redis_json.cli.output import fail, progress
+from langgraph_redis_json.search.queries import has_coordinator
 
 
 def setup(context: typer.Context) -> None:
@@ -24,4 +25,8 @@ def setup(context: typer.Context) -> None:
                 "wait for it and finish.",
                 130,
             )
-    typer.echo("The server is suitable, and its search indexes are up to date.")
+        has_indexes = not saver._runner.clustered or run(saver, has_coordinator(saver.key_prefix))
+    if has_indexes:
+        typer.echo("The server is suitable, and its search indexes are up to date.")
+    else:
+        typer.echo("The server is suitable for all that is done within a thread.")

@@ -22,6 +22,7 @@ from langgraph_redis_json.cli.output import (
     fail,
     one_line,
     print_json,
+    safe,
     table,
     text_of,
     when,
@@ -29,7 +30,7 @@ from langgraph_redis_json.cli.output import (
 from langgraph_redis_json.cli.output import show as print_
 from langgraph_redis_json.cli.reading import DamagedValueError, StoredCheckpoint
 from langgraph_redis_json.cli.values import brief, in_full, message_line, said
-from langgraph_redis_json.storage.plain import is_opaque
+from langgraph_redis_json.storage.plain import Message, is_opaque
 
 
 def show(
@@ -37,7 +38,7 @@ def show(
     thread_id: ThreadId,
     channel: Annotated[
         str | None,
-        typer.Argument(metavar="[CHANNEL]", help="The channel whose value is shown in full."),
+        typer.Argument(metavar="CHANNEL", help="The channel whose value is shown in full."),
     ] = None,
     checkpoint: CheckpointId = None,
     namespace: Namespace = "",
@@ -89,7 +90,10 @@ def _as_json(found: StoredCheckpoint) -> dict[str, Any]:
         "metadata": found.metadata,
         "next": found.next_nodes,
         "channel_values": values,
-        "pending_writes": [write._asdict() for write in found.writes],
+        "pending_writes": [
+            {name: value for name, value in write._asdict().items() if name != "messages"}
+            for write in found.writes
+        ],
         "damages": [str(damage) for damage in found.damages],
     }
 
@@ -109,21 +113,24 @@ def _show_checkpoint(found: StoredCheckpoint) -> None:
             f"metadata {name}": one_line(said(value), 300) for name, value in found.metadata.items()
         },
         "next": ", ".join(dict.fromkeys(found.next_nodes)),
-        "key": found.key,
     }
     for name, value in rows.items():
         if value:
             facts.add_row(Text(one_line(name), style="dim"), text_of(value))
     print_(facts)
+    # Not in the table, which would break it into lines: people copy it.
+    width = max(len(one_line(name)) for name, value in rows.items() if value)
+    print_(Text(f"{'key':{width}}  {safe(found.key)}", overflow="ignore", no_wrap=True), cut=False)
     typer.echo()
     made = table("channel", ("holds", {"no_wrap": True}), "value")
     for name in found.channels:
         made.add_row(text_of(name), *_holds(found, name))
     print_(made)
-    if found.writes:
+    writes = [write for write in found.writes if not write.channel.startswith("branch:to:")]
+    if writes:
         typer.echo()
         made = table("pending write", "task", "value")
-        for write in found.writes:
+        for write in writes:
             value = write.value
             if write.channel == "__interrupt__" and isinstance(value, list) and len(value) == 1:
                 [value] = value
@@ -135,9 +142,13 @@ def _show_checkpoint(found: StoredCheckpoint) -> None:
             made.add_row(
                 text_of(_NAMES.get(write.channel, write.channel)),
                 text_of(task),
-                cut(said(value)),
+                cut(", ".join(map(_spoken, write.messages)) or said(value)),
             )
         print_(made)
+
+
+def _spoken(message: Message) -> str:
+    return f"{message.role}: {message_line(message)}"
 
 
 _NAMES = {
@@ -159,7 +170,7 @@ def _holds(found: StoredCheckpoint, channel: str) -> tuple[str, Text]:
         return "damaged", Text(one_line(error.damage.why), style="red")
     if talk:
         last = talk[-1]
-        return f"{len(talk)} messages", cut(f"… {last.role}: {message_line(last)}")
+        return f"{len(talk)} messages", cut(f"… {_spoken(last)}")
     return _kind(value), cut(brief(value))
 
 

@@ -108,7 +108,7 @@ def _weigh(saver: RedisSaver, tags: Sequence[str]) -> Iterator[Weight]:
     weights = {tag: Weight(keys.unescape(tag[1:-1]) if tag != "{~}" else "") for tag in tags}
 
     def ask() -> Plan[None]:
-        replies = yield [("ZRANGE", one.contents, 0, -1) for one in of_thread.values()]
+        replies = yield [("ZRANGEBYLEX", one.contents, "-", "+") for one in of_thread.values()]
         names: list[tuple[str, str]] = []
         for (tag, one), entries in zip(of_thread.items(), replies, strict=True):
             named = [entry for entry in map(text, entries) if entry[:1] in keys.KINDS]

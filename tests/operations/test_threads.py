@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any
@@ -19,7 +21,7 @@ from langgraph_redis_json import (
 )
 from langgraph_redis_json.operations import threads
 from langgraph_redis_json.search import queries
-from tests.support.checkpoints import BIG, config, each_saver, found_keys, get_tuple, put
+from tests.support.checkpoints import BIG, config, each_saver, found_keys, get_tuple, put, strange
 from tests.support.clients import Client, MakeSaver, Saver
 from tests.support.strategies import examples
 from tests.support.waiting import server_time
@@ -188,6 +190,8 @@ def test_the_log_names_a_damaged_document(
         caplog.clear()
         assert list(saver.threads(limit=5)) == []
         assert [key in record.getMessage() for record in caplog.records] == [True]
+        # All threads, which are sorted here.
+        assert list(saver.threads()) == []
         redis_client.execute_command("JSON.SET", key, "$", before)
     assert len(list(saver.threads())) == 1
 
@@ -302,3 +306,24 @@ def test_rows_do_not_depend_on_the_order_of_operations(saver: Saver, steps: list
             assert {row.thread_id for row in rows} == {
                 one for one, row in expected.items() if row[1]["thread"] == thread
             }
+
+
+@strange
+def test_the_index_finds_a_thread_by_its_id(
+    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str, text: str
+) -> None:
+    """As docs/search.md says: a backslash before each character of ASCII but letters, digits, _."""
+    # A tag ends at a NUL, is divided at \x1f and trimmed, and an empty one is not indexed.
+    if not text or text != text.strip() or {"\0", "\x1f"} & {*text}:
+        pytest.skip("no tag can be this")
+    saver = make_saver(Client(RedisSaver, 3, False))
+    put(saver, "1", thread_id=text)
+    put(saver, "1", thread_id=f"{text}x")
+    quoted = re.sub(r"([^\w])", r"\\\1", text, flags=re.ASCII) if text.isascii() else text
+    found = redis_client.execute_command(
+        "FT.SEARCH", f"{key_prefix}threads", f"@thread_id:{{{quoted}}}", "NOCONTENT", "DIALECT", 2
+    )
+    keys = [row["id"] for row in found["results"]] if isinstance(found, dict) else found[1:]
+    assert len(keys) == 1
+    document = redis_client.execute_command("JSON.GET", keys[0], "$.thread_id")
+    assert json.loads(document) == [text]
