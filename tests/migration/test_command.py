@@ -80,10 +80,14 @@ def test_each_source_is_migrated_by_its_url(
     assert nested(target).invoke(Command(resume="yes"), THREAD)["said"][-1] == "after"
 
 
-def test_the_file_is_also_spelled_as_a_url(stores: Stores, target: RedisSaver, cli: Cli) -> None:
+@pytest.mark.parametrize("slashes", ["", "///"])
+def test_the_file_is_also_spelled_as_a_url(
+    stores: Stores, target: RedisSaver, cli: Cli, slashes: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with stores.saver("sqlite") as source:
         fill(source, 2, 1)
-    cli("migrate", "--from", f"sqlite:///{stores.sqlite}", "--thread", "thread-1")
+    monkeypatch.chdir(stores.folder)
+    cli("migrate", "--from", f"sqlite:{slashes}{Path(stores.sqlite).name}", "--thread", "thread-1")
     assert target.get_tuple(config("thread-0")) is None
     assert target.get_tuple(config("thread-1")) is not None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import sys
 from typing import Annotated, Any
 
 import pytest
@@ -125,6 +126,9 @@ def same_checkpoints(source: Any, target: RedisSaver) -> None:
     )
 
 
+@pytest.mark.skipif(
+    sys.version_info < (3, 11), reason="interrupt() in awaited graphs needs Python 3.11"
+)
 @each_graph
 @each_kind
 async def test_a_waiting_graph_goes_on_from_an_asynchronous_saver(

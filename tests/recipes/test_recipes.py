@@ -32,6 +32,11 @@ FILES = dict(re.findall(r"```python\n# ([\w.]+)\n(.*?)```", PAGE, re.DOTALL))
 [SETTINGS] = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
 
 
+needs_python_311 = pytest.mark.skipif(
+    sys.version_info < (3, 11), reason="interrupt() in awaited graphs needs Python 3.11"
+)
+
+
 @pytest.fixture
 def server() -> Iterator[EmbeddedRedis]:
     """A server for this test alone, because the recipes use fixed thread ids."""
@@ -92,7 +97,7 @@ def serving(app: Path, env: dict[str, str], *module: str) -> Iterator[str]:
 DEV = ("langgraph_cli", "dev", "--no-browser", "--no-reload")
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="langgraph dev needs Python 3.11")
+@needs_python_311
 @pytest.mark.parametrize("isolated", ["false", "true"])
 def test_langgraph_dev(
     app: Path, env: dict[str, str], server: EmbeddedRedis, isolated: str
@@ -127,6 +132,7 @@ def test_langgraph_dev(
 # ---- FastAPI
 
 
+@needs_python_311
 def test_fastapi(app: Path, env: dict[str, str]) -> None:
     with serving(app, env, "uvicorn", "api:app") as url:
         assert httpx.get(f"{url}/ready").json() is True
@@ -216,6 +222,7 @@ with ThreadPoolExecutor(4) as pool:
 """
 
 
+@needs_python_311
 def test_flask(app: Path, env: dict[str, str], server: EmbeddedRedis) -> None:
     assert python(app, env, "-W", "error", "-c", FLASK).strip() == "{'Are you sure?'}"
     with redis.Redis.from_url(server.url) as client:
@@ -229,6 +236,7 @@ def test_flask(app: Path, env: dict[str, str], server: EmbeddedRedis) -> None:
 # ---- Jupyter
 
 
+@needs_python_311
 def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
     notebook = nbformat.read(ROOT / "examples" / "notebook.ipynb", as_version=4)
     assert all(not cell.get("outputs") for cell in notebook.cells), "clear the outputs"
@@ -241,6 +249,7 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
 # ---- tests of an application
 
 
+@needs_python_311
 @pytest.mark.parametrize("given", [True, False], ids=["REDIS_URL", "embedded"])
 def test_the_fixtures(app: Path, env: dict[str, str], server: EmbeddedRedis, given: bool) -> None:
     if not given:
