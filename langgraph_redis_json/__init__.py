@@ -2,6 +2,7 @@
 
 from langgraph_redis_json.aio import AsyncRedisSaver
 from langgraph_redis_json.errors import (
+    BlockingCallError,
     CheckpointError,
     CoordinatorMissingError,
     DamagedDocumentError,
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AsyncRedisSaver",
+    "BlockingCallError",
     "CheckpointError",
     "CoordinatorMissingError",
     "DamagedDocumentError",

@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from math import isfinite
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
 from langchain_core.runnables import RunnableConfig
+from redis.connection import parse_url
 
 from langgraph_redis_json.search.words import LANGUAGES
 from langgraph_redis_json.storage.keys import CheckpointIdentity
@@ -144,6 +146,25 @@ def checkpoint_id(value: Any) -> str | None:
     return name
 
 
+def kept(strategy: Any, keep_last: Any) -> int:
+    """How many checkpoints of each namespace the arguments of ``prune`` keep; 0 for none.
+
+    Raises:
+        ValueError, TypeError: for another strategy or number, or if they contradict each other.
+    """
+    if strategy not in ("keep_latest", "delete"):
+        raise ValueError(f'unknown pruning strategy {strategy!r}: use "keep_latest" or "delete"')
+    if keep_last is None:
+        return 1 if strategy == "keep_latest" else 0
+    if type(keep_last) is not int:
+        raise TypeError(f"keep_last must be a number of checkpoints, not {keep_last!r:.100}")
+    if keep_last < 0:
+        raise ValueError(f"keep_last is {keep_last}: pass how many checkpoints stay, 0 for none")
+    if strategy == "delete" and keep_last:
+        raise ValueError(f'strategy="delete" keeps nothing, but keep_last is {keep_last}: pass one')
+    return keep_last
+
+
 def several(what: str, ids: Sequence[Any]) -> Sequence[Any]:
     """Several ids; not one string, which would be read letter by letter."""
     if isinstance(ids, (str, bytes)):
@@ -190,6 +211,95 @@ def url(value: str) -> str:
     return value
 
 
+SENTINEL_SCHEME = "redis+sentinel://"
+
+
+def sentinel_url(value: str) -> tuple[list[tuple[str, int]], str, dict[str, Any]]:
+    """Read ``redis+sentinel://user:password@host:port,host:port/service/db?option=value``.
+
+    Returns:
+        The addresses of the Sentinels, the name of the service, and the arguments of redis-py for
+        the client.
+
+    Raises:
+        ValueError: if it names no service, or has a part that cannot be read.
+    """
+    # Not by urlsplit(), which refuses several hosts if one is an IPv6 address.
+    rest, _, query = value.removeprefix(SENTINEL_SCHEME).partition("?")
+    authority, _, path = rest.partition("/")
+    login, at, hosts = authority.rpartition("@")
+    service, _, database = path.strip("/").partition("/")
+    if not service:
+        raise ValueError(
+            "the URL names no service: add the name that the Sentinels know the primary by, as in "
+            "redis+sentinel://host:26379/mymaster"
+        )
+    addresses = []
+    for host in hosts.split(","):
+        address = urlsplit(f"//{host}")
+        if not address.hostname:
+            raise ValueError(
+                f"the URL has the Sentinel {host!r:.100}: write each one as host:port, and commas "
+                "between them"
+            )
+        addresses.append((address.hostname, address.port or 26379))
+    # redis-py reads the rest, as it reads it in the URL of a single server.
+    read: Any = parse_url  # redis-py does not annotate it
+    options = read(urlunsplit(("redis", f"{login}{at}host", database, query, "")))
+    del options["host"]
+    return addresses, service, dict(options)
+
+
+def one_server(first: Any, others: Mapping[str, Any]) -> Any:
+    """What names the server: the first argument of a saver, or one of the others.
+
+    Raises:
+        ValueError: unless exactly one of them is given.
+    """
+    given = [each for each in (first, *others.values()) if each is not None]
+    if len(given) != 1:
+        raise ValueError(
+            f"{'no' if not given else 'more than one'} server is named: pass either a URL, as the "
+            "first argument or as redis_url=, or a client, as redis_client="
+        )
+    return given[0]
+
+
+_NAMES_HERE = {
+    "checkpoint_prefix": "all its keys and indexes begin with key_prefix=",
+    "checkpoint_write_prefix": "all its keys and indexes begin with key_prefix=",
+    "conn_string": "the URL is the first argument, or redis_url=",
+    "cluster_mode": "pass a RedisCluster of redis-py as redis_client=",
+}
+"""Options of other savers -> what they are called here."""
+
+
+def refuse_unknown(saver: str, unknown: Mapping[str, Any]) -> None:
+    """Raise for options that a saver does not have.
+
+    Raises:
+        TypeError: that says what an option of another saver is called here.
+    """
+    for name in unknown:
+        hint = _NAMES_HERE.get(name, "see help() of the class for those that it has")
+        raise TypeError(f"{saver} has no option {name}=: {hint}")
+
+
+def seconds(what: str, value: Any) -> float | None:
+    """A number of seconds from 0 on, or None.
+
+    Raises:
+        ValueError, TypeError: for anything else.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{what} must be a number of seconds, or None, not {value!r:.100}")
+    if not value >= 0:
+        raise ValueError(f"{what} is {value}: pass a number of seconds from 0 on, or None")
+    return value
+
+
 class Lifetime(NamedTuple):
     """How long threads live; see `Context`."""
 
@@ -198,8 +308,11 @@ class Lifetime(NamedTuple):
     keep_last: int = 0
 
 
-def lifetime(ttl: Mapping[str, Any] | None, keep_last: int | None) -> Lifetime:
+def lifetime(ttl: Mapping[str, Any] | int | None, keep_last: int | None) -> Lifetime:
     """The arguments ``ttl=`` and ``keep_last=`` of a saver.
+
+    Settings files have several forms of "never expire": None, an empty ttl, and -1 or None as its
+    minutes. Whatever else says nothing is refused.
 
     Raises:
         ValueError, TypeError: if one of them says nothing, or cannot be done.
@@ -211,7 +324,7 @@ def lifetime(ttl: Mapping[str, Any] | None, keep_last: int | None) -> Lifetime:
             raise ValueError(
                 f"keep_last is {keep_last}: keep at least 1 checkpoint, or leave it out to keep all"
             )
-    if ttl is None:
+    if ttl is None or ttl == {} or _is_minus_one(ttl):
         return Lifetime(keep_last=keep_last or 0)
     if not isinstance(ttl, Mapping):
         raise TypeError(
@@ -226,6 +339,8 @@ def lifetime(ttl: Mapping[str, Any] | None, keep_last: int | None) -> Lifetime:
     refresh = ttl.get("refresh_on_read", False)
     if type(refresh) is not bool:
         raise TypeError(f"refresh_on_read must be True or False, not {refresh!r:.100}")
+    if ttl["default_ttl"] is None or _is_minus_one(ttl["default_ttl"]):
+        return Lifetime(keep_last=keep_last or 0)
     return Lifetime(milliseconds("default_ttl", ttl["default_ttl"]), refresh, keep_last or 0)
 
 
@@ -254,6 +369,10 @@ def message_search(value: bool | Mapping[str, Any]) -> MessageSearch | None:
     if type(found.tool_calls) is not bool:
         raise TypeError(f"tool_calls must be True or False, not {found.tool_calls!r:.100}")
     return found
+
+
+def _is_minus_one(value: Any) -> bool:
+    return isinstance(value, (int, float)) and value == -1
 
 
 def milliseconds(what: str, minutes: Any) -> int:

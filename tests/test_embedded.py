@@ -281,6 +281,153 @@ def test_finds_a_redis_on_path(server: str, modules: str, command: str, tmp_path
     assert f"loaded from {prefix}/{modules}/rejson.so" in result.stdout
 
 
+# ---- Docker, where no server is installed
+
+
+def docker_runs() -> bool:
+    """Whether Docker can run the image, which it pulls if it is not there."""
+    docker = embedded._find_docker()
+    if docker is None:
+        return False
+    tried = subprocess.run([docker, "run", "--rm", embedded.IMAGE, "true"], capture_output=True)
+    return tried.returncode == 0
+
+
+needs_docker = pytest.mark.skipif(not docker_runs(), reason=f"Docker does not run {embedded.IMAGE}")
+
+
+@pytest.fixture
+def only_docker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No server is installed: PATH has docker and nothing else, and the packages are not found."""
+    docker = shutil.which("docker")
+    assert docker is not None
+    (tmp_path / "path").mkdir()
+    (tmp_path / "path" / "docker").symlink_to(docker)
+    monkeypatch.setenv("PATH", str(tmp_path / "path"))
+    monkeypatch.setattr(embedded, "_package_dir", lambda name: None)
+
+
+def containers(url: str) -> list[str]:
+    """Where the container of a server listens, if there is one, also one that has stopped."""
+    name = f"embedded-redis-{url.rpartition(':')[2].strip()}"
+    command = ["docker", "ps", "--all", "--format", "{{.Ports}}", "--filter", f"name={name}"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")[
+        :-1
+    ]
+
+
+@needs_docker
+@pytest.mark.usefixtures("only_docker")
+def test_docker_runs_the_server_and_removes_it() -> None:
+    with EmbeddedRedis(options=["--maxmemory", "123mb"]) as server, connect(server) as client:
+        url = server.url
+        assert url.startswith("redis://127.0.0.1:")
+        assert client.execute_command("FT._LIST") == []
+        assert client.execute_command("JSON.SET", "key", "$", '{"a": 1}') == "OK"
+        assert client.config_get("maxmemory")["maxmemory"] == str(123 * 2**20)
+        # It listens on the loopback interface alone.
+        assert containers(url) == [f"127.0.0.1:{url.rpartition(':')[2]}->6379/tcp"]
+    assert containers(url) == []
+
+
+@needs_docker
+@pytest.mark.usefixtures("only_docker")
+def test_docker_keeps_the_data_dir(tmp_path: Path) -> None:
+    server = EmbeddedRedis(tmp_path / "data")
+    with server, connect(server) as client:
+        client.set("written", "yes")
+        with pytest.raises(EmbeddedRedisError, match="Another embedded Redis uses"):
+            EmbeddedRedis(tmp_path / "data").start()
+    with server, connect(server) as client:
+        assert client.get("written") == "yes"
+
+
+@needs_docker
+@pytest.mark.usefixtures("only_docker")
+def test_docker_offers_no_unix_socket() -> None:
+    with pytest.raises(EmbeddedRedisError, match="leave out unix_socket="):
+        EmbeddedRedis(unix_socket=True).start()
+
+
+@needs_docker
+@pytest.mark.usefixtures("only_docker")
+def test_a_container_ends_with_its_parent(tmp_path: Path) -> None:
+    script = """
+import sys
+import langgraph_redis_json.embedded as embedded
+embedded._package_dir = lambda name: None
+server = embedded.EmbeddedRedis().start()
+print(server.url, flush=True)
+sys.stdin.read()
+"""
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert parent.stdout is not None
+    url = parent.stdout.readline().decode()
+    assert len(containers(url)) == 1
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: containers(url) == [])
+
+
+def test_docker_that_does_not_answer_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody")
+    assert embedded._find_docker() is None
+
+
+# ---- the one command
+
+
+@pytest.mark.parametrize("text", ["#!/no/such/interpreter\n", "#!/bin/sh\nexit 127\n"])
+def test_a_program_that_lacks_a_library_does_not_run(tmp_path: Path, text: str) -> None:
+    program = tmp_path / "redis-server"
+    program.write_text(text)
+    program.chmod(0o755)
+    assert not embedded._runs(program)
+    assert embedded._runs(embedded._find_server()[0])
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "libc", "version", "command"),
+    [
+        (
+            "linux",
+            "x86_64",
+            ("glibc", "2.36"),
+            (3, 13),
+            'pip install "langgraph-redis-json[embedded]"',
+        ),
+        (
+            "linux",
+            "x86_64",
+            ("glibc", "2.38"),
+            (3, 14),
+            'pip install "langgraph-redis-json[embedded]"',
+        ),
+        ("linux", "x86_64", ("glibc", "2.36"), (3, 14), "docker"),
+        ("linux", "x86_64", ("", ""), (3, 13), "docker"),
+        ("linux", "aarch64", ("glibc", "2.41"), (3, 13), "docker"),
+        ("darwin", "arm64", ("", ""), (3, 13), "brew"),
+    ],
+)
+def test_the_command_is_the_one_for_this_system(
+    monkeypatch: pytest.MonkeyPatch,
+    system: str,
+    machine: str,
+    libc: tuple[str, str],
+    version: tuple[int, int],
+    command: str,
+) -> None:
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(sys, "version_info", version)
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr("platform.libc_ver", lambda: libc)
+    assert command in embedded._install_command()
+
+
 def test_the_search_for_a_free_port_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     tries: list[Any] = []
 

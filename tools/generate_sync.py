@@ -17,6 +17,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "langgraph_redis_json"
 
 TWINS = {
+    PACKAGE / "client" / "async_connecting.py": PACKAGE / "client" / "sync_connecting.py",
     PACKAGE / "client" / "async_runner.py": PACKAGE / "client" / "sync_runner.py",
     PACKAGE / "aio.py": PACKAGE / "saver.py",
 }
@@ -27,6 +28,9 @@ PHRASES = {
     "for graphs that are awaited": "for graphs that are invoked",
     "`make generate` writes `sync_runner.py` from this file.": (
         "`make generate` writes this file from `async_runner.py`: change that one."
+    ),
+    "`make generate` writes `sync_connecting.py` from this file.": (
+        "`make generate` writes this file from `async_connecting.py`: change that one."
     ),
     "`make generate` writes `saver.py` from this file.": (
         "`make generate` writes this file from `aio.py`: change that one."
@@ -40,10 +44,11 @@ Threads may share it. Its
     ``a*`` methods run in threads, for a graph that is sometimes awaited; for a graph that is always
     awaited use `RedisSaver`.
 """,
-    "pool of redis.asyncio, ": "pool of redis-py, ",
+    "pool of redis.asyncio": "pool of redis-py",
     "use it in an ``async with`` block": "use it in a ``with`` block",
     "from asyncio import sleep": "from time import sleep",
     "client.async_runner": "client.sync_runner",
+    "client.async_connecting": "client.sync_connecting",
     "True,  # on_loop": "False,  # on_loop",
     "except (StopIteration, Finished)": "except StopIteration",
     "self._clients.client()": "self._plain",
@@ -71,9 +76,9 @@ WORDS = {
 """Words that differ."""
 
 METHODS = (
-    *("get_tuple", "list", "threads", "put", "put_writes", "delete_thread", "delete_for_runs"),
-    *("delete_threads", "prune_threads", "search_messages"),
-    *("copy_thread", "prune", "pin", "expire", "get_delta_channel_history"),
+    *("get_tuple", "get_channel_values", "list", "threads", "put", "put_writes"),
+    *("delete_thread", "delete_threads", "delete_for_runs", "prune", "prune_threads"),
+    *("search_messages", "copy_thread", "ping", "pin", "expire", "get_delta_channel_history"),
 )
 """Each method and its twin with an ``a`` in front change places."""
 

@@ -24,6 +24,7 @@ from langgraph_redis_json.cli import (
     history,
     import_,
     messages,
+    migrate,
     pin,
     prune,
     search,
@@ -63,6 +64,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "copy": copy.copy,
     "pin": pin.pin,
     "expire": expire.expire,
+    "migrate": migrate.migrate,
 }
 """Name -> the function of each command, in the order in which ``--help`` lists them."""
 

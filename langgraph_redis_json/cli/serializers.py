@@ -42,6 +42,12 @@ def reveal(modules: Sequence[str]) -> Reveal:
     """
     if not modules:
         return lambda stored: stored
+    serde = serializer(modules)
+    return lambda stored: _load(stored, serde)
+
+
+def serializer(modules: Sequence[str]) -> SerializerProtocol:
+    """The serializer that ``--load`` names, or LangGraph's; see `reveal`."""
     serde: SerializerProtocol = JsonPlusSerializer(pickle_fallback=True)
     named = None
     for given in modules:
@@ -69,7 +75,7 @@ def reveal(modules: Sequence[str]) -> Reveal:
             raise typer.BadParameter(
                 f"{KEY} cannot be used: {error}", param_hint="--load"
             ) from None
-    return lambda stored: _load(stored, serde)
+    return serde
 
 
 def _load(stored: Any, serde: SerializerProtocol) -> Any:

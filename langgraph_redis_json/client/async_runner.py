@@ -4,10 +4,12 @@
 """
 
 import asyncio  # async only
+import logging
 from asyncio import sleep
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import wait  # async only
 from contextvars import copy_context  # async only
+from time import monotonic
 from typing import Any, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -32,8 +34,11 @@ from langgraph_redis_json.client.event_loops import ClientPerLoop  # async only
 from langgraph_redis_json.client.long_steps import executor, is_large  # async only
 from langgraph_redis_json.client.plan import Command, Listing, Plan, Replies, is_search
 from langgraph_redis_json.client.scripts import in_cluster, with_source
+from langgraph_redis_json.errors import BlockingCallError  # async only
 
 T = TypeVar("T")
+
+logger = logging.getLogger("langgraph_redis_json")
 
 MOVING_TRIES = 120
 """How often a call is tried again while the slot of its thread is moved. redis-py itself tries for
@@ -60,16 +65,20 @@ class AsyncRunner:
     Attributes:
         client: the same.
         owned: whether `aclose` closes the client.
+        log_slower_than: seconds after which the log names a call; None for no call.
         clustered: whether the client is that of a cluster.
     """
 
-    def __init__(self, client: Redis | RedisCluster, *, owned: bool) -> None:
+    def __init__(
+        self, client: Redis | RedisCluster, *, owned: bool, log_slower_than: float | None = None
+    ) -> None:
         check_encoding(client)
         if owned and isinstance(client, Redis):
             bound_pool(client, BlockingConnectionPool)
         self._refusal = wrong_database(client)
         self.client = client
         self.owned = owned
+        self.log_slower_than = log_slower_than
         self.clustered = isinstance(client, RedisCluster)
         self._plain = client if isinstance(client, RedisCluster) else with_plain_replies(client)
         # async only: begin
@@ -81,6 +90,7 @@ class AsyncRunner:
         if self._refusal:
             raise self._refusal
         client, searches = self._clients.client(), SearchNode()
+        began = None if self.log_slower_than is None else monotonic()
         try:
             commands = next(plan)
             while True:
@@ -94,6 +104,9 @@ class AsyncRunner:
         except (StopIteration, Finished) as done:
             result: T = done.value
             return result
+        finally:
+            if began is not None:
+                self._log_if_slow(plan, began)
 
     async def iterate(self, listing: Listing[T]) -> AsyncIterator[T]:
         """The items that a listing finds."""
@@ -107,6 +120,7 @@ class AsyncRunner:
                     yield found
                     found = next(listing)
                     continue
+                began = None if self.log_slower_than is None else monotonic()
                 try:
                     replies = await self.execute(client, found, searches)
                 except RedisError as error:
@@ -114,8 +128,17 @@ class AsyncRunner:
                     found = listing.throw(error)
                 else:
                     found = await self._step(listing, replies)
+                finally:
+                    if began is not None:
+                        self._log_if_slow(listing, began)
         except (StopIteration, Finished):
             return
+
+    def _log_if_slow(self, plan: Any, began: float) -> None:
+        seconds = monotonic() - began
+        if self.log_slower_than is not None and seconds >= self.log_slower_than:
+            name = plan.__name__.lstrip("_")
+            logger.warning("A slow call: %s took %.3f seconds.", name, seconds)
 
     async def execute(
         self, client: Redis | RedisCluster, commands: Sequence[Command], searches: SearchNode
@@ -127,13 +150,15 @@ class AsyncRunner:
             await client.initialize()  # async only
             return await _on_node(searches.choose(client), commands)
         commands = [in_cluster(command) for command in commands]
-        for _ in range(MOVING_TRIES):
+        for number in range(MOVING_TRIES):
             try:
                 return await _send(client, commands)
             except (TryAgainError, ClusterError) as error:
                 # redis-py tries for half a second itself, and then raises the latter.
                 if not isinstance(error, TryAgainError) and "TTL exhausted" not in str(error):
                     raise
+                level = logging.DEBUG if number else logging.INFO
+                logger.log(level, "The slot of a thread is moved: tries its call again. %s", error)
             await sleep(0.05)
         return await _send(client, commands)
 
@@ -217,6 +242,7 @@ async def _send(client: Redis | RedisCluster, commands: Sequence[Command]) -> Re
             try:
                 return [await call(*commands[0])]
             except NoScriptError:
+                logger.debug("The server does not know a script: sends its text.")
                 return [await call(*with_source(commands[0]))]
         except ResponseError as error:
             if refusal := unsuitable(error):
@@ -229,6 +255,7 @@ async def _send(client: Redis | RedisCluster, commands: Sequence[Command]) -> Re
     # Only the unknown scripts are sent again: other commands may fail the second time.
     unknown = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
     if unknown:
+        logger.debug("The server does not know a script: sends its text.")
         pipeline = client.pipeline(transaction=False)
         for at in unknown:
             pipeline.execute_command(*with_source(commands[at]))
@@ -254,15 +281,16 @@ async def _on_node(node: ClusterNode, commands: Sequence[Command]) -> Replies:
 
 
 def _refuse_on_loop() -> None:
-    """Refuse a blocking call on an event loop."""
+    """Refuse a blocking call on an event loop.
+
+    Raises:
+        BlockingCallError: on an event loop.
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return
-    raise RuntimeError(
-        "this call would block the event loop that it runs on: await the method of the same name "
-        "with an a in front (aget_tuple, aput, alist …), or use RedisSaver"
-    )
+    raise BlockingCallError
 
 
 # async only: end

@@ -4,9 +4,15 @@ from copy import copy
 from secrets import choice
 from typing import Any, TypeVar
 
+import redis.asyncio.cluster
+import redis.cluster
+
 from langgraph_redis_json.errors import UnsuitableServerError
 
 Client = TypeVar("Client")
+
+CLIENT_NAME = "langgraph-redis-json"
+"""The name of the saver's own connections in the server's ``CLIENT LIST``."""
 
 CONNECTIONS = 64
 """Connections that a client of the saver's own opens at most, if its URL does not say
@@ -14,6 +20,15 @@ CONNECTIONS = 64
 
 WAIT = 60
 """Seconds that a call waits for one of these connections."""
+
+
+def is_of_redis_py(given: Any) -> bool:
+    """Whether this is a client or a connection pool, of redis-py or of redis.asyncio."""
+    kinds = (
+        *(redis.Redis, redis.cluster.RedisCluster, redis.ConnectionPool),
+        *(redis.asyncio.Redis, redis.asyncio.cluster.RedisCluster, redis.asyncio.ConnectionPool),
+    )
+    return isinstance(given, kinds)
 
 
 def check_encoding(client: Any) -> None:
@@ -61,6 +76,8 @@ def bound_pool(client: Any, pool_class: Any) -> None:
         pool_class: BlockingConnectionPool, of redis-py or redis.asyncio.
     """
     pool = client.connection_pool
+    if isinstance(pool, pool_class):
+        return  # the pool of a Sentinel's client
     client.connection_pool = pool_class(
         max_connections=pool.max_connections,
         timeout=WAIT,

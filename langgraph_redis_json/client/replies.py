@@ -149,6 +149,11 @@ def index_info(reply: Any) -> IndexInfo:
     )
 
 
+def document_count(reply: Any) -> int:
+    """How many documents an index has, from the reply to ``FT.INFO``."""
+    return int(float(text(mapping(reply)["num_docs"])))
+
+
 def _field_info(attribute: Any) -> tuple[str, FieldInfo]:
     if isinstance(attribute, dict):
         members = mapping(attribute)

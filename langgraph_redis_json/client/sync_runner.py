@@ -3,8 +3,9 @@
 `make generate` writes this file from `async_runner.py`: change that one.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
-from time import sleep
+from time import monotonic, sleep
 from typing import Any, TypeVar
 
 from redis import BlockingConnectionPool, Redis
@@ -30,6 +31,8 @@ from langgraph_redis_json.client.scripts import in_cluster, with_source
 
 T = TypeVar("T")
 
+logger = logging.getLogger("langgraph_redis_json")
+
 MOVING_TRIES = 120
 """How often a call is tried again while the slot of its thread is moved. redis-py itself tries for
 nearly half a second each time."""
@@ -44,16 +47,20 @@ class SyncRunner:
     Attributes:
         client: the same.
         owned: whether `close` closes the client.
+        log_slower_than: seconds after which the log names a call; None for no call.
         clustered: whether the client is that of a cluster.
     """
 
-    def __init__(self, client: Redis | RedisCluster, *, owned: bool) -> None:
+    def __init__(
+        self, client: Redis | RedisCluster, *, owned: bool, log_slower_than: float | None = None
+    ) -> None:
         check_encoding(client)
         if owned and isinstance(client, Redis):
             bound_pool(client, BlockingConnectionPool)
         self._refusal = wrong_database(client)
         self.client = client
         self.owned = owned
+        self.log_slower_than = log_slower_than
         self.clustered = isinstance(client, RedisCluster)
         self._plain = client if isinstance(client, RedisCluster) else with_plain_replies(client)
 
@@ -62,6 +69,7 @@ class SyncRunner:
         if self._refusal:
             raise self._refusal
         client, searches = self._plain, SearchNode()
+        began = None if self.log_slower_than is None else monotonic()
         try:
             commands = next(plan)
             while True:
@@ -75,6 +83,9 @@ class SyncRunner:
         except StopIteration as done:
             result: T = done.value
             return result
+        finally:
+            if began is not None:
+                self._log_if_slow(plan, began)
 
     def iterate(self, listing: Listing[T]) -> Iterator[T]:
         """The items that a listing finds."""
@@ -88,6 +99,7 @@ class SyncRunner:
                     yield found
                     found = next(listing)
                     continue
+                began = None if self.log_slower_than is None else monotonic()
                 try:
                     replies = self.execute(client, found, searches)
                 except RedisError as error:
@@ -95,8 +107,17 @@ class SyncRunner:
                     found = listing.throw(error)
                 else:
                     found = listing.send(replies)
+                finally:
+                    if began is not None:
+                        self._log_if_slow(listing, began)
         except StopIteration:
             return
+
+    def _log_if_slow(self, plan: Any, began: float) -> None:
+        seconds = monotonic() - began
+        if self.log_slower_than is not None and seconds >= self.log_slower_than:
+            name = plan.__name__.lstrip("_")
+            logger.warning("A slow call: %s took %.3f seconds.", name, seconds)
 
     def execute(
         self, client: Redis | RedisCluster, commands: Sequence[Command], searches: SearchNode
@@ -107,13 +128,15 @@ class SyncRunner:
         if is_search(commands):
             return _send(client.get_redis_connection(searches.choose(client)), commands)
         commands = [in_cluster(command) for command in commands]
-        for _ in range(MOVING_TRIES):
+        for number in range(MOVING_TRIES):
             try:
                 return _send(client, commands)
             except (TryAgainError, ClusterError) as error:
                 # redis-py tries for half a second itself, and then raises the latter.
                 if not isinstance(error, TryAgainError) and "TTL exhausted" not in str(error):
                     raise
+                level = logging.DEBUG if number else logging.INFO
+                logger.log(level, "The slot of a thread is moved: tries its call again. %s", error)
             sleep(0.05)
         return _send(client, commands)
 
@@ -134,6 +157,7 @@ def _send(client: Redis | RedisCluster, commands: Sequence[Command]) -> Replies:
             try:
                 return [call(*commands[0])]
             except NoScriptError:
+                logger.debug("The server does not know a script: sends its text.")
                 return [call(*with_source(commands[0]))]
         except ResponseError as error:
             if refusal := unsuitable(error):
@@ -146,6 +170,7 @@ def _send(client: Redis | RedisCluster, commands: Sequence[Command]) -> Replies:
     # Only the unknown scripts are sent again: other commands may fail the second time.
     unknown = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
     if unknown:
+        logger.debug("The server does not know a script: sends its text.")
         pipeline = client.pipeline(transaction=False)
         for at in unknown:
             pipeline.execute_command(*with_source(commands[at]))

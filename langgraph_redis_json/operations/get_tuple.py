@@ -20,15 +20,25 @@ from langgraph_redis_json.storage.loading import DecodedCheckpoint, Row, StaleCa
 
 
 def get_tuple(context: Context, config: RunnableConfig) -> Plan[CheckpointTuple | None]:
-    target = arguments.target(config)
-    thread = keys.thread_keys(context.key_prefix, target.thread_id)
-    ttl = context.ttl if context.refresh_on_read else 0
-    found = yield from _read(context, thread, target, ttl)
+    found = yield from _get(context, config)
     if found is None:
         return None
     row, decoded = found
     metadata = loading.load_metadata(decoded, context.serde)
-    return loading.load_checkpoint(row, decoded, metadata, context.serde, target.given_thread_id)
+    thread_id = arguments.target(config).given_thread_id
+    return loading.load_checkpoint(row, decoded, metadata, context.serde, thread_id)
+
+
+def get_channel_values(context: Context, config: RunnableConfig) -> Plan[dict[str, Any] | None]:
+    found = yield from _get(context, config)
+    return None if found is None else loading.load_channel_values(*found, context.serde)
+
+
+def _get(context: Context, config: RunnableConfig) -> Plan[tuple[Row, DecodedCheckpoint] | None]:
+    target = arguments.target(config)
+    thread = keys.thread_keys(context.key_prefix, target.thread_id)
+    ttl = context.ttl if context.refresh_on_read else 0
+    return (yield from _read(context, thread, target, ttl))
 
 
 def read_to_cache(context: Context, thread: ThreadKeys, target: Target) -> Plan[CachedCheckpoint]:

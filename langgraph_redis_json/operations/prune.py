@@ -15,29 +15,31 @@ from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.storage import keys
 from langgraph_redis_json.storage.keys import ThreadKeys
 
-STRATEGIES = ("keep_latest", "delete")
-
 CHUNK = 25
 """Checkpoints that one call deletes, with their pending writes."""
 
 
-def prune(context: Context, thread_ids: Sequence[Any], strategy: str) -> Plan[None]:
-    if strategy not in STRATEGIES:
-        raise ValueError(f'unknown pruning strategy {strategy!r}: use "keep_latest" or "delete"')
+def prune(
+    context: Context, thread_ids: Sequence[Any], strategy: str, keep_last: int | None = None
+) -> Plan[None]:
+    count = arguments.kept(strategy, keep_last)
     for thread_id in arguments.several("thread_ids", thread_ids):
-        if strategy == "delete":
+        if not count:
             yield from delete_thread.delete_thread(context, thread_id)
             continue
-        yield from prune_thread(context, thread_id)
+        yield from prune_thread(context, thread_id, count)
 
 
-def prune_thread(context: Context, thread_id: Any, *, dry_run: bool = False) -> Plan[int]:
-    """Delete the checkpoints of a thread but the newest one of each namespace, and those that this
-    one needs.
+def prune_thread(
+    context: Context, thread_id: Any, keep_last: int = 1, *, dry_run: bool = False
+) -> Plan[int]:
+    """Delete the checkpoints of a thread but the newest ones of each namespace, and those that
+    these need.
 
     Args:
         context: the saver's.
         thread_id: the thread.
+        keep_last: how many checkpoints of each namespace are kept.
         dry_run: delete nothing.
 
     Returns:
@@ -45,14 +47,24 @@ def prune_thread(context: Context, thread_id: Any, *, dry_run: bool = False) -> 
     """
     thread = keys.thread_keys(context.key_prefix, arguments.thread_id(thread_id))
     checkpoints, writes = yield from table_of_contents.entries(thread, "c:", "w:")
-    # Entries sort by namespace, then by id: the last one of a namespace is its newest.
-    newest = {entry.split(":")[1]: entry for entry in checkpoints}
-    finished = yield from _of_finished_calls(thread, [*newest.values()])
-    kept = {entry for entry in newest.values() if entry not in finished}
+    # Entries sort by namespace, then by id: the last ones of a namespace are its newest.
+    found: dict[str, list[str]] = {}
+    for entry in checkpoints:
+        found.setdefault(entry.split(":")[1], []).append(entry)
+    newest = {namespace: entries[-keep_last:] for namespace, entries in found.items()}
+    oldest_kept = {namespace: entries[0] for namespace, entries in newest.items()}
+    # A call of a subgraph is finished where no kept checkpoint has created it.
+    finished = yield from _of_finished_calls(thread, [*oldest_kept.values()])
+    kept = {
+        entry
+        for namespace, entries in newest.items()
+        if oldest_kept[namespace] not in finished
+        for entry in entries
+    }
     late = [
         entry
         for entry in _without_checkpoint(checkpoints, writes)
-        if entry < newest.get(entry.split(":")[1], "")
+        if entry < oldest_kept.get(entry.split(":")[1], "")
     ]
     doomed = yield from delete_checkpoints(thread, sorted([*checkpoints, *late]), kept, dry_run)
     return len({*doomed}.intersection(checkpoints))

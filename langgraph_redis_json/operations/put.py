@@ -1,5 +1,6 @@
 """put: store a checkpoint, whole or not at all, in one trip."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
@@ -24,6 +25,8 @@ from langgraph_redis_json.storage import channels, documents, keys
 from langgraph_redis_json.storage.cache import NOTHING, CachedCheckpoint
 from langgraph_redis_json.storage.keys import ThreadKeys
 from langgraph_redis_json.storage.messages import NewMessages
+
+logger = logging.getLogger("langgraph_redis_json")
 
 TRIES = 10
 """How often a put sends what the server lacks. The second time it sends everything."""
@@ -131,6 +134,7 @@ def put(
         stored = call.read(replies[-2 if context.keep_last else -1])
         if not stored.missing and not stored.changed_by_others:
             break
+        logger.debug("put sends values again that Redis lacks or others have changed: %s", stored)
         missing |= stored.missing
         cached = cached._replace(
             channels=channels.without(cached.channels, missing, stored.changed_by_others)

@@ -7,6 +7,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from langgraph_redis_json.client import scripts
 from langgraph_redis_json.client.plan import Command, Plan
+from langgraph_redis_json.client.replies import document_count, text
 from langgraph_redis_json.client.scripts import send, with_source
 from langgraph_redis_json.errors import (
     CoordinatorMissingError,
@@ -74,6 +75,32 @@ def build_indexes(context: Context) -> Plan[float]:
     """Do the next step to build the indexes; see `indexes.build`."""
     schemas = SCHEMAS if context.message_search is None else (*SCHEMAS, "messages")
     return indexes.build(context.key_prefix, context.metadata_fields, context.clustered, schemas)
+
+
+OTHER_SAVERS_INDEXES = ("checkpoint", "checkpoints")
+"""The names of the index that ``langgraph-checkpoint-redis`` creates, today and before."""
+
+
+def look_for_others(context: Context) -> Plan[None]:
+    """Warn if the server has the threads of ``langgraph-checkpoint-redis`` and none of this saver:
+    somebody has changed the saver, and would find all conversations empty."""
+    if context.clustered and not (yield from has_coordinator()):
+        return
+    [names] = yield [("FT._LIST",)]
+    others = [name for name in map(text, names) if name in OTHER_SAVERS_INDEXES]
+    if not others:
+        return
+    own = index_name(context.key_prefix, SCHEMAS[0])
+    try:
+        counts = map(document_count, (yield [("FT.INFO", name) for name in (own, *others)]))
+    except ResponseError:
+        return  # the user may not look at the index, or somebody has just dropped it
+    if next(counts) == 0 and any(counts):
+        warn(
+            "this Redis has threads of langgraph-checkpoint-redis, and none of this saver. It does "
+            "not read them: copy them with langgraph_redis_json.migration (docs/migrating.md)",
+            stacklevel=2,
+        )
 
 
 def _check_commands(key_prefix: str) -> Plan[None]:

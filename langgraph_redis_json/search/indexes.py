@@ -6,6 +6,7 @@ complete: no search is ever answered from part of an index. (While FT.ALTER inde
 again, nothing tells this from a server that fills its index after a restart.)
 """
 
+import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
@@ -32,6 +33,8 @@ from langgraph_redis_json.search.queries import (
     is_missing,
 )
 from langgraph_redis_json.storage import keys
+
+logger = logging.getLogger("langgraph_redis_json")
 
 TRIES = 100
 """Steps after which an index must be as its schema. It takes three, and more beside other
@@ -168,6 +171,8 @@ def _build_beside(
         except ResponseError as error:
             if "already exists" not in str(error).lower():
                 raise
+        else:
+            logger.info("Created the index %s: the server fills it.", target)
         return None
     if created.share < 1:
         return created.share
@@ -268,6 +273,7 @@ def info(index: str) -> Plan[IndexInfo | None]:
 
 def _name(alias: str, index: str) -> Plan[None]:
     yield from _unless_missing(("FT.ALIASUPDATE", alias, index))
+    logger.info("The index %s is complete: searches of %s use it.", index, alias)
 
 
 def _drop(index: str) -> Plan[None]:

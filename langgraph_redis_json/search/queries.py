@@ -1,5 +1,6 @@
 """Searches: the commands, and the checks that the index can answer them completely."""
 
+import logging
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -26,6 +27,8 @@ from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.search import fields
 
 T = TypeVar("T")
+
+logger = logging.getLogger("langgraph_redis_json")
 
 NAMES = 5_000
 """Keys that one trip of a search returns, so that the server is soon free again."""
@@ -259,4 +262,5 @@ def with_cursor(context: Context, search: Callable[[], Plan[T]]) -> Plan[T]:
         except ResponseError as error:
             if "cursor" not in str(error).lower():
                 raise
+            logger.info("The cursor of a search was lost: searches again. %s", error)
     return (yield from search())

@@ -348,26 +348,17 @@ def load_checkpoint(
         serde: the saver's serializer.
         thread_id: the thread as the caller spells it, for the configs.
     """
-    checkpoint_ns = row.identity.checkpoint_ns
+    checkpoint_ns, parent = row.identity.checkpoint_ns, decoded.parent_checkpoint_id
     checkpoint = _load_members(decoded.checkpoint, serde)
+    checkpoint["channel_values"] = load_channel_values(row, decoded, serde)
     try:
-        checkpoint["channel_values"] = {
-            channel: serde.loads_typed(dumped) for channel, dumped in decoded.channel_values.items()
-        }
         if decoded.pending_sends is not None:
             checkpoint["pending_sends"] = serde.loads_typed(decoded.pending_sends)
     except UNREADABLE as error:
         raise _unreadable(row.key, error) from error
-    parent = decoded.parent_checkpoint_id
-    if row.read.parent_writes is not None and parent is not None:
-        # Before version 4 LangGraph kept the tasks among the parent's writes. They become the tasks
-        # channel, as in the Postgres saver.
-        key = row.thread.key(keys.checkpoint_entry(checkpoint_ns, parent))
-        tasks = _load_writes(key, row.read.parent_writes, serde, [TASKS])
+    if row.read.parent_writes is not None and TASKS in checkpoint["channel_values"]:
         versions = checkpoint["channel_versions"]
-        if tasks:
-            checkpoint["channel_values"][TASKS] = [value for _, _, value in tasks]
-            versions[TASKS] = max(versions.values()) if versions else keys.next_version(None)
+        versions[TASKS] = max(versions.values()) if versions else keys.next_version(None)
     return CheckpointTuple(
         config=config_of(thread_id, checkpoint_ns, row.identity.checkpoint_id),
         checkpoint=cast(Checkpoint, checkpoint),
@@ -375,6 +366,26 @@ def load_checkpoint(
         parent_config=config_of(thread_id, checkpoint_ns, parent) if parent else None,
         pending_writes=load_writes(row, serde),
     )
+
+
+def load_channel_values(
+    row: Row, decoded: DecodedCheckpoint, serde: SerializerProtocol
+) -> dict[str, Any]:
+    """The channel values of a checkpoint; see `load_checkpoint`."""
+    try:
+        found = {
+            channel: serde.loads_typed(dumped) for channel, dumped in decoded.channel_values.items()
+        }
+    except UNREADABLE as error:
+        raise _unreadable(row.key, error) from error
+    parent = decoded.parent_checkpoint_id
+    if row.read.parent_writes is not None and parent is not None:
+        # Before version 4 LangGraph kept the tasks among the parent's writes. They become the tasks
+        # channel, as in the Postgres saver.
+        key = row.thread.key(keys.checkpoint_entry(row.identity.checkpoint_ns, parent))
+        if tasks := _load_writes(key, row.read.parent_writes, serde, [TASKS]):
+            found[TASKS] = [value for _, _, value in tasks]
+    return found
 
 
 def config_of(thread_id: Any, checkpoint_ns: str, checkpoint_id: str) -> RunnableConfig:

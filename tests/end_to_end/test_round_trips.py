@@ -165,6 +165,14 @@ def test_get_tuple_takes_one_trip(saver: Saver, network: Network) -> None:
     assert network.trips(lambda: saver.get_tuple(config(checkpoint_id="2"))) == 1
 
 
+def test_get_channel_values_takes_one_trip(saver: Saver, network: Network) -> None:
+    put(saver, "1", {"channel": 1, "big": "x" * 5_000, "list": ["x" * 500] * 9})
+    get_channel_values: Any = saver.get_channel_values
+    get_channel_values(config())
+    assert network.trips(lambda: get_channel_values(config())) == 1
+    assert network.trips(lambda: get_channel_values(config(checkpoint_id="1"))) == 1
+
+
 @each_saver
 def test_get_tuple_of_an_old_checkpoint_takes_one_trip(saver: Saver, network: Network) -> None:
     saver.put_writes(put(saver, "1"), [(TASKS, 1)], "task")

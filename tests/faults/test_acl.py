@@ -23,8 +23,11 @@ from tests.support.record import tried
 from tests.support.servers import cluster
 
 FILE = ROOT / "docs" / "acl.conf"
-CLIENTS = {"INFO", "CLUSTER|GETKEYSINSLOT", "CLUSTER|SLOTS", "COMMAND", "ASKING", "PING"}
-"""What setup can do without, what clients of a cluster ask, and health checks."""
+CLIENTS = {
+    *("INFO", "CLUSTER|GETKEYSINSLOT", "CLUSTER|SLOTS", "COMMAND", "ASKING", "PING"),
+    *("CLIENT|SETNAME", "CLIENT|SETINFO"),
+}
+"""What setup can do without, what clients of a cluster ask, health checks, and names."""
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import subprocess
 import sys
@@ -360,3 +361,26 @@ def test_writers_go_on_while_slots_move(
         torn=0,
         note=f"{moved} keys were moved",
     )
+
+
+@each_saver
+def test_a_call_that_waits_for_a_moving_slot_is_logged(
+    saver: Saver, nodes: Cluster, cluster_client: RedisCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(9):
+        put(saver, f"{number}", {"big": BIG}, {"big": 1}, thread_id="moved")
+    slot = cluster_client.keyslot("{moved}")
+    source = nodes.owner(slot)
+    target = next(node for node in nodes.primaries if node is not source)
+    with source.admin() as old, target.admin() as new:
+        new.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", nodes.id_of(source))
+        old.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", nodes.id_of(target))
+        # Its keys are on two nodes until the log is written.
+        first = old.execute_command("CLUSTER GETKEYSINSLOT", slot, 5)
+        old.execute_command("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *first)
+    with caplog.at_level(logging.INFO, "langgraph_redis_json"), ThreadPoolExecutor(1) as thread:
+        called = thread.submit(lambda: ids(saver.list(config("moved"))))
+        wait_until(lambda: "The slot of a thread is moved" in caplog.text)
+        nodes.move(slot, target)
+        assert called.result() == [f"{number}" for number in range(8, -1, -1)]
+    assert caplog.text.count("The slot of a thread is moved") == 1

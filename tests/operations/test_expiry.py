@@ -84,16 +84,18 @@ def run_whole(saver: Any, plan: Any) -> None:
 @pytest.mark.parametrize(
     ("ttl", "error", "message"),
     [
-        ({}, ValueError, "default_ttl"),
         ({"refresh_on_read": True}, ValueError, "default_ttl"),
         ({"default_ttl": 0}, ValueError, "more than 0"),
-        ({"default_ttl": -1}, ValueError, "more than 0"),
+        ({"default_ttl": -2}, ValueError, "more than 0"),
+        ({"default_tll": None}, ValueError, "default_tll"),
+        ({"default_ttl": None, "refresh_on_read": "yes"}, TypeError, "True or False"),
+        (-2, TypeError, "default_ttl"),
+        ([], TypeError, "default_ttl"),
         ({"default_ttl": math.inf}, ValueError, "pin"),
         ({"default_ttl": math.nan}, ValueError, "more than 0"),
         ({"default_ttl": 1e15}, ValueError, "at most"),
         ({"default_ttl": "60"}, TypeError, "minutes"),
         ({"default_ttl": True}, TypeError, "minutes"),
-        ({"default_ttl": None}, TypeError, "minutes"),
         ({"default_ttl": 60, "refresh_on_read": 1}, TypeError, "True or False"),
         ({"default_ttl": 60, "refresh_on_reed": True}, ValueError, "refresh_on_reed"),
         (60, TypeError, "default_ttl"),
@@ -105,6 +107,25 @@ def test_an_invalid_ttl_is_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         make_saver(client, setup=False, ttl=ttl)
+
+
+@each_saver
+@pytest.mark.parametrize(
+    "ttl",
+    [
+        *(None, {}, -1, {"default_ttl": None}, {"default_ttl": -1}, {"default_ttl": -1.0}),
+        {"default_ttl": None, "refresh_on_read": True},
+    ],
+)
+def test_settings_files_may_say_that_threads_never_expire(
+    make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str, ttl: Any
+) -> None:
+    saver = make_saver(client, setup=False, ttl=ttl)
+    put(saver, "1")
+    saver.get_tuple(config())
+    keys = found_keys(redis_client, key_prefix)
+    assert keys
+    assert {redis_client.pexpiretime(key) for key in keys} == {-1}
 
 
 @each_saver

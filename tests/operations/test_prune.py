@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 import redis
@@ -10,6 +11,7 @@ from langgraph.checkpoint.serde.types import INTERRUPT
 
 from langgraph_redis_json import RedisSaver
 from langgraph_redis_json.search.queries import index_name
+from tests.support.accounting import account
 from tests.support.checkpoints import (
     BIG,
     config,
@@ -84,6 +86,64 @@ def test_the_delete_strategy_leaves_nothing(
     saver.prune(["a", "c"], strategy="delete")
     assert names(saver.list(None)) == [("b", "", "1")]
     assert not [key for key in found_keys(redis_client, key_prefix) if ":{b}" not in key]
+
+
+@each_saver
+@pytest.mark.parametrize("kept", [1, 2, 4, 9])
+def test_the_last_checkpoints_of_each_namespace_are_kept(
+    saver: Saver, redis_client: redis.Redis, key_prefix: str, kept: int
+) -> None:
+    for number in range(1, 6):
+        for checkpoint_ns in ("", "sub"):
+            values = {"own": f"{number}{BIG}", "list": [f"{n}{BIG}" for n in range(number)]}
+            written = put(
+                saver,
+                f"{number}",
+                values,
+                dict.fromkeys(values, number),
+                checkpoint_ns=checkpoint_ns,
+            )
+            saver.put_writes(written, [("channel", number)], "task")
+    before = {name: saver.get_tuple(config(*name)) for name in names(saver.list(None))}
+    prune: Any = saver.prune
+    prune(["thread"], keep_last=kept)
+    found = list(saver.list(config("thread", None)))
+    last = [f"{number}" for number in range(1, 6)][-kept:]
+    assert sorted(names(found)) == [("thread", ns, number) for ns in ("", "sub") for number in last]
+    for item in found:
+        assert item == before[tuple(item.config["configurable"].values())]
+    account(redis_client, key_prefix)
+
+
+@each_saver
+def test_zero_kept_checkpoints_leave_nothing(
+    saver: Saver, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    for thread_id in "ab":
+        saver.put_writes(put(saver, "1", {"big": BIG}, thread_id=thread_id), [("a", 1)], "task")
+    prune: Any = saver.prune
+    prune(["a"], keep_last=0)
+    prune(["b"], strategy="delete", keep_last=0)
+    assert found_keys(redis_client, key_prefix) == []
+
+
+@each_saver
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"keep_last": -1}, ValueError, "keep_last is -1"),
+        ({"keep_last": "2"}, TypeError, "keep_last must be a number"),
+        ({"keep_last": True}, TypeError, "keep_last must be a number"),
+        ({"keep_last": 2, "strategy": "delete"}, ValueError, 'strategy="delete" keeps nothing'),
+    ],
+)
+def test_a_number_of_checkpoints_that_cannot_be_kept_is_refused(
+    saver: Saver, options: Any, error: type[Exception], message: str
+) -> None:
+    put(saver, "1")
+    with pytest.raises(error, match=message):
+        saver.prune(["thread"], **options)
+    assert ids(saver.list(config())) == ["1"]
 
 
 @each_saver

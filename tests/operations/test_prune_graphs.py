@@ -76,6 +76,28 @@ def test_checkpoints_of_finished_subgraph_calls_are_pruned(
         assert namespaces() == finished
 
 
+@each_saver
+def test_calls_that_a_kept_checkpoint_has_created_are_kept(saver: Saver) -> None:
+    graph = nested(saver)
+    for _ in range(3):
+        graph.invoke({"ask": False}, THREAD)
+
+    def calls() -> dict[str, int]:
+        """Each run of the subgraph -> how many checkpoints it has."""
+        found = [ns for _, ns, _ in names(saver.list({"configurable": {"thread_id": "thread"}}))]
+        return {ns: found.count(ns) for ns in found if ns and "|" not in ns}
+
+    assert len(calls()) == 3
+    prune: Any = saver.prune
+    # The checkpoints after "middle" and "after", and the one from which "middle" was called.
+    prune(["thread"], keep_last=3)
+    assert len(calls()) == 1
+    old = [state.config for state in graph.get_state_history(THREAD) if state.next == ("middle",)]
+    assert graph.invoke(None, old[0])["said"][-3:] == ["leaf begins", "leaf hears nobody", "after"]
+    prune(["thread"], keep_last=2)
+    assert calls() == {}
+
+
 @pytest.mark.parametrize(
     ("checkpoint_ns", "parents", "finished"),
     [

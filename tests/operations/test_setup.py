@@ -6,6 +6,7 @@ import asyncio
 import socket
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -437,3 +438,52 @@ def test_a_full_server_raises_and_changes_nothing(
     assert ids(saver.list(config())) == ["2"]
     saver.delete_thread("thread")
     assert ids(saver.list(config())) == []
+
+
+# ---- threads of another saver
+
+
+def make_other_index(admin: redis.Redis, name: str, prefix: str = "checkpoint:") -> None:
+    """The index of langgraph-checkpoint-redis."""
+    admin.execute_command(
+        *("FT.CREATE", name, "ON", "JSON", "PREFIX", 1, prefix),
+        *("SCHEMA", "$.thread_id", "AS", "thread_id", "TAG"),
+    )
+
+
+def warnings_of_setup(kind: type[Saver], url: str) -> list[str]:
+    async def asynchronously() -> None:
+        async with AsyncRedisSaver(url, key_prefix="app:") as saver:
+            await saver.setup()
+
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        if kind is AsyncRedisSaver:
+            asyncio.run(asynchronously())
+        else:
+            RedisSaver(url, key_prefix="app:").setup()
+    return [str(each.message) for each in found if each.category is UserWarning]
+
+
+@pytest.mark.parametrize("kind", SAVERS)
+@pytest.mark.parametrize("name", ["checkpoint", "checkpoints"])
+def test_setup_warns_of_threads_of_another_saver(
+    server: EmbeddedRedis, admin: redis.Redis, kind: type[Saver], name: str
+) -> None:
+    make_other_index(admin, name)
+    assert warnings_of_setup(kind, server.url) == []  # it has no threads
+    admin.execute_command("JSON.SET", "checkpoint:1::1", "$", '{"thread_id": "1"}')
+    [message] = warnings_of_setup(kind, server.url)
+    assert "threads of langgraph-checkpoint-redis, and none of this saver" in message
+    assert "langgraph_redis_json.migration" in message
+    put(kind(server.url, key_prefix="app:"), "1")
+    assert warnings_of_setup(kind, server.url) == []
+
+
+@pytest.mark.parametrize("kind", SAVERS)
+def test_setup_does_not_warn_of_other_indexes(
+    server: EmbeddedRedis, admin: redis.Redis, kind: type[Saver]
+) -> None:
+    make_other_index(admin, "documents")
+    admin.execute_command("JSON.SET", "checkpoint:1::1", "$", '{"thread_id": "1"}')
+    assert warnings_of_setup(kind, server.url) == []
