@@ -79,11 +79,12 @@ def stats(
     """
     with connect(context) as saver:
         tags = run(saver, _tags(saver))
+        with_bytes = _may_count_bytes(saver)
         bar, advance = progress("Counting", len(tags))
         weights: list[Weight] = []
         with bar:
             for number, page in enumerate(table_of_contents.pages(tags, PAGE)):
-                weights += _weigh(saver, page)
+                weights += _weigh(saver, page, with_bytes)
                 advance(number * PAGE + len(page))
         indexes = [*_indexes(saver)]
         if json:
@@ -100,7 +101,21 @@ def _tags(saver: RedisSaver) -> Plan[list[str]]:
     return [name[start:] for name in found]
 
 
-def _weigh(saver: RedisSaver, tags: Sequence[str]) -> Iterator[Weight]:
+def _may_count_bytes(saver: RedisSaver) -> bool:
+    """Whether the user may ask for the memory of a key."""
+
+    def ask() -> Plan[None]:
+        yield [("MEMORY USAGE", f"{saver.key_prefix}contents:{{~}}")]
+
+    try:
+        run(saver, ask())
+    except NoPermissionError as error:
+        complain(f"Warning: the bytes of threads are not counted: {error}.")
+        return False
+    return True
+
+
+def _weigh(saver: RedisSaver, tags: Sequence[str], with_bytes: bool) -> Iterator[Weight]:
     """What some threads take, in few trips."""
     of_thread = {
         tag: ThreadKeys(saver.key_prefix, tag, f"{saver.key_prefix}contents:{tag}") for tag in tags
@@ -115,7 +130,7 @@ def _weigh(saver: RedisSaver, tags: Sequence[str]) -> Iterator[Weight]:
             weights[tag].checkpoints = sum(entry.startswith("c:") for entry in named)
             names += [(tag, one.contents), *((tag, one.key(entry)) for entry in named)]
             weights[tag].keys = 1 + len(named)
-        for page in table_of_contents.pages(names, KEYS):
+        for page in table_of_contents.pages(names, KEYS) if with_bytes else ():
             sizes = yield [("MEMORY USAGE", key) for _, key in page]
             for (tag, _), bytes_ in zip(page, sizes, strict=True):
                 weights[tag].bytes += bytes_ or 0
@@ -146,10 +161,7 @@ def _weigh(saver: RedisSaver, tags: Sequence[str]) -> Iterator[Weight]:
                 value = orjson.loads(document)["value"]
                 weights[tag].messages = _messages({"messages": value})
 
-    try:
-        run(saver, ask())
-    except NoPermissionError as error:
-        _complain_of_permission(error)
+    run(saver, ask())
     run(saver, count())
     yield from weights.values()
 
@@ -167,15 +179,6 @@ def _messages(channels: dict[str, Any]) -> int | None:
 
 def _is_inline(stored: Any) -> bool:
     return isinstance(stored, dict) and not {"log", "blob", "base64"}.intersection(stored)
-
-
-_complained: list[str] = []
-
-
-def _complain_of_permission(error: NoPermissionError) -> None:
-    if not _complained:
-        complain(f"Warning: the bytes of threads are not counted: {error}.")
-        _complained.append(str(error))
 
 
 def _indexes(saver: RedisSaver) -> Iterator[dict[str, Any]]:
