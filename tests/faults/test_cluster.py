@@ -20,6 +20,7 @@ from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
 from redis.cluster import RedisCluster
 
 from langgraph_redis_json import AsyncRedisSaver, CoordinatorMissingError, RedisSaver
+from langgraph_redis_json.migration import migrate
 from tests.end_to_end.test_model import Machine, run_machine
 from tests.support.checkpoints import BIG, checkpoint, config, each_saver, ids, put
 from tests.support.clients import Client, MakeSaver, Saver
@@ -261,6 +262,34 @@ def test_messages_have_documents_but_cannot_be_searched(
     saver.delete_thread("3")
     documents = [*cluster_client.scan_iter("langgraph:message:*", count=1_000)]
     assert len(documents) == 20 * 6
+    check_contents(cluster_client)
+
+
+@pytest.mark.filterwarnings("ignore:The Search of this Redis Cluster")
+def test_a_team_moves_from_one_server_to_a_cluster(
+    redis_url: str, key_prefix: str, cluster_client: RedisCluster
+) -> None:
+    """The steps of docs/deployment.md. The old application goes on until the last run."""
+    with RedisSaver(redis_url, key_prefix=key_prefix) as old:
+        old.setup()
+        new = RedisSaver(cluster_client)
+        new.setup()
+        for number in range(20):
+            fill(old, f"{number}")
+        first = migrate(old, new, verify=True)
+        assert first.is_complete, first.told
+        assert (first.threads, first.checkpoints) == (20, 20 * 8)
+        for number in range(0, 20, 4):  # meanwhile
+            parent = config(f"{number}", checkpoint_id="8")
+            put(old, "9", {"blob": BIG}, {"blob": 9}, thread_id=f"{number}", parent="8")
+            old.put_writes(parent, [("late", number)], "another task")
+        fill(old, "new")
+        second = migrate(old, new, verify=True)
+        assert second.is_complete, second.told
+        assert (second.copied, second.updated) == (5 + 8, 5)
+        for thread_id in (*map(str, range(20)), "new"):
+            assert [*new.list(config(thread_id))] == [*old.list(config(thread_id))]
+            old.delete_thread(thread_id)
     check_contents(cluster_client)
 
 
