@@ -15,7 +15,7 @@ GENERATED = langgraph_redis_json/saver.py
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-test: lint pytest  ## Check style, format and types, then run all tests (about 9 minutes on 2 cores)
+test: lint pytest  ## Check style, format and types, then run all tests (about 6 minutes on 2 cores)
 
 pytest: $(VENV)/dev.stamp browser  ## Run all tests
 	$(BIN)/pytest -q -n $(WORKERS)

@@ -94,7 +94,8 @@ def test_a_terminal_is_asked(six: RedisSaver, redis_url: str, key_prefix: str, a
     assert "Delete 3 threads: t4, t2, t0? [y/N]" in terminal.text
     terminal.type(answer)
     is_yes = answer == "y\r"
-    assert terminal.wait() == (0 if is_yes else 1)
+    again = answer if answer == "\x03" else ""
+    assert terminal.wait(again=again) == (0 if is_yes else 1)
     assert threads(six) == (["t1", "t3", "t5"] if is_yes else ["t0", "t1", "t2", "t3", "t4", "t5"])
     assert ("Nothing was changed." in terminal.text) is not is_yes
     assert "Traceback" not in terminal.text

@@ -104,11 +104,21 @@ class Terminal:
         while text not in self.text:
             assert self._read(deadline), f"{text!r} did not come: {self.text}"
 
-    def wait(self, seconds: float = 120) -> int:
-        """Read until the command ends, and return its exit code."""
+    def wait(self, seconds: float = 120, again: str = "") -> int:
+        """Read until the command ends, and return its exit code.
+
+        Args:
+            seconds: the bound.
+            again: typed again each second while nothing comes: Python misses a Ctrl-C that comes
+                just before it begins to wait for a key.
+        """
         deadline = time.monotonic() + seconds
-        while self._read(deadline):
-            pass
+        while True:
+            if again and not select.select([self._master], [], [], 1)[0]:
+                assert time.monotonic() < deadline, f"the command did not end: {self.text}"
+                self.type(again)
+            elif not self._read(deadline):
+                break
         os.close(self._master)
         return self.process.wait(seconds)
 
