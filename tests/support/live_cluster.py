@@ -47,6 +47,11 @@ class LiveCluster:
                 return str(owner[2])
         return "none"
 
+    def _epochs(self, node: ClusterNode) -> str:
+        """The configuration epoch of each node, as this node says."""
+        lines = self.admin(node).execute_command("CLUSTER", "NODES").splitlines()
+        return repr(sorted((line.split()[0], line.split()[6]) for line in lines))
+
     def id_of(self, node: ClusterNode) -> str:
         return str(self.admin(node).execute_command("CLUSTER MYID"))
 
@@ -69,12 +74,12 @@ class LiveCluster:
         owner = self.id_of(target)
         others = [node for node in self.primaries if node not in (source, target)]
 
-        def agree() -> bool:
-            for node in (target, source, *others):
-                self.admin(node).execute_command("CLUSTER SETSLOT", slot, "NODE", owner)
-            return all(self._told(node, slot) == owner for node in self.primaries)
-
-        wait_until(agree)
+        for node in (target, source, *others):
+            self.admin(node).execute_command("CLUSTER SETSLOT", slot, "NODE", owner)
+        # A node that does not know yet that another one has a newer epoch would lose a slot that it
+        # takes next.
+        wait_until(lambda: len({self._epochs(node) for node in self.primaries}) == 1)
+        assert {self._told(node, slot) for node in self.primaries} == {owner}
 
     @contextmanager
     def fragmented(self, slots: int = 30) -> Iterator[None]:
