@@ -17,6 +17,7 @@ from langgraph_redis_json.cli.options import Settings
 from langgraph_redis_json.client import scripts
 from langgraph_redis_json.client.plan import Plan, T
 from langgraph_redis_json.client.scripts import send
+from langgraph_redis_json.errors import UnsuitableServerError
 from langgraph_redis_json.saver import RedisSaver
 from langgraph_redis_json.search.queries import SETUP_THREAD
 from langgraph_redis_json.storage import keys
@@ -54,8 +55,10 @@ def connect(context: typer.Context) -> Iterator[RedisSaver]:
         thread = keys.thread_keys(settings.key_prefix, SETUP_THREAD)
         try:
             is_cluster = run(saver, send(scripts.server_facts(thread))).mode == "cluster"
-        except MovedError:  # the thread's slot is on another node
-            is_cluster = True
+        except UnsuitableServerError as error:
+            if not isinstance(error.__cause__, MovedError):
+                raise
+            is_cluster = True  # the thread's slot is on another node
         if is_cluster:
             client.close()
             client = RedisCluster.from_url(settings.url)

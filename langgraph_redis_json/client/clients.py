@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import redis.asyncio.cluster
 import redis.cluster
+from redis.exceptions import MovedError
 
 from langgraph_redis_json.errors import UnsuitableServerError
 
@@ -57,8 +58,20 @@ def wrong_database(client: Any) -> UnsuitableServerError | None:
     )
 
 
+def node_of_cluster() -> UnsuitableServerError:
+    """The error for a node of a cluster behind a client of one server."""
+    return UnsuitableServerError(
+        why="it is a node of a Redis Cluster, and the client is that of a single server",
+        remedy="Pass a RedisCluster of redis-py (for AsyncRedisSaver that of redis.asyncio) "
+        "instead of a URL",
+    )
+
+
 def unsuitable(error: Exception) -> UnsuitableServerError | None:
-    """The error for a server without JSON, if this is what Redis says of a script."""
+    """The error for a server without JSON, or for a node of a cluster, if this is what Redis says.
+    (Clients of clusters follow MOVED themselves.)"""
+    if isinstance(error, MovedError):
+        return node_of_cluster()
     if "nknown Redis command called from script" not in str(error):
         return None
     return UnsuitableServerError(

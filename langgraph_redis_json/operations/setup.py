@@ -6,6 +6,7 @@ from warnings import warn
 from redis.exceptions import NoPermissionError, ResponseError
 
 from langgraph_redis_json.client import scripts
+from langgraph_redis_json.client.clients import node_of_cluster
 from langgraph_redis_json.client.plan import Command, Plan
 from langgraph_redis_json.client.replies import document_count, text
 from langgraph_redis_json.client.scripts import send, with_source
@@ -135,11 +136,7 @@ def _check_facts(context: Context) -> Plan[None]:
     thread = keys.thread_keys(context.key_prefix, SETUP_THREAD)
     policy, mode = yield from send(scripts.server_facts(thread))
     if mode == "cluster" and not context.clustered:
-        raise UnsuitableServerError(
-            why="it is a node of a Redis Cluster, and the client is that of a single server",
-            remedy="Pass a RedisCluster of redis-py (for AsyncRedisSaver that of redis.asyncio) "
-            "instead of a URL",
-        )
+        raise node_of_cluster()
     if policy.startswith("allkeys") or (context.ttl and policy.startswith("volatile")):
         warn(
             f"this Redis deletes keys when it is full (maxmemory-policy {policy}), so threads can "

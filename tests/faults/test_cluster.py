@@ -19,7 +19,12 @@ from langgraph.checkpoint.conformance import checkpointer_test, validate
 from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
 from redis.cluster import RedisCluster
 
-from langgraph_redis_json import AsyncRedisSaver, CoordinatorMissingError, RedisSaver
+from langgraph_redis_json import (
+    AsyncRedisSaver,
+    CoordinatorMissingError,
+    RedisSaver,
+    UnsuitableServerError,
+)
 from langgraph_redis_json.migration import migrate
 from tests.end_to_end.test_model import Machine, run_machine
 from tests.support.checkpoints import BIG, checkpoint, config, each_saver, ids, put
@@ -185,6 +190,25 @@ def test_several_event_loops_use_one_client(
     for name in names:
         for each in range(8):
             assert ids(other.list(config(f"{name} {each}"))) == ["2", "1", "0"]
+
+
+@pytest.mark.parametrize("kind", [RedisSaver, AsyncRedisSaver])
+def test_a_client_of_one_server_is_refused(
+    kind: type[Saver], nodes: Cluster, cluster_client: RedisCluster
+) -> None:
+    """Whether or not its node has the slot of the call."""
+    wrong_client = pytest.raises(UnsuitableServerError, match="Pass a RedisCluster")
+    for node in nodes.primaries:
+        saver = kind(node.url)
+        with wrong_client:
+            asyncio.run(saver.asetup() if isinstance(saver, RedisSaver) else saver.setup())
+        [elsewhere] = [
+            name
+            for name in ("a", "b", "c", "d", "e", "f", "g", "h")
+            if nodes.owner(cluster_client.keyslot(f"{{{name}}}")) is not node
+        ][:1]
+        with wrong_client:
+            put(saver, "1", thread_id=elsewhere)
 
 
 @each_saver
