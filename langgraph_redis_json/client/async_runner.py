@@ -16,6 +16,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.cluster import ClusterNode, PipelineCommand, RedisCluster
 from redis.exceptions import (
     ClusterError,
+    MovedError,
     NoScriptError,
     RedisError,
     ResponseError,
@@ -26,6 +27,7 @@ from langgraph_redis_json.client.clients import (
     SearchNode,
     bound_pool,
     check_encoding,
+    node_of_cluster,
     unsuitable,
     with_plain_replies,
     wrong_database,
@@ -145,7 +147,10 @@ class AsyncRunner:
     ) -> Replies:
         """Send a batch of commands. On a cluster, try again while a slot is moved."""
         if not isinstance(client, RedisCluster):
-            return await _send(client, commands)
+            try:
+                return await _send(client, commands)
+            except MovedError as error:
+                raise node_of_cluster() from error
         if is_search(commands):
             await client.initialize()  # async only
             return await _on_node(searches.choose(client), commands)

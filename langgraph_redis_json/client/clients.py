@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 
 import redis.asyncio.cluster
 import redis.cluster
-from redis.exceptions import MovedError
 
 from langgraph_redis_json.errors import UnsuitableServerError
 
@@ -68,10 +67,7 @@ def node_of_cluster() -> UnsuitableServerError:
 
 
 def unsuitable(error: Exception) -> UnsuitableServerError | None:
-    """The error for a server without JSON, or for a node of a cluster, if this is what Redis says.
-    (Clients of clusters follow MOVED themselves.)"""
-    if isinstance(error, MovedError):
-        return node_of_cluster()
+    """The error for a server without JSON, if this is what Redis says of a script."""
     if "nknown Redis command called from script" not in str(error):
         return None
     return UnsuitableServerError(

@@ -12,6 +12,7 @@ from redis import BlockingConnectionPool, Redis
 from redis.cluster import RedisCluster
 from redis.exceptions import (
     ClusterError,
+    MovedError,
     NoScriptError,
     RedisError,
     ResponseError,
@@ -22,6 +23,7 @@ from langgraph_redis_json.client.clients import (
     SearchNode,
     bound_pool,
     check_encoding,
+    node_of_cluster,
     unsuitable,
     with_plain_replies,
     wrong_database,
@@ -124,7 +126,10 @@ class SyncRunner:
     ) -> Replies:
         """Send a batch of commands. On a cluster, try again while a slot is moved."""
         if not isinstance(client, RedisCluster):
-            return _send(client, commands)
+            try:
+                return _send(client, commands)
+            except MovedError as error:
+                raise node_of_cluster() from error
         if is_search(commands):
             return _send(client.get_redis_connection(searches.choose(client)), commands)
         commands = [in_cluster(command) for command in commands]

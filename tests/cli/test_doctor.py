@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import redis
+from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.base import CheckpointTuple
 
 from langgraph_redis_json import RedisSaver
@@ -566,6 +567,59 @@ def test_a_checkpoint_that_the_index_does_not_have(
     exit_code, found = findings(cli, "thread")
     assert (exit_code, [*found]) == (1, ["not-indexed"])
     assert "7 of 8 checkpoints" in found["not-indexed"]["what"]
+
+
+@pytest.fixture
+def searching(redis_url: str, key_prefix: str) -> Iterator[RedisSaver]:
+    """A saver with two messages that can be searched."""
+    with RedisSaver(redis_url, key_prefix=key_prefix, message_search=True) as made:
+        made.setup()
+        said = [HumanMessage("a parcel", id="1"), AIMessage("for Lisbon", id="2")]
+        put(made, "1", {"messages": said})
+        yield made
+
+
+def test_the_index_of_messages_is_no_other_application(
+    searching: RedisSaver, cli: CommandLine, redis_client: redis.Redis
+) -> None:
+    prefix = searching.key_prefix
+    assert findings(cli, "--all") == (0, {})
+    redis_client.execute_command("JSON.SET", f"{prefix}setup:messages", "$.filled_until", "null")
+    exit_code, found = findings(cli, "--all")
+    assert (exit_code, [*found]) == (0, ["messages-filling"])
+    searching.setup()
+    redis_client.execute_command("FT.ALIASDEL", index_name(prefix, "messages"))
+    exit_code, found = findings(cli, "--all")
+    assert (exit_code, [*found]) == (0, ["index-left"])
+    assert cli("doctor", "--all", "--repair", "--yes").code == 0
+    assert findings(cli, "--all") == (0, {})
+    assert len([*searching.search_messages("parcel")]) == 1
+
+
+def test_a_message_document_that_is_gone(
+    searching: RedisSaver, cli: CommandLine, redis_client: redis.Redis
+) -> None:
+    first, second = found_keys(redis_client, searching.key_prefix, "message")
+    redis_client.unlink(first)
+    redis_client.expire(second, 10_000)
+    exit_code, found = findings(cli, "--all")
+    assert exit_code == 1
+    assert {*found} == {"message-missing", "half-expired"}
+    assert first in found["message-missing"]["what"]
+
+
+def test_a_rebuilt_thread_has_its_message_documents(
+    searching: RedisSaver, cli: CommandLine, redis_client: redis.Redis
+) -> None:
+    redis_client.unlink(f"{searching.key_prefix}contents:{{thread}}")
+    exit_code, found = findings(cli, "--all")
+    assert (exit_code, [*found]) == (1, ["contents-missing"])
+    assert cli("doctor", "--all", "--repair", "--yes").code == 0
+    assert findings(cli, "--all") == (0, {})
+    assert len([*searching.search_messages("parcel")]) == 1
+    account(redis_client, searching.key_prefix)
+    searching.delete_thread("thread")
+    assert found_keys(redis_client, searching.key_prefix, "message") == []
 
 
 @pytest.mark.parametrize("prefix", ["", "{0}", "{0}checkpoint:{{thread"])

@@ -4,7 +4,12 @@ from redis.exceptions import ResponseError
 
 from langgraph_redis_json.client.plan import Plan
 from langgraph_redis_json.client.replies import index_info, mapping, text
-from langgraph_redis_json.errors import UnsuitableServerError
+from langgraph_redis_json.errors import (
+    IndexIncompleteError,
+    MessagesMissingError,
+    UnsuitableServerError,
+)
+from langgraph_redis_json.operations import fill_messages
 from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.operations.doctor.finding import Finding, Repair
 from langgraph_redis_json.operations.setup import Progress, build_indexes
@@ -12,11 +17,24 @@ from langgraph_redis_json.search import indexes
 from langgraph_redis_json.search.fields import SCHEMAS
 from langgraph_redis_json.search.queries import has_coordinator, is_missing
 from langgraph_redis_json.storage.keys import KINDS
+from langgraph_redis_json.storage.messages import MessageSearch
 
 SETUP = "Run langgraph-redis-json setup, or call setup() of a saver."
+SETUP_MESSAGES = (
+    "Run langgraph-redis-json setup --messages, or call setup() of a saver with message_search."
+)
+
+WHICH = (*SCHEMAS, "messages")
 
 
-def _setup(context: Context) -> Repair:
+def _remedy(which: str) -> str:
+    return SETUP_MESSAGES if which == "messages" else SETUP
+
+
+def _setup(context: Context, which: str) -> Repair:
+    if which == "messages":
+        context = context._replace(message_search=context.message_search or MessageSearch())
+
     def build() -> Plan[str]:
         progress = Progress()
         while (share := (yield from build_indexes(context))) < 1:
@@ -32,10 +50,12 @@ def check_indexes(context: Context) -> Plan[list[Finding]]:
         return []
     found = []
     own = set()
-    for which in SCHEMAS:
+    for which in WHICH:
         wanted = indexes.schema(context.key_prefix, which, {})
         alias = str(wanted.index.name)
         live = yield from indexes.info(alias)
+        if live is None and which == "messages":
+            continue  # no saver has message_search
         if live is None:
             found.append(
                 Finding(
@@ -44,8 +64,8 @@ def check_indexes(context: Context) -> Plan[list[Finding]]:
                     alias,
                     "the index does not exist",
                     "Filters and searches across threads fail.",
-                    SETUP,
-                    _setup(context),
+                    _remedy(which),
+                    _setup(context, which),
                 )
             )
             continue
@@ -85,8 +105,8 @@ def check_indexes(context: Context) -> Plan[list[Finding]]:
                     alias,
                     "the index is not as its schema",
                     "Searches may miss documents.",
-                    SETUP,
-                    _setup(context),
+                    _remedy(which),
+                    _setup(context, which),
                 )
             )
         elif live.share < 1:
@@ -100,20 +120,44 @@ def check_indexes(context: Context) -> Plan[list[Finding]]:
                     "Wait; langgraph-redis-json setup returns when it is done.",
                 )
             )
+        elif which == "messages" and (why := (yield from _why_unfilled(context))):
+            found.append(
+                Finding(
+                    "warning",
+                    "messages-filling",
+                    alias,
+                    f"not all messages have documents: {why}",
+                    "Until they have, search_messages fails.",
+                    SETUP_MESSAGES,
+                )
+            )
         else:
             found.append(Finding("ok", "index", alias, "as its schema, and complete"))
     found += yield from _others(context, own)
     return found
 
 
+def _why_unfilled(context: Context) -> Plan[str]:
+    try:
+        yield from fill_messages.check(context)
+    except (MessagesMissingError, IndexIncompleteError) as error:
+        return str(error)
+    return ""
+
+
 def _others(context: Context, own: set[str]) -> Plan[list[Finding]]:
     """Indexes that setup() has left, and those of other applications over the same keys."""
     found = []
     starts = [f"{context.key_prefix}{kind}:{{" for kind in KINDS.values()]
-    aliases = [str(indexes.schema(context.key_prefix, which, {}).index.name) for which in SCHEMAS]
+    aliases = {
+        str(indexes.schema(context.key_prefix, which, {}).index.name): which for which in WHICH
+    }
     [names] = yield [("FT._LIST",)]
     for name in sorted({*map(text, names)} - own):
-        if any(indexes.version_of(alias, name) is not None for alias in aliases):
+        left = [
+            which for alias, which in aliases.items() if indexes.version_of(alias, name) is not None
+        ]
+        if left:
             found.append(
                 Finding(
                     "warning",
@@ -121,8 +165,8 @@ def _others(context: Context, own: set[str]) -> Plan[list[Finding]]:
                     name,
                     "the index is not used: setup() was killed, or is running",
                     "It takes memory and makes each put slower.",
-                    SETUP,
-                    _setup(context),
+                    _remedy(left[0]),
+                    _setup(context, left[0]),
                 )
             )
             continue

@@ -60,10 +60,10 @@ def check_thread(context: Context, thread_id: str, *, indexed: bool = True) -> P
     seen = yield from send(scripts.examine(thread))
     if not seen.exists:
         return []
-    blobs, checkpoints, logs, writes, marks = yield from table_of_contents.entries(
-        thread, "b:", "c:", "l:", "w:", "x"
+    blobs, checkpoints, logs, messages, writes, marks = yield from table_of_contents.entries(
+        thread, "b:", "c:", "l:", "m:", "w:", "x"
     )
-    looks = yield from look_at(thread, [*blobs, *checkpoints, *logs, *writes, "t"])
+    looks = yield from look_at(thread, [*blobs, *checkpoints, *logs, *messages, *writes, "t"])
     # Without those that were deleted since.
     looks = {entry: look for entry, look in looks.items() if look.is_named}
     there = {entry for entry, look in looks.items() if look.deadline != -2}
@@ -90,6 +90,8 @@ def check_thread(context: Context, thread_id: str, *, indexed: bool = True) -> P
     if lacking or lost:
         whole = yield from _newest_whole(thread, checkpoints, {*lacking, *lost})
         found += _missing(thread, thread_id, lacking, lost, lengths, whole)
+    if unsaid := [entry for entry in gone if entry[0] == "m"]:
+        found.append(_messages_missing(thread, thread_id, unsaid))
     if to_name:
         found.append(_unnamed(thread, thread_id, to_name))
     if not reading.damaged and not any(entry[0] == "c" for entry in lost):
@@ -305,6 +307,18 @@ def name_again(thread: ThreadKeys, entries: Sequence[str]) -> Repair:
 
     text = f"name {count(len(entries), 'document')} in {thread.contents} again"
     return Repair(text, name)
+
+
+def _messages_missing(thread: ThreadKeys, thread_id: str, gone: Sequence[str]) -> Finding:
+    return Finding(
+        "error",
+        "message-missing",
+        thread_id,
+        f"the table of contents names {count(len(gone), 'message document')} that are gone: "
+        f"{some([thread.key(entry) for entry in gone])}",
+        "search_messages does not find these messages. The conversation is whole.",
+        "Restore the documents from a backup.",
+    )
 
 
 def _garbage(
