@@ -178,6 +178,11 @@ via = st.integers(0, 1)
 maybe: Callable[[Any], Any] = lambda some: st.one_of(st.none(), some)  # noqa: E731
 
 
+NUMBERS = count(1)
+"""Of versions and values. Those of one example are not used again in the next one: the savers stay,
+and take a version of a channel for one value, as `get_next_version` makes it."""
+
+
 class Machine(RuleBasedStateMachine):
     across = True
     """Whether the server can search all threads."""
@@ -186,7 +191,7 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.savers, self.client, self.prefix = savers, client, prefix
         self.model = Model()
-        self.next = count(1)
+        self.next = NUMBERS
 
     @initialize(
         names=st.tuples(
