@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from difflib import get_close_matches
+from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
@@ -568,22 +569,23 @@ def nearest_threads(context: Context, thread_id: str) -> Plan[list[str]]:
     found: dict[str, None] = {}
     for search in searches:
         try:
-            reply = yield from queries.search(
-                context,
-                index,
-                (),
-                (
-                    *("FT.SEARCH", index, search, "NOCONTENT", "SORTBY", "updated_at", "DESC"),
-                    *("LIMIT", 0, NEAREST, *queries.WHOLE_ANSWER),
-                ),
+            keys_found = yield from queries.newest(
+                context, index, (), NEAREST, partial(_newest_ids, index, search), search_keys, str
             )
         except CheckpointError:  # there is no index that can tell
             return []
         start_of_key = f"{context.key_prefix}thread:{{"
-        for key in search_keys(reply):
+        for key in keys_found or ():
             tag = key.removeprefix(start_of_key).removesuffix("}")
             found["" if tag == "~" else keys.unescape(tag)] = None
     return nearest(thread_id, [*found])
+
+
+def _newest_ids(index: str, search: str, most: int) -> Command:
+    return (
+        *("FT.SEARCH", index, search, "NOCONTENT", "SORTBY", "updated_at", "DESC"),
+        *("LIMIT", 0, most, *queries.WHOLE_ANSWER),
+    )
 
 
 def nearest(wanted: str, ids: Sequence[str]) -> list[str]:

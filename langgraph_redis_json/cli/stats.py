@@ -199,7 +199,8 @@ def _indexes(saver: RedisSaver) -> Iterator[dict[str, Any]]:
         total = info.get("total_index_memory_sz_mb", 0)
         yield {
             "index": name,
-            "documents": int(info["num_docs"]),
+            # A cluster may count a document several times, or leave out those of a node.
+            "documents": None if saver._runner.clustered else int(info["num_docs"]),
             "bytes": round(float(total) * 1024 * 1024),
         }
 
@@ -264,5 +265,6 @@ def _print(weights: list[Weight], indexes: list[dict[str, Any]], top: int) -> No
         typer.echo()
         made = table("index", ("documents", right), ("bytes", right))
         for index in indexes:
-            made.add_row(text_of(index["index"]), f"{index['documents']:,}", size(index["bytes"]))
+            documents = "?" if index["documents"] is None else f"{index['documents']:,}"
+            made.add_row(text_of(index["index"]), documents, size(index["bytes"]))
         show(made)

@@ -23,6 +23,7 @@ from langgraph_redis_json.errors import (
 )
 from langgraph_redis_json.operations import stored_messages, table_of_contents
 from langgraph_redis_json.operations.context import Context
+from langgraph_redis_json.operations.threads import age
 from langgraph_redis_json.search import queries
 from langgraph_redis_json.search.filters import EVERYTHING
 from langgraph_redis_json.storage import keys, messages
@@ -157,12 +158,12 @@ def _changed_threads(context: Context, since: int | None) -> Plan[tuple[list[str
             rows, cursor = search_page(reply)
             for row in rows:
                 found.add(row["__key"])
-                last = max(last, int(row["updated_at"]))
+                last = max(last, age(row))
             if not cursor:
                 return sorted(found), last
             reply = yield from queries.next_page(context, index, cursor)
 
-    return (yield from queries.with_cursor(context, read))
+    return (yield from queries.with_retries(context, read))
 
 
 def _fill_thread(context: Context, search: MessageSearch, key: str) -> Plan[None]:

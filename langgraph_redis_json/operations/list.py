@@ -202,7 +202,7 @@ def _newest(context: Context, wanted: Wanted, most: int) -> Plan[list[bytes]]:
             )
 
         found = yield from queries.newest(
-            context, index, wanted.filter.fields, most, command, search_keys
+            context, index, wanted.filter.fields, most, command, search_keys, str
         )
         if found is not None:
             return sorted(map(keys.sort_key_of_key, found), reverse=True)
@@ -294,7 +294,7 @@ def search_sort_keys(
         reply = yield from queries.search(context, index, used, command)
         return (yield from _newest_of(reply, read, start, end, most))
 
-    return (yield from queries.with_cursor(context, search))
+    return (yield from queries.with_retries(context, search))
 
 
 def _newest_of(

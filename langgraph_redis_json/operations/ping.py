@@ -3,11 +3,10 @@
 from redis.exceptions import ResponseError
 
 from langgraph_redis_json.client.plan import Plan
-from langgraph_redis_json.client.replies import indexed_share
-from langgraph_redis_json.errors import IndexIncompleteError, IndexMissingError
+from langgraph_redis_json.errors import IndexMissingError
 from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.search.fields import SCHEMAS
-from langgraph_redis_json.search.queries import index_name, is_missing
+from langgraph_redis_json.search.queries import check_complete, index_name, is_missing
 
 
 def ping(context: Context) -> Plan[bool]:
@@ -22,6 +21,5 @@ def ping(context: Context) -> Plan[bool]:
         if is_missing(error):
             raise IndexMissingError(index=index) from error
         raise
-    if (share := indexed_share(info)) < 1:
-        raise IndexIncompleteError(index=index, share=f"{share:.0%}")
+    check_complete(index, info)
     return True

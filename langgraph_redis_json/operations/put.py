@@ -1,7 +1,7 @@
 """put: store a checkpoint, whole or not at all, in one trip."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from langchain_core.runnables import RunnableConfig
@@ -17,6 +17,7 @@ from langgraph_redis_json import arguments
 from langgraph_redis_json.client import scripts
 from langgraph_redis_json.client.long_steps import are_long
 from langgraph_redis_json.client.plan import Command, Plan
+from langgraph_redis_json.client.scripts import send
 from langgraph_redis_json.errors import TriesExhaustedError
 from langgraph_redis_json.operations import expiry, garbage, get_tuple, prune
 from langgraph_redis_json.operations.context import Context
@@ -34,8 +35,7 @@ TRIES = 10
 
 MOST_MESSAGES = 1_000
 """Documents of messages that the script of a put stores together with the checkpoint. If there are
-more, calls before it, in the same trip, store the others, so that other clients need not wait long.
-"""
+more, further trips store the others, so that other clients need not wait long."""
 
 
 MOST_DROPPED = 32
@@ -87,6 +87,8 @@ def put(
             missing,
             messages,
         )
+        found = [] if messages is None else [*messages.documents.items()]
+        is_searchable = search is not None and len(found) <= MOST_MESSAGES
         document = documents.build_checkpoint(
             thread,
             identity,
@@ -96,10 +98,9 @@ def put(
             new_versions,
             storage.texts,
             context.serde,
-            0 if search is None else search.level,
+            search.level if search is not None and is_searchable else 0,
         )
         separate = storage.sent_separately
-        found = [] if messages is None else [*messages.documents.items()]
         relies_on_cached = storage.expected or storage.appended or (messages and messages.known)
         call = scripts.store(
             thread,
@@ -115,10 +116,6 @@ def put(
             ttl=context.ttl,
         )
         commands = [*_send_separately(thread, separate, context.ttl)] if separate else []
-        commands += [
-            scripts.store(thread, [], messages=page, ttl=context.ttl).command
-            for page in pages(found[MOST_MESSAGES:], MOST_MESSAGES)
-        ]
         commands.append(call.command)
         if context.keep_last:
             keep = scripts.keep_newest(thread, entry, context.keep_last, document.has_deltas)
@@ -149,6 +146,8 @@ def put(
             remedy="Nothing was stored. A server that deletes keys when it is full does this: set "
             "maxmemory-policy to noeviction, or give the server more memory.",
         )
+    if search is not None and not is_searchable:
+        yield from _store_later(context, thread, entry, found[MOST_MESSAGES:], search.level)
     added, is_due = CachedCheckpoint(entry, storage.channels), False
     if search is not None and messages is not None:
         dropped = cached.dropped + messages.dropped
@@ -168,6 +167,25 @@ def put(
             "checkpoint_id": identity.checkpoint_id,
         }
     }
+
+
+def _store_later(
+    context: Context,
+    thread: ThreadKeys,
+    entry: str,
+    messages: Sequence[tuple[str, bytes]],
+    level: int,
+) -> Plan[None]:
+    """Store documents of messages that are too many for the script of their checkpoint, and then
+    mark it as searchable. If the process dies before, the next put or setup() stores them."""
+    for page in pages(messages, MOST_MESSAGES):
+        stored = yield from send(
+            scripts.store(thread, [], cached=entry, messages=page, ttl=context.ttl)
+        )
+        if stored.missing:  # the checkpoint was deleted meanwhile
+            return
+    with suppress(ResponseError):  # the same, or the server is full
+        yield [("JSON.SET", thread.key(entry), "$.searchable", level)]
 
 
 def _to_encode(

@@ -177,7 +177,7 @@ def _search_messages(context: Context, search: Search, limit: int | None) -> Lis
         if rows is not None and (len(rows) < limit or len(returned) == limit):
             return
     left = None if limit is None else limit - len(returned)
-    names = yield from queries.with_cursor(context, lambda: _all(context, search, threads))
+    names = yield from queries.with_retries(context, lambda: _all(context, search, threads))
     for page in pages(names, PAGE):
         if left == 0:
             return
@@ -192,14 +192,15 @@ def _search_messages(context: Context, search: Search, limit: int | None) -> Lis
 def _threads(context: Context, filter: Filter) -> Plan[list[str] | None]:
     """The tokens of the threads that a filter finds; None if they are too many to name."""
     index = queries.index_name(context.key_prefix, "threads")
-    command: Command = (
-        *("FT.SEARCH", index, str(filter.expression()), "NOCONTENT"),
-        *("LIMIT", 0, MOST_THREADS + 1, *queries.WHOLE_ANSWER),
+
+    def command(most: int) -> Command:
+        query = str(filter.expression())
+        return ("FT.SEARCH", index, query, "NOCONTENT", "LIMIT", 0, most, *queries.WHOLE_ANSWER)
+
+    found = yield from queries.newest(
+        context, index, filter.fields, MOST_THREADS, command, search_keys, str
     )
-    reply = yield from queries.search(context, index, filter.fields, command)
-    found = search_keys(reply)
-    # On a cluster of Redis 8 a row may come several times, in the place of others.
-    if len(found) > MOST_THREADS or len({*found}) < len(found):
+    if found is None or len(found) == MOST_THREADS:
         return None
     return sorted(keys.thread_token(keys.thread_of_key(key)) for key in found)
 
@@ -232,7 +233,11 @@ def _first(
 
     index = queries.index_name(context.key_prefix, "messages")
     try:
-        return (yield from queries.newest(context, index, (), most, command, search_documents))
+        return (
+            yield from queries.newest(
+                context, index, (), most, command, search_documents, lambda row: row[0]
+            )
+        )
     except IndexMissingError as error:
         raise MessagesMissingError(index=index) from error
 

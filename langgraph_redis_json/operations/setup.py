@@ -19,10 +19,10 @@ from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.search import indexes
 from langgraph_redis_json.search.fields import SCHEMAS
 from langgraph_redis_json.search.queries import (
-    NODES,
+    ASK_NODES,
+    ASK_SLOTS,
     NOTHING,
     SETUP_THREAD,
-    SLOTS,
     has_coordinator,
     index_name,
 )
@@ -158,7 +158,7 @@ def check_search(context: Context) -> Plan[None]:
         [("FT.DROPINDEX", no_index)],
     ]
     if context.clustered:
-        batches += [[("FT.PROFILE", no_index, "SEARCH", "QUERY", *NOTHING)], [NODES, SLOTS]]
+        batches += [[("FT.PROFILE", no_index, "SEARCH", "QUERY", *NOTHING)], [ASK_NODES, ASK_SLOTS]]
     for commands in batches:
         try:
             yield commands

@@ -164,7 +164,7 @@ def _list_threads(
         if rows is not None and (len(rows) < limit or len(seen) == limit):
             return
     left = None if limit is None else limit - len(seen)
-    names = yield from queries.with_cursor(
+    names = yield from queries.with_retries(
         context, lambda: _by_age(context, index, query, filter.fields)
     )
     while names and left != 0:
@@ -188,7 +188,11 @@ def _newest(
             *("LIMIT", 0, most, "RETURN", 1, "$", *queries.WHOLE_ANSWER),
         )
 
-    return (yield from queries.newest(context, index, used, most, command, search_documents))
+    return (
+        yield from queries.newest(
+            context, index, used, most, command, search_documents, lambda row: row[0]
+        )
+    )
 
 
 def _by_age(
@@ -202,7 +206,7 @@ def _by_age(
     while True:
         rows, cursor = search_page(reply)
         # Bytes take less memory than tuples, and there may be many threads.
-        found += [row["__key"].encode() + _age(row).to_bytes(8, "big") for row in rows]
+        found += [row["__key"].encode() + age(row).to_bytes(8, "big") for row in rows]
         if not cursor:
             break
         reply = yield from queries.next_page(context, index, cursor)
@@ -213,7 +217,7 @@ def _by_age(
     return last
 
 
-def _age(row: Mapping[str, str]) -> int:
+def age(row: Mapping[str, str]) -> int:
     """The time in a row of the search; 0 if somebody has altered it, so that the document is read
     and reported."""
     found = row.get("updated_at", "")
@@ -222,7 +226,7 @@ def _age(row: Mapping[str, str]) -> int:
 
 def names_of_all(context: Context, index: str) -> Plan[list[str]]:
     """The keys of all thread documents, that of the thread that changed first at the beginning."""
-    names = yield from queries.with_cursor(
+    names = yield from queries.with_retries(
         context, lambda: _by_age(context, index, filters.EVERYTHING, ())
     )
     return [name[:-8].decode() for name in names]

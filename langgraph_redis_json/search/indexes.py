@@ -9,10 +9,11 @@ again, nothing tells this from a server that fills its index after a restart.)
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from secrets import token_hex
 
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 from redisvl.schema import IndexSchema
 
 from langgraph_redis_json.client import scripts
@@ -20,6 +21,7 @@ from langgraph_redis_json.client.plan import Command, Plan
 from langgraph_redis_json.client.replies import FieldInfo, IndexInfo, index_info, text
 from langgraph_redis_json.client.scripts import send
 from langgraph_redis_json.errors import (
+    IndexIncompleteError,
     TriesExhaustedError,
     UnindexedDocumentsError,
     UnsuitableServerError,
@@ -27,18 +29,21 @@ from langgraph_redis_json.errors import (
 from langgraph_redis_json.search import fields
 from langgraph_redis_json.search.fields import SCHEMAS, WITH_METADATA, Fields
 from langgraph_redis_json.search.queries import (
-    SETUP_THREAD,
+    ask,
     has_coordinator,
     index_name,
     is_missing,
 )
-from langgraph_redis_json.storage import keys
+from langgraph_redis_json.storage.keys import ThreadKeys
 
 logger = logging.getLogger("langgraph_redis_json")
 
 TRIES = 100
 """Steps after which an index must be as its schema. It takes three, and more beside other
 processes."""
+
+NOT_YET = 0.99
+"""The share while another process changes an index, or a node of a cluster does not answer."""
 
 LOCKED = 10_000
 """Milliseconds after which another process may change the alias, if this one was killed meanwhile.
@@ -99,11 +104,12 @@ def _build(key_prefix: str, wanted: IndexSchema, clustered: bool) -> Plan[float 
     """
     alias = str(wanted.index.name)
     live = yield from info(alias)
-    if (
-        live is None
-        or not fits(live, wanted)
-        or (clustered and not (yield from _is_on_all_nodes(alias)))
-    ):
+    is_everywhere: bool | None = True
+    if clustered and live is not None:
+        is_everywhere = yield from _is_on_all_nodes(alias)
+    if is_everywhere is None:
+        return NOT_YET
+    if live is None or not fits(live, wanted) or not is_everywhere:
         return (yield from _build_beside(key_prefix, live, wanted))
     if live.share == 1:
         # A process that was killed may have left other indexes.
@@ -120,10 +126,13 @@ def _is_older(alias: str, live: str, other: str) -> bool:
     return other != live and version is not None and version <= VERSION
 
 
-def _is_on_all_nodes(alias: str) -> Plan[bool]:
-    """Whether all nodes of a cluster have an index. A node that joins later has none."""
+def _is_on_all_nodes(alias: str) -> Plan[bool | None]:
+    """Whether all nodes of a cluster have an index. A node that joins later has none, and
+    ``FT.INFO`` does not say so. None if not all nodes answer now."""
     try:
-        yield [("FT.SEARCH", alias, "*", "LIMIT", 0, 0)]
+        yield from ask(True, alias, ("FT.SEARCH", alias, "*", "LIMIT", 0, 0))
+    except IndexIncompleteError:
+        return None
     except ResponseError as error:
         if is_missing(error):
             return False
@@ -186,13 +195,18 @@ def _build_beside(
         steps.insert(0, _drop(alias))
     elif live and version_of(alias, live.name) is not None:
         steps.append(_drop(live.name))
-    return (yield from _while_live(key_prefix, alias, live, steps))
+    return (yield from _while_live(key_prefix, alias, live, steps, target))
 
 
 def _while_live(
-    key_prefix: str, alias: str, live: IndexInfo | None, steps: Iterable[Plan[None]]
+    key_prefix: str,
+    alias: str,
+    live: IndexInfo | None,
+    steps: Iterable[Plan[None]],
+    needed: str | None = None,
 ) -> Plan[float | None]:
-    """Run plans while no other process changes the index that an alias names.
+    """Run plans while no other process changes the index that an alias names, if the index that is
+    needed still exists: another process may have dropped it as one that a killed process left.
 
     Two processes that both replace the live index would otherwise lose the fields that one of them
     has added.
@@ -200,16 +214,25 @@ def _while_live(
     Returns:
         None, or a share that is not yet 1 if another process changes an index now.
     """
-    # Not the thread of check_commands.lua, which deletes its keys.
-    thread = keys.thread_keys(key_prefix, f"{SETUP_THREAD} lock")
+    lock = ThreadKeys(key_prefix, "{lock}", f"{key_prefix}setup:{{lock}}")
     holder = token_hex(8)
-    if not (yield from send(scripts.lock(thread, holder, LOCKED))):
-        return 0.99
-    now = yield from info(alias)
-    if (now and now.name) == (live and live.name):
-        for step in steps:
-            yield from step
-    yield [("ZREM", thread.contents, holder)]
+    if not (yield from send(scripts.lock(lock, holder, LOCKED))):
+        return NOT_YET
+    give_back: list[Command] = [("ZREM", lock.contents, holder)]
+    try:
+        now = yield from info(alias)
+        is_there = needed is None or (yield from info(needed)) is not None
+        if is_there and (now and now.name) == (live and live.name):
+            for step in steps:
+                # Another process has the lock if this one was held up for long.
+                if not (yield from send(scripts.lock(lock, holder, LOCKED))):
+                    return None
+                yield from step
+    except ResponseError:
+        with suppress(RedisError):  # the caller learns of the first error
+            yield give_back
+        raise
+    yield give_back
     return None
 
 
@@ -272,7 +295,7 @@ def info(index: str) -> Plan[IndexInfo | None]:
 
 
 def _name(alias: str, index: str) -> Plan[None]:
-    yield from _unless_missing(("FT.ALIASUPDATE", alias, index))
+    yield [("FT.ALIASUPDATE", alias, index)]
     logger.info("The index %s is complete: searches of %s use it.", index, alias)
 
 

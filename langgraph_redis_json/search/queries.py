@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from typing import Any, TypeVar
 
 from redis.exceptions import ConnectionError, ResponseError
@@ -33,7 +32,7 @@ logger = logging.getLogger("langgraph_redis_json")
 NAMES = 5_000
 """Keys that one trip of a search returns, so that the server is soon free again."""
 
-TRIES = 2
+RETRIES = 2
 """How often a search is tried again after its cursor or its node was lost."""
 
 MOST_SORTED = 1_000
@@ -45,10 +44,12 @@ WHOLE_ANSWER: Command = ("TIMEOUT", 0, "DIALECT", 2)
 NOTHING: Command = ("*", "INKEYS", 1, "no key")
 """A search that finds nothing, by any index."""
 
-# The first asks the Search of a node, the second the node itself. As two words, because redis-py
-# changes the reply to the command that it knows.
-NODES: Command = ("SEARCH.CLUSTERINFO",)
-SLOTS: Command = ("CLUSTER", "SLOTS")
+ASK_NODES: Command = ("SEARCH.CLUSTERINFO",)
+"""Asks the coordinator of a node which nodes it knows."""
+
+ASK_SLOTS: Command = ("CLUSTER", "SLOTS")
+"""Asks a node who owns the slots. (redis-py would change the reply to "CLUSTER SLOTS", as one
+word.)"""
 
 SETUP_THREAD = "langgraph_redis_json setup"
 """A thread id that no application uses: commands for the server as a whole name its keys."""
@@ -76,7 +77,7 @@ def has_coordinator() -> Plan[bool]:
 
 
 def copies() -> Plan[int]:
-    """How often a row can come in the reply to a search on a cluster."""
+    """How many times a search on a cluster may return one row; see `SearchNodes.copies`."""
     found = yield from _search_nodes()
     return found.copies if found else 1
 
@@ -84,7 +85,10 @@ def copies() -> Plan[int]:
 def _search_nodes() -> Plan[SearchNodes | None]:
     """The nodes of the cluster that a search asks; None without a coordinator."""
     try:
-        [reply] = yield [NODES]
+        try:
+            [reply] = yield [ASK_NODES]
+        except ConnectionError:
+            [reply] = yield [ASK_NODES]  # goes to another node
     except ResponseError as error:
         if "unknown command" in str(error).lower():
             return None
@@ -95,9 +99,9 @@ def _search_nodes() -> Plan[SearchNodes | None]:
 def search(context: Context, index: str, used: Collection[str], command: Command) -> Plan[Any]:
     """The reply to a search, from an index that has all documents and fields.
 
-    The server reports neither of these: it finds nothing by a field that the index lacks, and finds
-    part of the documents while it fills the index, after a restart for example. So the same trip
-    asks for both.
+    A server does not report either: Search 2 finds nothing by a field that the index lacks, and
+    each finds part of the documents while it fills the index, after a restart for example. So the
+    same trip asks for both.
 
     Args:
         context: the saver's.
@@ -110,9 +114,7 @@ def search(context: Context, index: str, used: Collection[str], command: Command
         IndexMissingError, IndexIncompleteError, MetadataFieldMissingError: see their messages.
     """
     try:
-        info, reply = yield from _tried_again(
-            context, lambda: _ask(context, index, ("FT.INFO", index), command)
-        )
+        info, reply = yield from ask(context.clustered, index, ("FT.INFO", index), command)
     except ResponseError as error:
         if context.clustered and not (yield from has_coordinator()):
             raise CoordinatorMissingError from error
@@ -122,14 +124,23 @@ def search(context: Context, index: str, used: Collection[str], command: Command
             [info] = yield [("FT.INFO", index)]
             _check_fields(context, index, used, info)
         raise
+    check_complete(index, info)
+    _check_fields(context, index, used, info)
+    return reply
+
+
+def check_complete(index: str, info: Any) -> None:
+    """Check by ``FT.INFO`` that an index has all documents.
+
+    Raises:
+        IndexIncompleteError: if the server is still filling the index.
+    """
     if (share := indexed_share(info)) < 1:
         raise IndexIncompleteError(
             index=index,
             why=f"the server has indexed {share:.0%} of them, for example after a restart. setup() "
             "returns when the index is complete",
         )
-    _check_fields(context, index, used, info)
-    return reply
 
 
 def _check_fields(context: Context, index: str, used: Collection[str], info: Any) -> None:
@@ -141,47 +152,62 @@ def _check_fields(context: Context, index: str, used: Collection[str], info: Any
             raise MetadataFieldMissingError(index=index, field=name)
 
 
-def _ask(context: Context, index: str, *commands: Command) -> Plan[list[Any]]:
+def ask(clustered: bool, index: str, *commands: Command) -> Plan[list[Any]]:
     """The replies to commands of one search, to which all nodes have contributed.
 
     On a cluster the coordinator leaves out a node to which it has no connection, and does not say
     so. An empty search before and after the commands, in the same trip, tells how many nodes
     answer. The coordinator must also know all nodes that have slots.
+
+    Raises:
+        IndexIncompleteError: if a node has not answered.
     """
-    if not context.clustered:
+    if not clustered:
         return (yield [*commands])
     empty: Command = (
         *("FT.PROFILE", index, "SEARCH", "LIMITED", "QUERY", *NOTHING),
         *("LIMIT", 0, 0, *WHOLE_ANSWER),
     )
-    # A node that has not searched yet knows no others before the first search.
     nodes_before, before, *replies, after, nodes_after, slots = yield [
-        *(NODES, empty),
+        *(ASK_NODES, empty),
         *commands,
-        *(empty, NODES, SLOTS),
+        *(empty, ASK_NODES, ASK_SLOTS),
     ]
-    for nodes, profile in ((nodes_before, before), (nodes_after, after)):
-        wanted, answered = search_nodes(nodes).shards, profiled_shards(profile)
-        if answered < wanted:
+    nodes = search_nodes(nodes_after)
+    # A node that has not searched yet knows no others before the first search.
+    wanted = search_nodes(nodes_before).shards or nodes.shards
+    for shards, profile in ((wanted, before), (nodes.shards, after)):
+        answered = profiled_shards(profile)
+        if answered < shards:
             raise IndexIncompleteError(
                 index=index,
-                why=f"of {wanted} parts of the cluster only {answered} answered, for example "
+                why=f"of {shards} parts of the cluster only {answered} answered, for example "
                 "because a node has failed",
             )
-    if unknown := slot_owners(slots) - search_nodes(nodes_after).ids:
+    if unknown := slot_owners(slots) - nodes.ids:
         raise IndexIncompleteError(
             index=index, why=f"its Search does not know yet the nodes {sorted(unknown)}"
         )
     return replies
 
 
-def _tried_again(context: Context, search: Callable[[], Plan[T]]) -> Plan[T]:
-    """Run a search on a cluster again if its node or others did not answer, twice at most. When
-    slots move, the coordinator may leave out nodes for a moment."""
-    if context.clustered:
-        for _ in range(TRIES):
-            with suppress(ConnectionError, IndexIncompleteError):
-                return (yield from search())
+def with_retries(context: Context, search: Callable[[], Plan[T]]) -> Plan[T]:
+    """Run a search again, twice at most, if its cursor is lost: setup() has replaced the index, or
+    nobody read the cursor for minutes. On a cluster also if its node fails, or if not all nodes
+    have answered: while slots move, the coordinator changes what it knows between two commands.
+    """
+    for _ in range(RETRIES):
+        try:
+            return (yield from search())
+        except (ConnectionError, IndexIncompleteError) as error:
+            if not context.clustered:
+                raise
+            logger.info("Not all nodes of the cluster answered a search: searches again. %s", error)
+        except ResponseError as error:
+            # A node says ERRCLUSTER for a moment after its start.
+            if "cursor" not in str(error).lower() and "ERRCLUSTER" not in str(error):
+                raise
+            logger.info("The cursor of a search was lost: searches again. %s", error)
     return (yield from search())
 
 
@@ -192,8 +218,9 @@ def newest(
     most: int,
     command: Callable[[int], Command],
     rows_of: Callable[[Any], list[T]],
+    key_of: Callable[[T], str],
 ) -> Plan[list[T] | None]:
-    """The first rows of a search that the server sorts, each once.
+    """The first rows of a search, each once.
 
     On a cluster a node whose slots are not in one range sends each of its rows several times. The
     search is then sent again, for so many more rows.
@@ -205,6 +232,7 @@ def newest(
         most: how many rows.
         command: the search for a number of rows.
         rows_of: reads the rows in a reply.
+        key_of: the key of a row. Two nodes may have different documents of one key for a moment.
 
     Returns:
         Fewer rows than `most` only if there are no more; None if the server does not return so
@@ -215,15 +243,20 @@ def newest(
         if asked > MOST_SORTED:
             break
         try:
-            reply = yield from search(context, index, used, command(asked))
+            reply = yield from with_retries(
+                context,
+                lambda: search(context, index, used, command(asked)),  # noqa: B023
+            )
         except ResponseError as error:
-            if "exceeds maximum" in str(error):  # the message names its MAXSEARCHRESULTS
+            if "exceeds maximum" in str(error):  # of MAXSEARCHRESULTS
                 break
             raise
         rows = rows_of(reply)
-        distinct = [*dict.fromkeys(rows)]
+        distinct: dict[str, T] = {}
+        for row in rows:
+            distinct.setdefault(key_of(row), row)
         if len(rows) < asked or len(distinct) >= most:
-            return distinct[:most]
+            return [*distinct.values()][:most]
         if not is_last:
             asked = most * (yield from copies())
     return None
@@ -249,18 +282,5 @@ def whole_search(index: str, query: FilterExpression | str, *loaded: str) -> Com
 def next_page(context: Context, index: str, cursor: int) -> Plan[Any]:
     """Read a cursor."""
     command: Command = ("FT.CURSOR", "READ", index, cursor, "COUNT", NAMES)
-    [reply] = yield from _ask(context, index, command)
+    [reply] = yield from ask(context.clustered, index, command)
     return reply
-
-
-def with_cursor(context: Context, search: Callable[[], Plan[T]]) -> Plan[T]:
-    """Run a search that reads a cursor. If the cursor is lost, run it again, twice at most: setup()
-    has replaced the index, nobody read the cursor for minutes, or a node of the cluster failed."""
-    for _ in range(TRIES):
-        try:
-            return (yield from _tried_again(context, search))
-        except ResponseError as error:
-            if "cursor" not in str(error).lower():
-                raise
-            logger.info("The cursor of a search was lost: searches again. %s", error)
-    return (yield from search())

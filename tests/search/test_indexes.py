@@ -346,6 +346,32 @@ def test_a_process_that_looked_before_another_changed_the_alias_does_not_undo_th
     assert {"n", "m"} <= {*index_info(redis_client.execute_command("FT.INFO", alias)).fields}
 
 
+def test_an_index_that_another_process_dropped_replaces_nothing(
+    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    """The other one takes the index that is being built for one that a killed process left."""
+    fitting = make_saver(SYNC, metadata_fields={"n": "numeric"})
+    put(fitting, "1", metadata={"n": 1})
+    slow = make_saver(SYNC, setup=False, metadata_fields={"m": "numeric"})
+    assert isinstance(slow, RedisSaver)
+    schema = indexes.schema(key_prefix, "checkpoints", slow._context.metadata_fields)
+    commands: Sequence[Command] = []
+    while not commands or commands[0][0] != "EVALSHA":  # the lock
+        plan = indexes._build(key_prefix, schema, clustered=False)
+        with suppress(StopIteration):
+            commands = next(plan)
+            while commands[0][0] != "EVALSHA":
+                commands = proceed(slow, plan, commands)
+    fitting.setup()
+    with suppress(StopIteration):
+        while True:
+            commands = proceed(slow, plan, commands)
+    assert ids(fitting.list(None, filter={"n": {"$gt": 0}})) == ["1"]
+    slow.setup()
+    info = redis_client.execute_command("FT.INFO", index_name(key_prefix, "checkpoints"))
+    assert {"n", "m"} <= {*index_info(info).fields}
+
+
 def test_a_process_that_dies_while_it_changes_an_alias_holds_up_others_for_a_while(
     make_saver: MakeSaver, key_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

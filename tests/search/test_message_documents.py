@@ -24,7 +24,16 @@ from tests.support.accounting import account
 from tests.support.checkpoints import checkpoint, config, each_saver, found_keys, members, put
 from tests.support.clients import Client, MakeSaver, Saver
 from tests.support.growing_lists import LENGTHS, Conversation, traffic
-from tests.support.messages import LONG, Chat, ai, documents, human, ids, numbered, texts
+from tests.support.messages import (
+    LONG,
+    Chat,
+    ai,
+    documents,
+    human,
+    ids,
+    numbered,
+    texts,
+)
 from tests.support.plans import execute
 
 pytestmark = each_saver
@@ -181,13 +190,19 @@ def test_a_document_that_does_not_change_is_not_written_again(
 
 
 def test_many_new_messages(saver: Saver, redis_client: redis.Redis, key_prefix: str) -> None:
-    """More than one script stores; one trip all the same."""
     chat = Chat(saver)
     values = numbered(range(2_500))
-    assert len(commands_of(saver, chat, *values)) == 3
+    assert len(commands_of(saver, chat, *values)) == 1
     chat.put(values)
     assert len(ids(saver, "parcel")) == 2_500
     account(redis_client, key_prefix)
+    marked = redis_client.execute_command(
+        "JSON.GET", f"{key_prefix}checkpoint:{{thread}}::00001", "$.searchable"
+    )
+    assert json.loads(marked) == [1]
+    # All have documents, so that one more message costs one more.
+    [command] = commands_of(saver, chat, human("one more", "parcel"))
+    assert [str_of(one)[:2] for one in command].count("m:") == 1
 
 
 # ---- edited, removed, forked

@@ -9,16 +9,27 @@ from typing import Any
 
 import pytest
 import redis
+from langgraph.checkpoint.base import ChannelVersions
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
 from langgraph_redis_json import RedisSaver, TriesExhaustedError
 from langgraph_redis_json.embedded import EmbeddedRedis
 from langgraph_redis_json.operations import fill_messages
+from langgraph_redis_json.operations import put as put_operation
 from langgraph_redis_json.storage.ranges import Ranges
 from tests.support.accounting import account
-from tests.support.checkpoints import each_saver, found_keys, own_indexes, put, stored
+from tests.support.checkpoints import (
+    checkpoint,
+    config,
+    each_saver,
+    found_keys,
+    own_indexes,
+    put,
+    stored,
+)
 from tests.support.clients import Client, MakeSaver, Saver
-from tests.support.messages import LONG, Chat, ai, documents, human, ids, numbered
+from tests.support.interleaving import run_with_break
+from tests.support.messages import LONG, Chat, ai, documents, found, human, ids, numbered
 from tests.support.plans import execute
 from tests.support.work import in_threads
 
@@ -45,6 +56,48 @@ def fill_some(saver: Any, batches: int) -> list[float]:
             found = filling.send(execute(saver, found))
     filling.close()
     return shares
+
+
+def test_a_thread_document_without_a_time_stops_nothing(
+    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    off = make_saver(SYNC)
+    for thread_id in ("damaged", "whole"):
+        Chat(off, thread_id).say(human(thread_id, "parcel"))
+    redis_client.execute_command("JSON.DEL", f"{key_prefix}thread:{{damaged}}", "$.updated_at")
+    on = make_saver(SYNC, message_search=True)
+    assert ids(on, "parcel") == ["damaged", "whole"]
+
+
+@pytest.mark.parametrize("trips", range(1, 4))
+def test_a_process_that_dies_while_it_stores_many_messages(
+    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str, trips: int
+) -> None:
+    """All messages that are found have a checkpoint, and the next put stores the others."""
+
+    class Cut(Exception):
+        pass
+
+    def cut() -> None:
+        raise Cut
+
+    saver: Any = make_saver(SYNC, message_search=True)
+    values: list[Any] = [*numbered(range(2_500))]
+    versions: ChannelVersions = {"messages": "1.thread"}
+    made = checkpoint("00001", {"messages": values}, versions)
+    plan = put_operation.put(saver._context, config(), made, {"step": 1}, versions)
+    with pytest.raises(Cut):
+        run_with_break(saver, plan, trips, cut)
+    rows = found(saver, "parcel", limit=None)
+    assert len(rows) == min(1_000 * trips, 2_500)
+    assert all(saver.get_tuple(row.config) for row in rows[::500])
+    other = make_saver(SYNC, message_search=True)
+    assert other.get_tuple(config()) is not None  # as a graph does before it goes on
+    chat = Chat(other)
+    chat.messages, chat.last, chat.steps = values, "00001", 1
+    chat.say(human("one more", "parcel"))
+    assert len(ids(saver, "parcel")) == 2_501
+    account(redis_client, key_prefix)
 
 
 @each_saver

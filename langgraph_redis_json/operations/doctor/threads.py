@@ -8,15 +8,15 @@ from redis.exceptions import ResponseError
 from redisvl.query.filter import Tag
 
 from langgraph_redis_json.client import scripts
-from langgraph_redis_json.client.plan import Plan
-from langgraph_redis_json.client.replies import member
+from langgraph_redis_json.client.plan import Command, Plan
+from langgraph_redis_json.client.replies import search_keys
 from langgraph_redis_json.client.scripts import ExamineReply, Look, send
 from langgraph_redis_json.errors import CheckpointError, DamagedDocumentError
 from langgraph_redis_json.operations import expiry, garbage, table_of_contents
 from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.operations.doctor.finding import Finding, Repair, count, some
 from langgraph_redis_json.operations.export import content, next_size
-from langgraph_redis_json.search.queries import WHOLE_ANSWER, index_name
+from langgraph_redis_json.search.queries import MOST_SORTED, WHOLE_ANSWER, index_name, newest
 from langgraph_redis_json.storage import documents, json_codec, keys, loading
 from langgraph_redis_json.storage.keys import ThreadKeys
 from langgraph_redis_json.storage.loading import DAMAGE
@@ -436,12 +436,17 @@ def _deadline(
 def _indexed(context: Context, thread_id: str, number: int) -> Plan[list[Finding]]:
     index = index_name(context.key_prefix, "checkpoints")
     query = str(Tag("tokens") == keys.thread_token(thread_id))
+    if number > MOST_SORTED:
+        return []  # a search does not return so many
+
+    def command(most: int) -> Command:
+        return ("FT.SEARCH", index, query, "NOCONTENT", "LIMIT", 0, most, *WHOLE_ANSWER)
+
     try:
-        [reply] = yield [("FT.SEARCH", index, query, "LIMIT", 0, 0, *WHOLE_ANSWER)]
-    except ResponseError:
+        found = yield from newest(context, index, (), number, command, search_keys, str)
+    except (ResponseError, CheckpointError):
         return []  # the indexes have a finding of their own
-    is_map = isinstance(reply, dict)
-    total = int(member(reply, "total_results") if is_map else reply[0])
+    total = number if found is None else len(found)
     if total >= number:
         return []
     return [
