@@ -13,7 +13,7 @@ GENERATED = langgraph_redis_json/saver.py
 	docs site demo test-lowest compare bench bench-search bench-messages bench-export dist smoke clean
 
 help:  ## Show this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 test: lint pytest  ## Check style, format and types, then run all tests (about 6 minutes on 2 cores)
 

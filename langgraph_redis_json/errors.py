@@ -49,7 +49,7 @@ class UnindexedDocumentsError(CheckpointError):
 
 
 class UnsuitableServerError(CheckpointError):
-    """This Redis cannot store checkpoints: {why}. {remedy}"""
+    """This Redis cannot store checkpoints: {why}. {remedy}."""
 
 
 class TriesExhaustedError(CheckpointError):

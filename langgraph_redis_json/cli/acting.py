@@ -101,7 +101,11 @@ def ask(question: str, thread_ids: Sequence[str], yes: bool) -> None:
     if yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        fail("Nothing was changed: pass --yes, because there is no terminal to ask at.", 2)
+        fail(
+            "Nothing was changed: there is no terminal to ask at. "
+            f"{question}: {named(thread_ids)}? Pass --yes for that.",
+            2,
+        )
     if not typer.confirm(f"{question}: {named(thread_ids)}?", default=False, err=True):
         fail("Nothing was changed.")
 

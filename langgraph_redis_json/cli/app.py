@@ -10,6 +10,7 @@ from redis.exceptions import (
     AuthenticationError,
     ConnectionError,
     NoPermissionError,
+    OutOfMemoryError,
     RedisError,
     TimeoutError,
 )
@@ -119,11 +120,12 @@ def run(arguments: list[str] | None = None) -> None:
     except _TYPERS_ERROR as error:
         shown: Any = error
         command = shown.ctx.command_path if shown.ctx else PROGRAM
-        complain(f"{shown.format_message().rstrip('.')}. See {command} --help.")
+        told = shown.format_message().rstrip(".")
+        complain(f"{told}{'' if told.endswith('?') else '.'} See {command} --help.")
         raise SystemExit(2) from None
-    except typer.Abort:
+    except typer.Abort as abort:  # at a question: Ctrl-C, or the end of the input
         complain("Nothing was changed.")
-        raise SystemExit(1) from None
+        raise SystemExit(130 if isinstance(abort.__context__, KeyboardInterrupt) else 1) from None
     except (CheckpointError, RedisError, OSError) as error:
         complain(_sentence(error))
         raise SystemExit(1) from None
@@ -136,7 +138,17 @@ def _sentence(error: Exception) -> str:
             "redis://user:password@host:6379."
         )
     if isinstance(error, NoPermissionError):
-        return f"The server does not let this user run the command: {error}."
+        return (
+            f"The server does not let this user run the command: {str(error).rstrip('.')}. Give "
+            "the user the rights of docs/acl.conf."
+        )
+    if isinstance(error, OutOfMemoryError):
+        return (
+            "The server is full: raise its maxmemory, or delete or prune threads. Nothing was half "
+            "stored."
+        )
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}."
     if isinstance(error, (ConnectionError, TimeoutError)):
         return f"The server does not answer: {str(error).rstrip('.')}. Check --url (or REDIS_URL)."
     if isinstance(error, MessagesMissingError):
@@ -151,10 +163,11 @@ def _sentence(error: Exception) -> str:
         return str(error)
     if "unknown command" in str(error).lower():
         return (
-            f"This Redis lacks Search or JSON ({error}): use Redis 8, Redis Stack, or a service "
-            "that offers both."
+            f"This Redis lacks Search or JSON ({str(error).strip()}): use Redis 8, Redis Stack, or "
+            "a service that offers both."
         )
-    return f"The server replied with an error: {error}"
+    told, _, _ = str(error).partition(" script: ")  # where in a script says nothing to people
+    return f"The server replied with an error: {told}"
 
 
 def _show_warning(message: Any, *_: Any, **__: Any) -> None:

@@ -9,7 +9,7 @@ import typer
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
-from redis.exceptions import MovedError
+from redis.exceptions import MovedError, NoPermissionError
 from redis.retry import Retry
 
 from langgraph_redis_json import arguments
@@ -55,6 +55,8 @@ def connect(context: typer.Context) -> Iterator[RedisSaver]:
         thread = keys.thread_keys(settings.key_prefix, SETUP_THREAD)
         try:
             is_cluster = run(saver, send(scripts.server_facts(thread))).mode == "cluster"
+        except NoPermissionError:  # the command itself says what it may not do
+            is_cluster = False
         except UnsuitableServerError as error:
             if not isinstance(error.__cause__, MovedError):
                 raise

@@ -35,6 +35,8 @@ def copy(
     given = thread_ids or []
     if prefix is None and len(given) != 2:
         fail("Pass SOURCE and TARGET; or --prefix, and which threads to copy.", 2)
+    if prefix is None and not given[1]:
+        fail("TARGET is empty: name the thread to copy to.", 2)
     if prefix == "" or (prefix is None and given[0] == given[1]):
         fail("A thread cannot be copied to itself.", 2)
     with connect(context) as saver:

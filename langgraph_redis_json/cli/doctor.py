@@ -7,6 +7,7 @@ import typer
 from rich.text import Text
 
 from langgraph_redis_json.cli.connection import connect, run
+from langgraph_redis_json.cli.finding import no_thread
 from langgraph_redis_json.cli.options import Json
 from langgraph_redis_json.cli.output import (
     complain,
@@ -91,7 +92,10 @@ def _agreed(to_mend: list[Finding]) -> bool:
 
 def _examined(saver: RedisSaver, thread_ids: list[str], everything: bool) -> Iterator[Finding]:
     context = saver._context
-    yield from run(saver, server.check_server(context))
+    of_server = run(saver, server.check_server(context))
+    yield from of_server
+    if any(one.code == "rights" and one.severity == "error" for one in of_server):
+        return  # it may not look at the rest
     of_indexes = run(saver, indexes.check_indexes(context))
     yield from of_indexes
     indexed = {one.code for one in of_indexes} <= {"index", "index-left", "index-foreign"}
@@ -154,7 +158,7 @@ def _pages(saver: RedisSaver, thread_ids: list[str]) -> Iterator[tuple[str, ...]
     for thread_id in thread_ids:
         page = tuple(run(saver, unnamed.keys_of(context, thread_id)))
         if not page:
-            fail(f"There is no thread {thread_id}.")
+            fail(no_thread(saver, thread_id))
         yield page
 
 

@@ -98,6 +98,8 @@ def export(
             ids = [*dict.fromkeys(_all_threads(saver))]
         else:
             ids = [row.thread_id for row in saver.threads(**chosen._asdict())]
+        if not ids:
+            fail("There are no such threads: nothing was exported. Check --key-prefix.")
         header = Header(saver.key_prefix, selection)
         if output is None:
             if sys.stdout.isatty():
@@ -148,7 +150,7 @@ def _write_page(saver: RedisSaver, thread_id: str, path: Path, shows: reading.Re
         for number, part in enumerate(pages(entries, 25)):
             for one in run(saver, reading.read_checkpoints(thread, thread_id, part, shows)):
                 page.add(one)
-            advance(25 * number)
+            advance(min(25 * (number + 1), len(entries)))
     page.finish()
     partial = path.with_name(f"{path.name}.partial")
     with partial.open("w", encoding="utf-8") as out:

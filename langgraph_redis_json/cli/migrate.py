@@ -14,6 +14,7 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from langgraph_redis_json import migration
+from langgraph_redis_json.cli import acting
 from langgraph_redis_json.cli.connection import connect
 from langgraph_redis_json.cli.options import Json, Settings
 from langgraph_redis_json.cli.output import complain, fail, one_line, print_json, size
@@ -117,7 +118,7 @@ def _open(source: str, from_prefix: str | None) -> Iterator[Any]:
             fail(f"SQLite cannot read {file}: {error}")
     else:
         fail(
-            f"{one_line(source, 50)} is no source: write postgresql://…, sqlite:FILE, or redis://…",
+            f'"{one_line(source, 50)}" is no source: write postgresql://…, sqlite:FILE or redis://…',
             2,
         )
 
@@ -177,7 +178,7 @@ def _time(seconds: float) -> str:
 
 def _show(report: Report, verify: bool) -> None:
     typer.echo(
-        f"{report.threads:,} threads with {report.checkpoints:,} checkpoints: copied "
+        f"{acting.threads(report.threads)} with {acting.checkpoints(report.checkpoints)}: copied "
         f"{report.copied:,}, completed {report.updated:,}, sent {size(report.bytes)} in "
         f"{_time(report.seconds)}."
     )
@@ -198,6 +199,9 @@ def _show(report: Report, verify: bool) -> None:
         typer.echo(
             f"{report.messages_as_dicts:,} messages were dicts in the old saver, and still are."
         )
+    if report.missing:
+        named = ", ".join(one_line(str(one), 40) for one in report.missing[:NAMED])
+        complain(f"The source has no thread {named}.")
     if report.unreadable:
         complain(f"The old saver cannot read {report.unreadable:,} checkpoints: not copied.")
     if report.different:

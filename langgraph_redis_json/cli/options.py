@@ -145,6 +145,12 @@ def read_filters(given: Sequence[str] | None) -> dict[str, Any]:
                 param_hint="--filter",
             )
         key, sign, text = match.groups()
+        if text.startswith("=") or (not text and sign not in ("=", "!=")):
+            raise typer.BadParameter(
+                f"{condition!r} is no condition: the value "
+                + ("begins with another =" if text else "is missing"),
+                param_hint="--filter",
+            )
         value = _value(text)
         operator, operand = _OPERATORS.get(sign, "$eq"), value
         if sign == "=" and not isinstance(value, str):

@@ -31,7 +31,7 @@ def setup(
     package. It changes no state, and applications may go on writing.
     """
     if not messages and (tool_calls or language):
-        raise typer.BadParameter("it needs --messages", param_hint="--language, --tool-calls")
+        raise typer.BadParameter("they need --messages", param_hint="--language and --tool-calls")
     bar, advance = progress("Building the search indexes", total=1)
     with connect(context) as saver:
         if messages:

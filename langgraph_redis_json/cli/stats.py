@@ -183,7 +183,7 @@ def _is_inline(stored: Any) -> bool:
 
 def _indexes(saver: RedisSaver) -> Iterator[dict[str, Any]]:
     """What each search index takes."""
-    for which in SCHEMAS:
+    for which in (*SCHEMAS, "messages"):
         name = queries.index_name(saver.key_prefix, which)
 
         def ask(name: str = name) -> Plan[Any]:

@@ -103,6 +103,7 @@ class Report:
         seconds: how long it took.
         continued: threads that were left alone, because the target has gone on with them: it has
             checkpoints that the source has not.
+        missing: ids that were asked for, and of which the source has no checkpoint.
         unreadable: number of checkpoints that the source itself could not read, so that they are
             not in the target.
         verified: number of checkpoints that were compared; 0 without ``verify``.
@@ -122,6 +123,7 @@ class Report:
     bytes: int = 0
     seconds: float = 0.0
     continued: list[Any] = field(default_factory=list)
+    missing: list[Any] = field(default_factory=list)
     unreadable: int = 0
     verified: int = 0
     different: int = 0
@@ -133,7 +135,7 @@ class Report:
     @property
     def is_complete(self) -> bool:
         """Whether the target has everything that the source has, as far as was looked."""
-        return not (self.unreadable or self.different or self.continued)
+        return not (self.unreadable or self.different or self.continued or self.missing)
 
 
 def migrate(
@@ -242,6 +244,8 @@ class _Migration:
             self._tell()
             await source.tell(names, thread_ids)
             self._report.threads, self._report.checkpoints = names.count()
+            there = {*map(str, names.threads())}
+            self._report.missing = [one for one in thread_ids or () if str(one) not in there]
             for thread_id in names.threads():
                 await self._thread(source, names, thread_id)
                 self._threads += 1

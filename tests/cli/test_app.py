@@ -10,8 +10,10 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from langgraph_redis_json import embedded
+from langgraph_redis_json import RedisSaver, embedded
 from langgraph_redis_json.cli.app import COMMANDS
+from langgraph_redis_json.embedded import EmbeddedRedis
+from tests.support.checkpoints import BIG, put
 from tests.support.command_line import Cli, environment, run_process
 from tests.support.waiting import wait_until
 
@@ -120,6 +122,9 @@ def test_common_options_stand_before_or_after_the_command(
         (["threads", "--older-than", "soon"], "'soon' is no age: write a number and s, m"),
         (["threads", "--filter", "user"], "'user' is no condition: write KEY=VALUE"),
         (["threads", "--filter", "a=1", "--filter", "a=2"], "another condition of that kind"),
+        (["threads", "--filter", "a==1"], "'a==1' is no condition: the value begins with"),
+        (["threads", "--filter", "a>"], "'a>' is no condition: the value is missing"),
+        (["thread"], "Did you mean 'threads'? See langgraph-redis-json --help."),
         (["threads", "--limit", "-1"], "--limit"),
         (["threads", "--key-prefix", "{x}"], "every key begins with it"),
         (["threads", "--key-prefix", ""], "it needs at least one character"),
@@ -145,6 +150,17 @@ def test_wrong_usage_is_one_sentence(cli: Cli, arguments: list[str], said: str) 
     shown = cli(*arguments, code=2)
     assert shown.out == ""
     assert said in one_sentence(shown.err)
+
+
+def test_a_full_server_is_one_sentence(cli: Cli) -> None:
+    with EmbeddedRedis() as server, RedisSaver(server.url) as saver:
+        saver.setup()
+        put(saver, "1", {"big": BIG})
+        with redis.Redis.from_url(server.url) as client:
+            client.config_set("maxmemory", 1)
+        shown = cli("copy", "thread", "other", "--url", server.url, code=1)
+        assert "The server is full: raise its maxmemory" in one_sentence(shown.err)
+        assert "script" not in shown.err
 
 
 @pytest.mark.parametrize(

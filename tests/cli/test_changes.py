@@ -66,20 +66,28 @@ def test_a_dry_run_changes_nothing(
     )
 
 
-@pytest.mark.parametrize("command", ["delete", "prune", "expire"])
+@pytest.mark.parametrize(
+    ("command", "question"),
+    [
+        ("delete", "Delete 1 thread: t1"),
+        ("prune", "Delete the history of 1 thread: t1"),
+        ("expire", "Let 1 thread expire in 30d: t1"),
+    ],
+)
 def test_without_a_terminal_nothing_is_destroyed_unless_yes(
     six: RedisSaver,
     redis_client: redis.Redis,
     redis_url: str,
     key_prefix: str,
     command: str,
+    question: str,
 ) -> None:
     before = stored(redis_client, key_prefix)
     arguments = [command, "t1", *COMMANDS[command]]
     done = run_process(arguments, environment(redis_url, key_prefix))
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "Nothing was changed: pass --yes, because there is no terminal to ask at.\n"
+        f"Nothing was changed: there is no terminal to ask at. {question}? Pass --yes for that.\n"
     )
     assert stored(redis_client, key_prefix) == before
     done = run_process([*arguments, "--yes"], environment(redis_url, key_prefix))
@@ -95,7 +103,7 @@ def test_a_terminal_is_asked(six: RedisSaver, redis_url: str, key_prefix: str, a
     terminal.type(answer)
     is_yes = answer == "y\r"
     again = answer if answer == "\x03" else ""
-    assert terminal.wait(again=again) == (0 if is_yes else 1)
+    assert terminal.wait(again=again) == (0 if is_yes else 130 if again else 1)
     assert threads(six) == (["t1", "t3", "t5"] if is_yes else ["t0", "t1", "t2", "t3", "t4", "t5"])
     assert ("Nothing was changed." in terminal.text) is not is_yes
     assert "Traceback" not in terminal.text
@@ -151,7 +159,9 @@ def test_copy(six: RedisSaver, own_cli: Cli) -> None:
     found = ids(six.list({"configurable": {"thread_id": "new"}}))
     assert found == ids(six.list({"configurable": {"thread_id": "t1"}}))
     # A thread that exists is not overwritten unasked.
-    assert "pass --yes" in own_cli("copy", "t1", "new", code=2).err
+    refused = own_cli("copy", "t1", "new", code=2).err
+    assert "threads that exist: new? Pass --yes for that." in refused
+    assert "TARGET is empty" in own_cli("copy", "t1", "", code=2).err
     assert own_cli("copy", "t1", "new", "-y").out == "t1: copied to new, which exists\n"
     own_cli("copy", "--filter", "user=a", "--prefix", "b:")
     assert threads(six) == ["b:t0", "b:t2", "b:t4", "new", *(f"t{n}" for n in range(6))]

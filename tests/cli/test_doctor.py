@@ -429,7 +429,7 @@ def test_a_healthy_server_in_words(saver: RedisSaver, thread: ThreadKeys, cli: C
 def test_an_unknown_thread(saver: RedisSaver, cli: CommandLine) -> None:
     done = cli("doctor", "nobody")
     assert done.code == 1
-    assert done.err == "There is no thread nobody.\n"
+    assert done.err == 'There is no thread "nobody".\n'
 
 
 def test_a_sample_is_said_to_be_one(saver: RedisSaver, cli: CommandLine) -> None:

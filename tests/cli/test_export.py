@@ -407,7 +407,20 @@ def test_wrong_usage(saver: RedisSaver, cli: CommandLine, tmp_path: Path) -> Non
     done = cli("export", "thread", "-o", tmp_path / "x")
     assert done.code == 1
     assert "exists already" in done.err
-    assert cli("import", tmp_path / "no-such-file").code == 1
+    done = cli("import", tmp_path / "no-such-file")
+    assert done.code == 1
+    assert done.err == f"{tmp_path / 'no-such-file'}: No such file or directory.\n"
+
+
+def test_an_export_of_nothing_is_no_backup(
+    saver: RedisSaver, cli: CommandLine, tmp_path: Path
+) -> None:
+    """A key prefix with a slip in it, for example."""
+    for choice in (["--all"], ["--filter", "user=nobody"]):
+        done = cli("export", *choice, "-o", tmp_path / "x")
+        assert done.code == 1
+        assert "There are no such threads: nothing was exported." in done.err
+    assert os.listdir(tmp_path) == []
 
 
 # ---- writers

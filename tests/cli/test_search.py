@@ -81,7 +81,7 @@ def test_the_newest_first(said: RedisSaver, own_cli: Cli) -> None:
         (["search", "a1", "--filter", "user"], "'user' is no condition"),
         (["search", "a1", "--newer-than", "soon"], "'soon' is no age"),
         (["search", "a1", "--language", "klingon"], "'klingon' is not one of arabic"),
-        (["setup", "--language", "german"], "it needs --messages"),
+        (["setup", "--language", "german"], "they need --messages"),
     ],
 )
 def test_wrong_usage(own: RedisSaver, own_cli: Cli, arguments: list[str], message: str) -> None:

@@ -70,5 +70,9 @@ def test_a_user_with_the_permissions_of_a_saver(
         cli("delete", "--filter", "user=ada", "--yes")
         assert "does not let this user" in cli("threads", "--key-prefix", "other:", code=1).err
         with redis.Redis.from_url(server.url) as client:
+            client.acl_setuser("weak", enabled=True, nopass=True, keys=["*"], commands=["+ping"])
             client.acl_setuser("app", enabled=True, commands=["+memory|usage"])
+        weak = server.url.replace("redis://", "redis://weak:any@")
+        rows = cli("doctor", "--json", "--url", weak, code=1).rows
+        assert "rights" in [row["code"] for row in rows if row["severity"] == "error"]
         assert cli("stats", "--json").rows[0]["bytes"] > 0

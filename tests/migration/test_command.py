@@ -100,6 +100,14 @@ def test_the_report_is_json_for_other_programs(stores: Stores, cli: Cli) -> None
     assert (row["threads"], row["copied"], row["verified"], row["told"]) == (2, 12, 12, [])
 
 
+def test_a_thread_that_the_source_does_not_have_is_told(stores: Stores, cli: Cli) -> None:
+    with stores.saver("sqlite") as source:
+        fill(source, 2, 3)
+    shown = cli(*options(stores, "sqlite"), "--thread", "thread-1", "--thread", "nope", code=1)
+    assert shown.lines[0].startswith("1 thread with 6 checkpoints: copied 6,")
+    assert shown.err == "The source has no thread nope.\n"
+
+
 def test_what_is_not_complete_is_told_and_ends_with_code_1(stores: Stores, cli: Cli) -> None:
     with stores.saver("sqlite") as source:
         fill(source, 1, 3)
@@ -148,7 +156,7 @@ def test_an_encrypted_source_is_read(
     ("arguments", "message"),
     [
         (["migrate"], "--from"),
-        (["migrate", "--from", "mysql://x"], "mysql://x is no source: write postgresql://"),
+        (["migrate", "--from", "mysql://x"], '"mysql://x" is no source: write postgresql://'),
         (["migrate", "--from", "sqlite:no/such/file"], "There is no file no/such/file"),
         (["migrate", "--from", "sqlite:x", "--from-prefix", "a:"], "--from-prefix is for a source"),
     ],

@@ -73,7 +73,7 @@ def test_the_example_of_the_other_redis_saver_runs_after_one_import_and_one_comm
         warnings.simplefilter("ignore")
         run(code)
     shown = migrate(server.url, server.url, "--verify")
-    assert "1 threads with 1 checkpoints: copied 1" in shown
+    assert "1 thread with 1 checkpoint: copied 1" in shown
     with RedisSaver(server.url) as saver:
         before = get_tuple(saver, config("1"))
         assert before.checkpoint["channel_values"]["my_key"] == "meow"
