@@ -13,6 +13,7 @@ import redis
 
 from langgraph_redis_json import CheckpointError, RedisSaver
 from langgraph_redis_json.embedded import EmbeddedRedis
+from tests.support.clients import ACL_USER
 from tests.support.project import ROOT
 
 PAGE = (ROOT / "docs" / "observability.md").read_text(encoding="utf-8")
@@ -36,7 +37,8 @@ def test_the_probe_tells_whether_the_saver_is_ready() -> None:
 def test_the_slow_saver_is_made(
     redis_url: str, key_prefix: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    code = SLOW.replace("redis://localhost:6379", redis_url).replace("0.5", "0")
+    url = redis_url.replace(ACL_USER, "")  # the example has the default key_prefix
+    code = SLOW.replace("redis://localhost:6379", url).replace("0.5", "0")
     names = {"RedisSaver": RedisSaver}
     exec(code, names)
     saver: RedisSaver = names["saver"]  # type: ignore[assignment]
