@@ -28,15 +28,26 @@ class MemoryStore:
 
     package = "InMemorySaver"
 
+    def __init__(self) -> None:
+        self._saver = InMemorySaver()
+
     @contextmanager
     def saver(self) -> Iterator[Saver]:
-        yield InMemorySaver()
+        self._saver = InMemorySaver()
+        yield self._saver
+
+    @contextmanager
+    def another_saver(self) -> Iterator[Saver]:
+        yield self._saver
 
     @asynccontextmanager
     async def async_saver(self) -> AsyncIterator[Saver]:
         yield InMemorySaver()
 
     def stored_bytes(self) -> None:
+        return None
+
+    def processor_seconds(self) -> None:
         return None
 
     def server(self) -> str:
@@ -49,6 +60,12 @@ class PlainRedisStore(RedisStore):
     @contextmanager
     def saver(self) -> Iterator[Saver]:
         self._client.flushall()
+        saver = plain.RedisSaver(url=self._url)
+        yield saver
+        saver.close()
+
+    @contextmanager
+    def another_saver(self) -> Iterator[Saver]:
         saver = plain.RedisSaver(url=self._url)
         yield saver
         saver.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, contextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import accumulate
 from random import Random
@@ -20,6 +20,7 @@ from uuid import uuid4
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.base.id import uuid6
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.serde.types import TASKS
 from langgraph.graph import END, START, MessagesState, StateGraph
@@ -45,6 +46,8 @@ class Sizes:
         tasks: tasks of the largest superstep.
         large: bytes of each large value.
         concurrent: threads that run at the same time.
+        searched: short threads that are read and searched together.
+        burst: puts of one saver at the same time.
         turns: tool calls of the graph.
         delays: network delays, in milliseconds.
         rounds: how often a workload is repeated.
@@ -57,6 +60,8 @@ class Sizes:
     tasks: int = 500
     large: int = 1_000_000
     concurrent: int = 64
+    searched: int = 1_000
+    burst: int = 2_000
     turns: int = 10
     delays: Sequence[int] = (0, 1, 5)
     rounds: int = 31
@@ -69,7 +74,15 @@ class Sizes:
 
 
 QUICK = Sizes(
-    agent=100, lengths=(10, 100, 200, 400), threads=200, tasks=100, rounds=9, turns=5, budget=8.0
+    agent=100,
+    lengths=(10, 100, 200, 400),
+    threads=200,
+    tasks=100,
+    searched=200,
+    burst=500,
+    rounds=9,
+    turns=5,
+    budget=8.0,
 )
 
 
@@ -88,6 +101,14 @@ class Entrant:
         self.saver = saver
         self._store = store
         self._empty = _size_when_empty(store)
+
+    def another_saver(self) -> AbstractContextManager[Any]:
+        """One more saver on the same data."""
+        return self._store.another_saver()
+
+    def processor_seconds(self) -> float | None:
+        """The processor time that the Redis server has used; None for any other store."""
+        return self._store.processor_seconds()
 
     def added_bytes(self) -> int | None:
         """The bytes that the workload has stored; None for a store in this process's memory."""
@@ -218,6 +239,7 @@ class Thread:
         self.messages: list[AnyMessage] = []
         self.versions: dict[str, Any] = {}
         self.step = -1
+        self.user_id = ""
 
     @property
     def newest(self) -> Any:
@@ -258,7 +280,9 @@ class Thread:
             "versions_seen": seen,
             "updated_channels": sorted(new),
         }
-        metadata = {"source": source, "step": self.step, "parents": {}}
+        metadata: dict[str, Any] = {"source": source, "step": self.step, "parents": {}}
+        if self.user_id:
+            metadata["user_id"] = self.user_id
         self.step += 1
         return self.config, checkpoint, metadata, new
 
@@ -303,6 +327,62 @@ def short_threads(bench: Bench) -> None:
                 key = Key("search across threads, {:,} checkpoints", 4 * number + 4, entrant.name)
                 for _ in range(5):
                     bench.timed(key, _first_ten, saver, None, filter={"source": "fork"})
+
+
+def many_threads(bench: Bench) -> None:
+    """Many short threads of one user: the server's time for each superstep, reads by a saver that has
+    cached nothing, and searches that find many checkpoints."""
+    work, count = "many threads", bench.sizes.searched
+    messages = conversation(4, characters=60)
+    with bench.entrants() as entrants:
+        threads: dict[Entrant, list[Thread]] = {entrant: [] for entrant in entrants}
+        used = {entrant: entrant.processor_seconds() for entrant in entrants}
+        for _, entrant in bench.take_turns(work, entrants, count):
+            thread = Thread(entrant.saver)
+            thread.user_id = "ada"
+            for step, message in enumerate(messages):
+                put = thread.put_arguments([message], source="loop" if step else "input")
+                thread.config = entrant.saver.put(*put)
+                entrant.saver.put_writes(*thread.write_arguments(message))
+            threads[entrant].append(thread)
+        for entrant, before in used.items():
+            after = entrant.processor_seconds()
+            if before is not None and after is not None and len(threads[entrant]) == count:
+                key = Key("server's processor time for a superstep", 0, entrant.name)
+                bench.times[key] = [(after - before) / (4 * count)]
+        _read_at_random(bench, entrants, threads)
+        _search_many(bench, entrants)
+
+
+def _read_at_random(
+    bench: Bench, entrants: Sequence[Entrant], threads: Mapping[Entrant, Sequence[Thread]]
+) -> None:
+    count, random = bench.sizes.searched, Random(7)
+    with ExitStack() as stack:
+        savers = {entrant: stack.enter_context(entrant.another_saver()) for entrant in entrants}
+        for _, entrant in bench.take_turns("reads at random", entrants, count):
+            config = random.choice(threads[entrant]).newest
+            key = Key("get_tuple at random from {:,} threads, new saver", count, entrant.name)
+            bench.timed(key, savers[entrant].get_tuple, config)
+
+
+def _search_many(bench: Bench, entrants: Sequence[Entrant]) -> None:
+    count, rounds = bench.sizes.searched, max(1, bench.sizes.rounds // 6)
+    work = "searches that find many"
+    for label, size, filter, limit in (
+        ("list(filter={{source}}), all of {:,} found", count, {"source": "input"}, None),
+        ("list(filter={{user_id}}, limit=20) of {:,} found", 4 * count, {"user_id": "ada"}, 20),
+    ):
+        for _, entrant in bench.take_turns(work, entrants, rounds):
+            start = perf_counter()
+            try:
+                found = list(entrant.saver.list(None, filter=filter, limit=limit))
+            except ValueError as error:
+                bench.cut[work, entrant.name] = f"{type(error).__name__}: {error}"
+                continue
+            if len(found) != (limit or count):
+                raise RuntimeError(f"{entrant.name} found {len(found)} checkpoints")
+            bench.record_time(Key(label, size, entrant.name), start)
 
 
 def _first_ten(saver: Saver, config: Any, filter: Any = None) -> list[Any]:
@@ -362,6 +442,37 @@ def agent(bench: Bench) -> None:
             if number + 1 in _sizes_to_record(steps):
                 key = Key("agent of {:,} supersteps", number + 1, entrant.name)
                 bench.record_bytes(key, entrant.added_bytes())
+
+
+def encrypted_agent(bench: Bench) -> None:
+    """The same conversation as in `agent`, encrypted by LangGraph's EncryptedSerializer."""
+    work, steps = "encrypted agent", bench.sizes.agent
+    messages = conversation(steps + 1)
+    with bench.entrants() as entrants:
+        threads = {entrant: Thread(entrant.saver) for entrant in entrants}
+        for entrant, thread in threads.items():
+            entrant.saver.serde = EncryptedSerializer.from_pycryptodome_aes(key=b"0123456789abcdef")
+            try:
+                thread.put(messages[:1])
+            except UnicodeDecodeError as error:  # langgraph-checkpoint-redis expects text
+                bench.cut[work, entrant.name] = f"{type(error).__name__}: {error}"
+        for number, entrant in bench.take_turns(work, entrants, steps):
+            saver, thread, message = entrant.saver, threads[entrant], messages[number + 1]
+            write, put = thread.write_arguments(message), thread.put_arguments([message])
+            start = perf_counter()
+            saver.put_writes(*write)
+            thread.config = saver.put(*put)
+            key = Key("superstep, encrypted agent of {:,} supersteps", steps, entrant.name)
+            bench.record_time(key, start)
+            if number + 1 in _sizes_to_record(steps):
+                key = Key("encrypted agent of {:,} supersteps", number + 1, entrant.name)
+                bench.record_bytes(key, entrant.added_bytes())
+        entrants = [entrant for entrant in entrants if (work, entrant.name) not in bench.cut]
+        for _, entrant in bench.take_turns("encrypted reads", entrants, bench.sizes.rounds // 4):
+            with entrant.another_saver() as saver:
+                saver.serde = entrant.saver.serde
+                key = Key("get_tuple, encrypted agent of {:,} supersteps", steps, entrant.name)
+                bench.timed(key, saver.get_tuple, threads[entrant].newest)
 
 
 def fan_out(bench: Bench) -> None:
@@ -446,8 +557,43 @@ async def _concurrent_threads(bench: Bench) -> None:
             bench.record_time(key, start)
 
 
+def bursts(bench: Bench) -> None:
+    """Many puts of one saver at once, of a thread each, and the same puts one after another."""
+    asyncio.run(_bursts(bench))
+
+
+async def _bursts(bench: Bench) -> None:
+    count = bench.sizes.burst
+    [message] = conversation(1, characters=60)
+    async with AsyncExitStack() as stack:
+        entrants = [
+            Entrant(store, await stack.enter_async_context(store.async_saver()))
+            for store in bench.stores
+        ]
+        for number, entrant in bench.take_turns("bursts", entrants, 3):
+            saver = entrant.saver
+            at_once, in_turn = (
+                [Thread(saver).put_arguments([message]) for _ in range(count)] for _ in range(2)
+            )
+            try:
+                start = perf_counter()
+                await asyncio.gather(*(saver.aput(*put) for put in at_once))
+                burst = Key("{:,} aput at once, total", count, entrant.name)
+                bench.record_time(burst, start)
+                start = perf_counter()
+                for put in in_turn:
+                    await saver.aput(*put)
+                bench.record_time(Key("{:,} aput one by one, total", count, entrant.name), start)
+            except Exception as error:  # whatever a package raises
+                bench.cut["bursts", entrant.name] = f"{type(error).__name__}: {error}"
+
+
 def graphs(bench: Bench) -> None:
     """A compiled graph whose model calls a tool several times and then answers."""
+    asyncio.run(_graphs(bench))
+
+
+async def _graphs(bench: Bench) -> None:
     turns = bench.sizes.turns
     messages = conversation(2 * turns + 2)
 
@@ -463,12 +609,24 @@ def graphs(bench: Bench) -> None:
     builder.add_edge(START, "model")
     builder.add_conditional_edges("model", route, ["tools", END])
     builder.add_edge("tools", "model")
+    def config() -> Any:
+        return {"configurable": {"thread_id": str(uuid4())}, "recursion_limit": 1_000}
+
     with bench.entrants() as entrants:
         compiled = {entrant: builder.compile(checkpointer=entrant.saver) for entrant in entrants}
         for _, entrant in bench.take_turns("graph", entrants, bench.sizes.rounds // 2):
-            config = {"configurable": {"thread_id": str(uuid4())}, "recursion_limit": 1_000}
             key = Key("graph.invoke, {:,} tool calls", turns, entrant.name)
-            bench.timed(key, compiled[entrant].invoke, {"messages": messages[:1]}, config)
+            bench.timed(key, compiled[entrant].invoke, {"messages": messages[:1]}, config())
+    async with AsyncExitStack() as stack:
+        entrants = [
+            Entrant(store, await stack.enter_async_context(store.async_saver()))
+            for store in bench.stores
+        ]
+        compiled = {entrant: builder.compile(checkpointer=entrant.saver) for entrant in entrants}
+        for _, entrant in bench.take_turns("async graph", entrants, bench.sizes.rounds // 2):
+            start = perf_counter()
+            await compiled[entrant].ainvoke({"messages": messages[:1]}, config())
+            bench.record_time(Key("graph.ainvoke, {:,} tool calls", turns, entrant.name), start)
 
 
 def network_delays(bench: Bench) -> None:
@@ -524,12 +682,15 @@ def sent_bytes(bench: Bench) -> None:
 
 WORKLOADS: Sequence[Callable[[Bench], None]] = (
     short_threads,
+    many_threads,
     long_threads,
     listing,
     agent,
+    encrypted_agent,
     fan_out,
     large_values,
     concurrent_threads,
+    bursts,
     graphs,
     network_delays,
     sent_bytes,

@@ -25,7 +25,7 @@ from langgraph.checkpoint.redis import AsyncRedisSaver as PeerAsyncRedisSaver
 from langgraph.checkpoint.redis import RedisSaver as PeerRedisSaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-from measuring import used_memory
+from measuring import processor_seconds, used_memory
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from stores import Saver
 
@@ -60,6 +60,12 @@ class RedisStore:
             saver.setup()
             yield saver
 
+    @contextmanager
+    def another_saver(self) -> Iterator[Saver]:
+        with self._sync.from_conn_string(self._url) as saver:
+            saver.setup()  # a saver of langgraph-checkpoint-redis cannot read before
+            yield saver
+
     @asynccontextmanager
     async def async_saver(self) -> AsyncIterator[Saver]:
         self._client.flushall()
@@ -69,6 +75,9 @@ class RedisStore:
 
     def stored_bytes(self) -> int:
         return used_memory(self._client)
+
+    def processor_seconds(self) -> float:
+        return processor_seconds(self._client)
 
     def server(self) -> str:
         modules = {
@@ -105,6 +114,11 @@ class PostgresStore:
             saver.setup()
             yield saver
 
+    @contextmanager
+    def another_saver(self) -> Iterator[Saver]:
+        with PostgresSaver.from_conn_string(self._in_schema()) as saver:
+            yield saver
+
     @asynccontextmanager
     async def async_saver(self) -> AsyncIterator[Saver]:
         async with AsyncPostgresSaver.from_conn_string(self._empty()) as saver:
@@ -114,6 +128,9 @@ class PostgresStore:
     def _empty(self) -> str:
         self._run(f"DROP SCHEMA IF EXISTS {self._schema} CASCADE")
         self._run(f"CREATE SCHEMA {self._schema}")
+        return self._in_schema()
+
+    def _in_schema(self) -> str:
         return make_conninfo(self._url, options=f"-c search_path={self._schema}")
 
     def close(self) -> None:
@@ -126,6 +143,9 @@ class PostgresStore:
                 f"WHERE c.relnamespace = '{self._schema}'::regnamespace AND c.relkind = 'r'"
             )
         )
+
+    def processor_seconds(self) -> None:
+        return None
 
     def server(self) -> str:
         return f"PostgreSQL {str(self._run('SHOW server_version')).split()[0]}"
@@ -154,6 +174,11 @@ class SqliteStore:
             saver.setup()
             yield saver
 
+    @contextmanager
+    def another_saver(self) -> Iterator[Saver]:
+        with SqliteSaver.from_conn_string(str(self._file)) as saver:
+            yield saver
+
     @asynccontextmanager
     async def async_saver(self) -> AsyncIterator[Saver]:
         self._empty()
@@ -170,6 +195,9 @@ class SqliteStore:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.close()
         return self._file.stat().st_size
+
+    def processor_seconds(self) -> None:
+        return None
 
     def server(self) -> str:
         return f"SQLite {sqlite3.sqlite_version}"

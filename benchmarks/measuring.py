@@ -42,6 +42,12 @@ def median_times(
     return {name: median(found) for name, found in spent.items()}
 
 
+def processor_seconds(client: redis.Redis) -> float:
+    """The processor time that a Redis server has used."""
+    found = client.info("cpu")
+    return float(found["used_cpu_user"] + found["used_cpu_sys"])
+
+
 def used_memory(client: redis.Redis) -> int:
     """The bytes that a Redis server uses for data and indexes."""
     return int(client.info("memory")["used_memory"])

@@ -40,15 +40,26 @@ TINY = Sizes(
 class MemoryStore:
     package = "InMemorySaver"
 
+    def __init__(self) -> None:
+        self._saver = InMemorySaver()
+
     @contextmanager
     def saver(self) -> Iterator[InMemorySaver]:
-        yield InMemorySaver()
+        self._saver = InMemorySaver()
+        yield self._saver
+
+    @contextmanager
+    def another_saver(self) -> Iterator[InMemorySaver]:
+        yield self._saver
 
     @asynccontextmanager
     async def async_saver(self) -> AsyncIterator[InMemorySaver]:
         yield InMemorySaver()
 
     def stored_bytes(self) -> None:
+        return None
+
+    def processor_seconds(self) -> None:
         return None
 
     def server(self) -> str:
@@ -63,10 +74,12 @@ class OurStore:
     def __init__(self, client: redis.Redis, url: str, key_prefix: str):
         self.client, self.url, self.key_prefix = client, url, key_prefix
         self.numbers = count()
+        self.last = 0
 
     @property
     def prefix(self) -> str:
-        return f"{self.key_prefix}{next(self.numbers)}:"
+        self.last = next(self.numbers)
+        return f"{self.key_prefix}{self.last}:"
 
     @contextmanager
     def saver(self) -> Iterator[RedisSaver]:
@@ -74,6 +87,12 @@ class OurStore:
             saver.setup()
             yield saver
             self.drop_indexes(saver.key_prefix)
+
+    @contextmanager
+    def another_saver(self) -> Iterator[RedisSaver]:
+        prefix = f"{self.key_prefix}{self.last}:"
+        with RedisSaver.from_conn_string(self.url, key_prefix=prefix) as saver:
+            yield saver
 
     @asynccontextmanager
     async def async_saver(self) -> AsyncIterator[AsyncRedisSaver]:
@@ -88,6 +107,10 @@ class OurStore:
 
     def stored_bytes(self) -> int:
         return int(self.client.info("memory")["used_memory"])
+
+    def processor_seconds(self) -> float:
+        found = self.client.info("cpu")
+        return float(found["used_cpu_user"] + found["used_cpu_sys"])
 
     def server(self) -> str:
         return "Redis"
