@@ -330,8 +330,8 @@ def short_threads(bench: Bench) -> None:
 
 
 def many_threads(bench: Bench) -> None:
-    """Many short threads of one user: the server's time for each superstep, reads by a saver that has
-    cached nothing, and searches that find many checkpoints."""
+    """Many short threads of one user: the server's time for each superstep, reads by a saver that
+    has cached nothing, and searches that find many checkpoints."""
     work, count = "many threads", bench.sizes.searched
     messages = conversation(4, characters=60)
     with bench.entrants() as entrants:
@@ -570,7 +570,7 @@ async def _bursts(bench: Bench) -> None:
             Entrant(store, await stack.enter_async_context(store.async_saver()))
             for store in bench.stores
         ]
-        for number, entrant in bench.take_turns("bursts", entrants, 3):
+        for _, entrant in bench.take_turns("bursts", entrants, 3):
             saver = entrant.saver
             at_once, in_turn = (
                 [Thread(saver).put_arguments([message]) for _ in range(count)] for _ in range(2)
@@ -584,7 +584,7 @@ async def _bursts(bench: Bench) -> None:
                 for put in in_turn:
                     await saver.aput(*put)
                 bench.record_time(Key("{:,} aput one by one, total", count, entrant.name), start)
-            except Exception as error:  # whatever a package raises
+            except Exception as error:  # noqa: BLE001 - whatever a package raises
                 bench.cut["bursts", entrant.name] = f"{type(error).__name__}: {error}"
 
 
@@ -609,6 +609,7 @@ async def _graphs(bench: Bench) -> None:
     builder.add_edge(START, "model")
     builder.add_conditional_edges("model", route, ["tools", END])
     builder.add_edge("tools", "model")
+
     def config() -> Any:
         return {"configurable": {"thread_id": str(uuid4())}, "recursion_limit": 1_000}
 

@@ -83,7 +83,7 @@ def _walk(
             )
         )
         for row in loading.rows(thread, thread_id, reply.read):
-            decoded = loading.decode_checkpoint(row, open_channels)
+            decoded = loading.decode_checkpoint(row, context.serde, open_channels)
             # A checkpoint's own writes come after its value, and lead to its child.
             for write in reversed(loading.load_writes(row, context.serde, open_channels)):
                 writes[write[1]].append(write)

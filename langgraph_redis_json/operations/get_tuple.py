@@ -90,7 +90,7 @@ def _read(
             if size <= LONG < size + (cached.size if row.cached else 0):
                 yield []
         try:
-            decoded = loading.decode_checkpoint(row)
+            decoded = loading.decode_checkpoint(row, context.serde)
         except StaleCacheError:  # another process has stored this checkpoint again
             context.cache.drop(thread.contents, checkpoint_ns, row.read.entry)
             return (yield from _read(context, thread, target, ttl))

@@ -159,7 +159,7 @@ def _load(context: Context, wanted: Wanted, row: Row) -> CheckpointTuple | None:
     out, so that the listing shows all others."""
     given = wanted.target.given_thread_id if wanted.target else row.identity.thread_id
     try:
-        decoded = loading.decode_checkpoint(row)
+        decoded = loading.decode_checkpoint(row, context.serde)
         metadata = loading.load_metadata(decoded, context.serde)
         if not wanted.filter.matches(metadata):
             return None

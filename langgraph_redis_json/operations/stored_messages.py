@@ -69,8 +69,8 @@ def find(thread: ThreadKeys, checkpoints: Iterable[str]) -> Plan[list[Place]]:
                     if "blob" in stored and stored["blob"] not in blobs:
                         blobs.add(stored["blob"])
                         places.append(Place(entry, created_at, stored["blob"], "$.value.tagged"))
-                    for key, *slice_ in stored.get("log", ()):
-                        for start, stop in logs.setdefault(key, Ranges()).add(*slice_):
+                    for key, *ends in stored.get("log", ()):
+                        for start, stop in logs.setdefault(key, Ranges()).add(*ends[:2]):
                             places += _of_log(entry, created_at, key, start, stop)
             except DAMAGE as error:
                 raise damaged(thread.key(entry), error) from error

@@ -39,6 +39,21 @@ class Slice(NamedTuple):
     stop: int
 
 
+class Span(NamedTuple):
+    """A chunk of a log (`encrypted_lists.py`): its number, and its items, from `start` up to, not
+    with, `stop`."""
+
+    number: int
+    start: int
+    stop: int
+
+
+def chunks_with(chunks: Sequence[Span], start: int, stop: int) -> tuple[int, int]:
+    """The numbers of the chunks that hold items: from the first, up to, not with, the second."""
+    found = [chunk.number for chunk in chunks if chunk.start < stop and start < chunk.stop]
+    return found[0], found[-1] + 1
+
+
 class StoredChannel(NamedTuple):
     """How the value of a channel is stored.
 
@@ -49,7 +64,9 @@ class StoredChannel(NamedTuple):
         is_large: whether that blob is `LARGE`.
         slices: the slices of logs that the text refers to.
         item_hashes: one number for each item of the slices.
-        log_lengths: entry -> number of items, for each log that only this saver has added to.
+        chunks: entry of a log -> its chunks, as far as they are known, of an encrypted list.
+        log_lengths: entry -> number of items, or of chunks, for each log that only this saver has
+            added to.
         dumped: the serializer's result for a blob or list; None where it takes too much memory.
         items_size: how many bytes at the end of that result are the items of a list.
         items_hash: of these bytes, where `dumped` is None.
@@ -62,6 +79,7 @@ class StoredChannel(NamedTuple):
     is_large: bool = False
     slices: Sequence[Slice] = ()
     item_hashes: "array[int]" = array("q")
+    chunks: Mapping[str, Sequence[Span]] = MappingProxyType({})
     log_lengths: Mapping[str, int] = MappingProxyType({})
     dumped: Dumped | None = None
     items_size: int = 0
@@ -69,11 +87,14 @@ class StoredChannel(NamedTuple):
     messages: "array[int]" = array("q")
 
     def references(self) -> dict[str, int]:
-        """The blobs and logs that must exist: entry -> number of items, 0 for a blob."""
+        """The blobs and logs that must exist: entry -> number of items, or of chunks; 0 for a
+        blob."""
         if self.blob:
             return {self.blob: 0}
         found: dict[str, int] = {}
-        for log, _, stop in self.slices:
+        for log, start, stop in self.slices:
+            if log in self.chunks:
+                _, stop = chunks_with(self.chunks[log], start, stop)
             found[log] = max(stop, found.get(log, 0))
         return found
 

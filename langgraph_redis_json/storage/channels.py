@@ -5,7 +5,7 @@ item, any other larger value to a blob. Both are stored once for all checkpoints
 
 A log holds the items of a growing list. A checkpoint holds the list as slices of logs. The cache
 tells which items are in a log already; only the others are sent, and go to the end of the log of
-the last ones.
+the last ones (`list_logs.py`). Under a cipher they are sent together (`encrypted_lists.py`).
 """
 
 from array import array
@@ -16,12 +16,14 @@ from typing import Any, NamedTuple
 import orjson
 from langgraph.checkpoint.base import Checkpoint
 from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.types import TASKS, _DeltaSnapshot
 
-from langgraph_redis_json.storage import documents, json_codec, keys
-from langgraph_redis_json.storage.cache import LARGE, SECRET, Slice, StoredChannel
+from langgraph_redis_json.storage import documents, encrypted_lists, json_codec, keys
+from langgraph_redis_json.storage.cache import LARGE, StoredChannel
 from langgraph_redis_json.storage.json_codec import Dumped
 from langgraph_redis_json.storage.keys import CheckpointIdentity, ThreadKeys
+from langgraph_redis_json.storage.list_logs import hashes_of, lay_out
 from langgraph_redis_json.storage.messages import NewMessages
 
 INLINE = 512
@@ -30,16 +32,8 @@ INLINE = 512
 ITEM = 64
 """Bytes that the items of a list must have on average to be stored one by one."""
 
-MOST_SLICES = 16
-"""A list in more slices is stored again as one slice."""
-
 MOST_NEW = 500_000
 """A list with more new items is a blob: one command takes about a million arguments."""
-
-UNUSED = 32
-"""Items in the logs of a list that it need not use. A list that uses less than half of the others
-gets a new log for its new items; one that uses less than a quarter is stored again. So the logs of
-a list that is trimmed stay small, and old ones are deleted with the checkpoints that use them."""
 
 
 @dataclass
@@ -50,9 +44,9 @@ class Storage:
         texts: channel -> the JSON text that stands for the value in the checkpoint's document.
         documents: blobs and new logs: entry -> JSON text.
         sent_separately: blobs that are `LARGE`: entry -> JSON text.
-        appended: entry of a log -> its length before, and the JSON texts of new items.
-        expected: entry of a blob or log that must exist -> how many items it must have, 0 for a
-            blob.
+        appended: entry of a log -> its length before, and the JSON texts of new items or chunks.
+        expected: entry of a blob or log that must exist -> how many items or chunks it must have, 0
+            for a blob.
         channels: what the cache gets.
     """
 
@@ -91,6 +85,8 @@ def store(
         messages: gets the messages that may have no documents yet; None without message_search.
     """
     storage = Storage()
+    cipher = encrypted_lists.cipher_of(serde)
+    inner = serde if cipher is None else cipher.serde
     versions = checkpoint["channel_versions"]
     for channel, value in (checkpoint.get("channel_values") or {}).items():
         version = versions.get(channel, identity.checkpoint_id)
@@ -104,15 +100,21 @@ def store(
             if messages is not None and not messages.known:
                 _add_all_messages(messages, *serde.dumps_typed(value), serde)
             continue
-        type_, data = serde.dumps_typed(value)
+        type_, data = inner.dumps_typed(value)
         data = bytes(data)  # a bytearray is the caller's own, who may change it later
         items = None
         # The tasks of a superstep are not those of the last one: that list does not grow.
         if type_ == "msgpack" and len(data) > INLINE and channel != TASKS:
-            items = _read_list(data, last) if json_codec.writes_msgpack(serde) else None
+            items = _read_list(data, last) if json_codec.writes_msgpack(inner) else None
+        if cipher is not None and items is None:
+            type_, data = encrypted_lists.encrypt(cipher, type_, data)
         if type_ == "null" and not data:
             # A stored value of its own would take a tenth of a small checkpoint.
             stored = StoredChannel(version, b"null")
+        elif items is not None and cipher is not None:
+            stored = _store_encrypted_list(
+                storage, thread, identity, channel, version, data, items, last, cipher
+            )
         elif items is not None:
             stored = _store_list(
                 storage, thread, identity, channel, version, data, items, last, messages
@@ -180,22 +182,6 @@ class List(NamedTuple):
     size: int
 
 
-class Layout(NamedTuple):
-    """Where the items of a list are, and what must be stored for it.
-
-    Attributes:
-        slices: all items, in order.
-        log: the entry of the log that new items go to; None if there are none.
-        length: how many items that log has before, 0 for a new log.
-        new: the numbers of the new items in the list.
-    """
-
-    slices: list[Slice]
-    log: str | None
-    length: int
-    new: Sequence[int]
-
-
 def _read_list(data: bytes, cached: StoredChannel | None = None) -> List | None:
     """The items of a list; None if the data is not a list, or not worth a log.
 
@@ -231,6 +217,8 @@ def _store_list(
     last: StoredChannel | None,
     messages: NewMessages | None,
 ) -> StoredChannel:
+    if last is not None and last.chunks:  # the list was encrypted until now
+        last = None
     layout = lay_out(items.hashes, last, identity.checkpoint_ns, channel)
     if messages is not None and last is not None:
         old = last.item_hashes
@@ -271,6 +259,47 @@ def _store_list(
     return stored
 
 
+def _store_encrypted_list(
+    storage: Storage,
+    thread: ThreadKeys,
+    identity: CheckpointIdentity,
+    channel: str,
+    version: Any,
+    data: bytes,
+    items: List,
+    last: StoredChannel | None,
+    cipher: EncryptedSerializer,
+) -> StoredChannel:
+    layout = encrypted_lists.lay_out(items.hashes, last, identity.checkpoint_ns, channel)
+    first = len(items.hashes) - len(items.new)
+    if any(number < first for chunk in layout.new for number in chunk.items):
+        items, first = _read_list(data) or items, 0
+    for log, number, numbers, stop in layout.new:
+        texts = [items.new[item - first] for item in numbers]
+        chunk = encrypted_lists.chunk_text(cipher, texts, stop)
+        if number:
+            storage.appended[log] = number, [chunk]
+        else:
+            storage.documents[log] = documents.build_log(identity, channel, [chunk])
+    used = {log for log, _, _ in layout.slices}
+    stored = StoredChannel(
+        version,
+        encrypted_lists.reference(thread, layout),
+        slices=layout.slices,
+        item_hashes=items.hashes,
+        chunks={log: chunks for log, chunks in layout.chunks.items() if log in used},
+        log_lengths={log: length for log, length in layout.lengths.items() if log in used},
+        # The cache holds what the inner serializer wrote, which an EncryptedSerializer loads too.
+        dumped=Dumped("msgpack", data),
+        items_size=items.size,
+    )
+    references = stored.references()
+    for log, *_ in layout.new:
+        references.pop(log, None)
+    storage.expect(references)
+    return stored
+
+
 def _unknown(
     hashes: "array[int]",
     numbers: Sequence[int],
@@ -305,92 +334,3 @@ def _add_all_messages(
         messages.add_items(map(json_codec.encode_item, items))
     else:
         messages.add_value(json_codec.encode(type_, data), array("q"))
-
-
-def lay_out(
-    found: "array[int]", cached: StoredChannel | None, checkpoint_ns: str, channel: str
-) -> Layout:
-    """Decide where the items of a list are stored.
-
-    Args:
-        found: the hashes of its items.
-        cached: how the channel's last value is stored.
-        checkpoint_ns, channel: whose list it is.
-    """
-    count = len(found)
-    if cached is None or not cached.slices:
-        return _in_new_log(count, checkpoint_ns, channel)
-    # Nearly every list is the last one with more items at its end, which is the end of a log.
-    old = len(cached.item_hashes)
-    continued = found[:old] == cached.item_hashes
-    *slices, (log, start, stop) = cached.slices
-    if continued and cached.log_lengths.get(log) == stop <= 2 * count + UNUSED:
-        slices.append(Slice(log, start, stop + count - old))
-        if len(slices) <= MOST_SLICES:
-            new = range(old, count)
-            return Layout(slices, log if new else None, stop if new else 0, new)
-    runs = _runs(found, cached, continued)
-    used = {run.log for run in runs if run is not None}
-    lengths = {log: length for log, length in cached.log_lengths.items() if log in used}
-    if not used or sum(lengths.values()) > 4 * count + UNUSED:
-        return _in_new_log(count, checkpoint_ns, channel)
-    log = next((log for log in reversed(lengths) if lengths[log] <= 2 * count + UNUSED), "")
-    length = lengths.get(log, 0)
-    layout = _fill(runs, log or keys.new_log_entry(checkpoint_ns, channel), length)
-    if len(layout.slices) > MOST_SLICES:
-        return _in_new_log(count, checkpoint_ns, channel)
-    return layout
-
-
-def _in_new_log(count: int, checkpoint_ns: str, channel: str) -> Layout:
-    log = keys.new_log_entry(checkpoint_ns, channel)
-    return Layout([Slice(log, 0, count)], log, 0, range(count))
-
-
-def _runs(found: "array[int]", cached: StoredChannel, continued: bool) -> list[Slice | None]:
-    """The list as slices of stored items, and None for each item that is not stored."""
-    if continued:
-        return [*cached.slices, *[None] * (len(found) - len(cached.item_hashes))]
-    places = [(log, number) for log, start, stop in cached.slices for number in range(start, stop)]
-    place_of = dict(zip(cached.item_hashes, places, strict=True))
-    runs: list[Slice | None] = []
-    for item in found:
-        place = place_of.get(item)
-        if place is None:
-            runs.append(None)
-            continue
-        log, number = place
-        last = runs[-1] if runs else None
-        if last is not None and last.log == log and last.stop == number:
-            runs[-1] = Slice(log, last.start, number + 1)
-        else:
-            runs.append(Slice(log, number, number + 1))
-    return runs
-
-
-def _fill(runs: Sequence[Slice | None], log: str, length: int) -> Layout:
-    """The runs, with the items that are not stored at the end of a log.
-
-    Args:
-        log: its entry.
-        length: how many items it has, 0 for a new log.
-    """
-    slices: list[Slice] = []
-    new: list[int] = []
-    number, following = 0, length
-    for run in runs:
-        if run is None:
-            new.append(number)
-            run = Slice(log, following, following + 1)
-            following += 1
-        number += run.stop - run.start
-        if slices and slices[-1].log == run.log and slices[-1].stop == run.start:
-            slices[-1] = Slice(run.log, slices[-1].start, run.stop)
-        else:
-            slices.append(run)
-    return Layout(slices, log if new else None, length if new else 0, new)
-
-
-def hashes_of(items: Sequence[bytes]) -> "array[int]":
-    """One number for each item."""
-    return array("q", [hash(SECRET + item) for item in items])

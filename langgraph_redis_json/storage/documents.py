@@ -221,7 +221,7 @@ def references(thread: ThreadKeys, checkpoint: Mapping[str, Any]) -> dict[str, i
     for stored in filter(None, checkpoint["channel_values"].values()):
         if "blob" in stored:
             found[thread.entry(stored["blob"])] = 0
-        for key, _, stop in stored.get("log", ()):
+        for key, _, stop, *_ in stored.get("log", ()):
             entry = thread.entry(key)
             found[entry] = max(stop, found.get(entry, 0))
     return found
@@ -246,7 +246,7 @@ def moved_to_thread(
         if "blob" in stored:
             stored["blob"] = renamed[stored["blob"]]
         if "log" in stored:
-            stored["log"] = [[renamed[key], start, stop] for key, start, stop in stored["log"]]
+            stored["log"] = [[renamed[key], *ends] for key, *ends in stored["log"]]
     fields["thread_id"] = thread_id
     return orjson.dumps(fields)
 

@@ -25,17 +25,19 @@ from langgraph_redis_json.errors import (
     MissingDocumentError,
     UnreadableValueError,
 )
-from langgraph_redis_json.storage import channels, json_codec, keys
+from langgraph_redis_json.storage import encrypted_lists, json_codec, keys
 from langgraph_redis_json.storage.cache import (
     LARGE,
     NOTHING,
     CachedCheckpoint,
     Slice,
+    Span,
     StoredChannel,
 )
 from langgraph_redis_json.storage.documents import FORMAT
 from langgraph_redis_json.storage.json_codec import Dumped
 from langgraph_redis_json.storage.keys import CheckpointIdentity, ThreadKeys
+from langgraph_redis_json.storage.list_logs import hashes_of
 
 DAMAGE = (KeyError, TypeError, AttributeError, ValueError)
 """What reading a document raises if somebody has altered it."""
@@ -51,7 +53,7 @@ UNREADABLE = (ValueError, NotImplementedError)
 """What a serializer raises for a value that it cannot decrypt, or whose type it does not know."""
 
 
-def _unreadable(key: str, error: Exception) -> UnreadableValueError:
+def _unreadable(key: str, error: BaseException) -> UnreadableValueError:
     return UnreadableValueError(key=key, why=f"{type(error).__name__}: {error}")
 
 
@@ -65,6 +67,7 @@ class Log:
         self._texts: list[tuple[int, bytes]] = []
         self._items: dict[int, Any] = {}
         self._decoded: dict[int, bytes] = {}
+        self._opened: dict[int, tuple[Span, list[bytes]]] = {}
 
     def add(self, start: int, text: bytes) -> None:
         """Add the range that begins at `start`."""
@@ -74,23 +77,59 @@ class Log:
     def items(self, start: int, stop: int) -> list[bytes]:
         """The serializer's bytes of the items from `start` up to, not with, `stop`."""
         try:
-            while self._texts:
-                first, text = self._texts.pop()
-                parts = orjson.loads(text)
-                check_format(*parts.pop("$.format"))
-                [found] = parts.values()
-                self._items.update(enumerate(found, first))
-            if stop > self.length:
-                raise ValueError(f"it has no item {stop - 1}")
             wanted = range(start, stop)
             new = [number for number in wanted if number not in self._decoded]
-            if not self._items.keys() >= {*new}:
-                raise ValueError(f"it has no item {min({*new} - self._items.keys())}")
-            items = json_codec.decode_items(map(self._items.pop, new))
+            items = json_codec.decode_items(self._take(new, stop))
             self._decoded.update(zip(new, items, strict=True))
             return [self._decoded[number] for number in wanted]
         except DAMAGE as error:
             raise damaged(self.key, error) from error
+
+    def encrypted_items(
+        self, chunks: range, start: int, stop: int, serde: SerializerProtocol
+    ) -> list[bytes]:
+        """The inner serializer's bytes of the items from `start` up to, not with, `stop`.
+
+        Args:
+            chunks: the numbers of the chunks that hold them.
+            start, stop: the numbers of the items.
+            serde: the saver's serializer.
+        """
+        try:
+            new = [number for number in chunks if number not in self._opened]
+            for number, stored in zip(new, self._take(new, chunks.stop), strict=True):
+                first, items = encrypted_lists.open_chunk(stored, serde)
+                self._opened[number] = Span(number, first, first + len(items)), items
+            found: list[bytes] = []
+            for number in chunks:
+                span, items = self._opened[number]
+                found += items[max(start - span.start, 0) : max(stop - span.start, 0)]
+            if len(found) != stop - start:
+                raise ValueError(f"its chunks have not the items {start} to {stop - 1}")
+            return found
+        except encrypted_lists.CannotDecryptError as error:
+            raise _unreadable(self.key, error.__cause__ or error) from error
+        except DAMAGE as error:
+            raise damaged(self.key, error) from error
+
+    @property
+    def chunks(self) -> list[Span]:
+        """The chunks that were decrypted."""
+        return [span for _, (span, _) in sorted(self._opened.items())]
+
+    def _take(self, numbers: Sequence[int], stop: int) -> list[Any]:
+        """What the server sent for items, or chunks, with these numbers."""
+        while self._texts:
+            first, text = self._texts.pop()
+            parts = orjson.loads(text)
+            check_format(*parts.pop("$.format"))
+            [found] = parts.values()
+            self._items.update(enumerate(found, first))
+        if stop > self.length:
+            raise ValueError(f"it has no item {stop - 1}")
+        if not self._items.keys() >= {*numbers}:
+            raise ValueError(f"it has no item {min({*numbers} - self._items.keys())}")
+        return [self._items.pop(number) for number in numbers]
 
 
 class Row(NamedTuple):
@@ -194,16 +233,19 @@ class StaleCacheError(Exception):
     cache."""
 
 
-def decode_checkpoint(row: Row, wanted: Container[str] | None = None) -> DecodedCheckpoint:
+def decode_checkpoint(
+    row: Row, serde: SerializerProtocol, wanted: Container[str] | None = None
+) -> DecodedCheckpoint:
     """Decode a checkpoint.
 
     Args:
         row: the checkpoint as the server holds it.
+        serde: the saver's serializer, which decrypts lists.
         wanted: the channels to decode; all if None.
 
     Raises:
         StaleCacheError: if the checkpoint must be read without the cache.
-        DamagedDocumentError, MissingDocumentError: see their messages.
+        DamagedDocumentError, MissingDocumentError, UnreadableValueError: see their messages.
     """
     if row.read.document is None:
         raise MissingDocumentError(key=row.key, missing=row.key)
@@ -226,7 +268,7 @@ def decode_checkpoint(row: Row, wanted: Container[str] | None = None) -> Decoded
             elif stored is None:
                 channel_values[channel] = Dumped("null", b"")
             elif "log" in stored:
-                lists[channel] = _list_items(row, stored["log"])
+                lists[channel] = _list_items(row, stored["log"], serde)
                 channel_values[channel] = Dumped("msgpack", json_codec.join(lists[channel]))
             elif "blob" in stored:
                 channel_values[channel] = _decode_blob(row, row.thread.entry(stored["blob"]))
@@ -245,6 +287,8 @@ def decode_checkpoint(row: Row, wanted: Container[str] | None = None) -> Decoded
             lists,
             fields.get("searchable", 0),
         )
+    except UnreadableValueError:
+        raise
     except DAMAGE as error:
         raise damaged(row.key, error) from error
 
@@ -259,20 +303,26 @@ def _is_valid(row: Row, cached: StoredChannel, stored: Any) -> bool:
     return orjson.dumps(stored) == cached.text
 
 
-def _list_items(row: Row, slices: Any) -> list[bytes]:
+def _list_items(row: Row, slices: Any, serde: SerializerProtocol) -> list[bytes]:
     if not isinstance(slices, list) or not slices:
         raise ValueError("one of its lists has no slices")
     items: list[bytes] = []
-    for key, start, stop in slices:
-        if type(start) is not int or type(stop) is not int or not 0 <= start < stop:
-            raise ValueError(f"{start!r:.50} to {stop!r:.50} is not a slice of a log")
+    for key, *numbers in slices:
+        for start, stop in zip(numbers[::2], numbers[1::2], strict=True):
+            if type(start) is not int or type(stop) is not int or not 0 <= start < stop:
+                raise ValueError(f"{start!r:.50} to {stop!r:.50} is not a slice of a log")
         entry = row.thread.entry(key)
         if entry[0] != "l":
             raise ValueError(f"{key!r:.100} is not the key of a log")
         log = row.logs.get(entry)
         if log is None:
             raise _not_read(row, entry, entry in row.logs)
-        items += log.items(start, stop)
+        if len(numbers) == 4:  # the list is encrypted: the first two are numbers of chunks
+            first, last, start, stop = numbers
+            items += log.encrypted_items(range(first, last), start, stop, serde)
+        else:
+            start, stop = numbers
+            items += log.items(start, stop)
     return items
 
 
@@ -309,14 +359,15 @@ def to_cache(row: Row, decoded: DecodedCheckpoint) -> CachedCheckpoint:
         text = orjson.dumps(stored)
         if channel in decoded.lists:
             slices = [
-                Slice(row.thread.entry(key), start, stop) for key, start, stop in stored["log"]
+                Slice(row.thread.entry(key), *numbers[-2:]) for key, *numbers in stored["log"]
             ]
             logs = {entry: row.logs[entry] for entry, _, _ in slices}
             found[channel] = StoredChannel(
                 version,
                 text,
                 slices=slices,
-                item_hashes=channels.hashes_of(decoded.lists[channel]),
+                item_hashes=hashes_of(decoded.lists[channel]),
+                chunks={entry: log.chunks for entry, log in logs.items() if log and log.chunks},
                 log_lengths={entry: log.length for entry, log in logs.items() if log is not None},
                 dumped=dumped,
                 items_size=json_codec.size_of_items(dumped.data),

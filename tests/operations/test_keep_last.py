@@ -11,7 +11,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.types import INTERRUPT
 
 from langgraph_redis_json import RedisSaver
-from langgraph_redis_json.storage.channels import UNUSED
+from langgraph_redis_json.storage.list_logs import UNUSED
 from tests.support.accounting import account
 from tests.support.checkpoints import (
     BIG,

@@ -11,7 +11,7 @@ import redis
 
 from langgraph_redis_json import MissingDocumentError, RedisSaver
 from langgraph_redis_json.embedded import EmbeddedRedis
-from langgraph_redis_json.storage import cache, channels
+from langgraph_redis_json.storage import cache, list_logs
 from langgraph_redis_json.storage.cache import Cache, CachedCheckpoint, Slice, StoredChannel
 from langgraph_redis_json.storage.json_codec import Dumped
 from tests.support.checkpoints import config, each_saver, found_keys, put
@@ -299,7 +299,7 @@ def cached(text: int, value: int = 0) -> CachedCheckpoint:
         "1",
         b"x" * (text * UNIT),
         slices=[Slice("l::list:1", 0, 1)],
-        item_hashes=channels.hashes_of([b"x"]),
+        item_hashes=list_logs.hashes_of([b"x"]),
         dumped=Dumped("msgpack", b"x" * (value * UNIT)) if value else None,
         items_size=value * UNIT,
     )
@@ -402,7 +402,7 @@ def test_the_accounting_is_right_after_any_operations(
             "1",
             b"x" * text,
             slices=[Slice(f"l::{n}:1", 0, 1) for n in range(count)],
-            item_hashes=channels.hashes_of([b"x"] * count),
+            item_hashes=list_logs.hashes_of([b"x"] * count),
             dumped=Dumped("msgpack", b"x" * value) if value else None,
         )
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import HumanMessage
 
-from langgraph_redis_json.storage import channels, json_codec
+from langgraph_redis_json.storage import channels, json_codec, list_logs
 from langgraph_redis_json.storage.cache import Slice, StoredChannel
 from langgraph_redis_json.storage.json_codec import Dumped
 from tests.support.growing_lists import TEXT, serde
@@ -101,10 +101,10 @@ class Log:
         self.stored: StoredChannel | None = None
         self.sent = 0
 
-    def put(self, value: list[bytes]) -> channels.Layout:
+    def put(self, value: list[bytes]) -> list_logs.Layout:
         """Store a list, and check that the layout holds it."""
-        layout = channels.lay_out(channels.hashes_of(value), self.stored, "ns", "list")
-        assert len(layout.slices) <= channels.MOST_SLICES
+        layout = list_logs.lay_out(list_logs.hashes_of(value), self.stored, "ns", "list")
+        assert len(layout.slices) <= list_logs.MOST_SLICES
         if layout.log is None:
             assert not layout.new
         else:
@@ -118,14 +118,14 @@ class Log:
         lengths = {log: len(self.logs[log]) for log in self.used(layout)}
         if layout.log is not None:  # the last one gets the next items
             lengths[layout.log] = lengths.pop(layout.log)
-        hashes = channels.hashes_of(value)
+        hashes = list_logs.hashes_of(value)
         self.stored = StoredChannel(
             "1", b"", slices=layout.slices, item_hashes=hashes, log_lengths=lengths
         )
         self.sent += len(layout.new)
         return layout
 
-    def used(self, layout: channels.Layout) -> set[str]:
+    def used(self, layout: list_logs.Layout) -> set[str]:
         """The entries of the logs that a layout refers to."""
         return {part.log for part in layout.slices}
 
@@ -154,22 +154,22 @@ def test_a_layout_names_all_items_in_order(lists: list[Any]) -> None:
         new = [value[number] for number in layout.new]
         if layout.log is not None:
             assert layout.length == lengths.get(layout.log, 0)
-            assert layout.length <= 2 * len(value) + channels.UNUSED
+            assert layout.length <= 2 * len(value) + list_logs.UNUSED
         if not is_whole(layout, value):
             assert before is not None
             assert before.slices
             known = sum(before.log_lengths.get(entry, 0) for entry in log.used(layout))
-            continued = channels.hashes_of(value)[: len(before.item_hashes)] == before.item_hashes
+            continued = list_logs.hashes_of(value)[: len(before.item_hashes)] == before.item_hashes
             if not continued:
                 assert cached.isdisjoint(new)
-                assert known <= 4 * len(value) + channels.UNUSED
+                assert known <= 4 * len(value) + list_logs.UNUSED
         if changed and layout.log:
             log.changed_by_others(layout.log)
         if forgotten:
             log.stored = None
 
 
-def is_whole(layout: channels.Layout, value: list[bytes]) -> bool:
+def is_whole(layout: list_logs.Layout, value: list[bytes]) -> bool:
     """Whether a layout stores the whole list in a new log."""
     return layout.length == 0 and [*layout.new] == [*range(len(value))]
 
@@ -182,7 +182,7 @@ def numbered(start: int, stop: int) -> list[bytes]:
 def test_a_long_log_gets_no_further_items(left: int) -> None:
     """A list that uses less than half of its log, but for 32 items, gets a new log for its new
     items."""
-    longest = 2 * (left + 1) + channels.UNUSED
+    longest = 2 * (left + 1) + list_logs.UNUSED
     for count in (longest, longest + 1):
         log = Log()
         first = log.put(numbered(0, count)).log
@@ -202,7 +202,7 @@ def test_a_long_log_gets_no_further_items(left: int) -> None:
 @pytest.mark.parametrize("left", [1, 10, 100])
 def test_a_list_of_few_items_in_long_logs_is_stored_again(left: int) -> None:
     """That is one that uses less than a quarter of its logs, but for 32 items."""
-    longest = 4 * left + channels.UNUSED
+    longest = 4 * left + list_logs.UNUSED
     for count in (longest, longest + 1):
         log = Log()
         first = log.put(numbered(0, count)).log
@@ -225,7 +225,7 @@ def test_the_logs_of_a_list_count_together() -> None:
     assert (len(log.logs), layout.length) == (2, 0)
     log.put([*numbered(50, 60), *numbered(100, 117)])
     value = [*numbered(50, 60), *numbered(116, 117)]
-    assert 60 + 17 > 4 * len(value) + channels.UNUSED > 60
+    assert 60 + 17 > 4 * len(value) + list_logs.UNUSED > 60
     assert is_whole(log.put(value), value)
 
 
@@ -247,9 +247,9 @@ def test_a_sliding_window(window: int, keeps_first: bool, step: int) -> None:
         assert not (now - used) & (log.logs.keys() - {layout.log})
         used = now
         total = sum(len(log.logs[entry]) for entry in now)
-        assert total <= 4 * len(value) + channels.UNUSED + step
+        assert total <= 4 * len(value) + list_logs.UNUSED + step
     count = window + len(first)
-    assert max(map(len, log.logs.values())) <= 2 * count + channels.UNUSED + step
+    assert max(map(len, log.logs.values())) <= 2 * count + list_logs.UNUSED + step
     assert log.sent <= 2 * puts * step
 
 
@@ -270,7 +270,7 @@ def test_values_with_duplicate_keys_are_not_split(new: list[str]) -> None:
         grown = channels._read_list(serde.dumps_typed([*said, *new])[1], cached)
         assert grown is not None
         assert [serde.loads_typed(("msgpack", item)) for item in grown.new] == new
-        assert grown.hashes == before.hashes + channels.hashes_of(grown.new)
+        assert grown.hashes == before.hashes + list_logs.hashes_of(grown.new)
         others = channels._read_list(serde.dumps_typed([*said[:-1], *new])[1], cached)
         assert others is not None
         assert len(others.new) == len(said) - 1 + len(new)
@@ -295,9 +295,9 @@ def test_consecutive_items_of_different_logs_are_two_slices() -> None:
         "1",
         b"",
         slices=[Slice("one", 0, 5), Slice("two", 0, 5)],
-        item_hashes=channels.hashes_of(numbered(0, 10)),
+        item_hashes=list_logs.hashes_of(numbered(0, 10)),
         log_lengths={"one": 5, "two": 5},
     )
     value = [b"%d" % number for number in (0, 1, 2, 8, 9)]
-    layout = channels.lay_out(channels.hashes_of(value), known, "", "list")
+    layout = list_logs.lay_out(list_logs.hashes_of(value), known, "", "list")
     assert layout.slices == [("one", 0, 3), ("two", 3, 5)]

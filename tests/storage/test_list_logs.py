@@ -17,7 +17,7 @@ from langgraph.checkpoint.serde.types import TASKS
 from langgraph.types import Send
 
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
-from langgraph_redis_json.storage import cache, channels
+from langgraph_redis_json.storage import cache, list_logs
 from tests.support.checkpoints import checkpoint, config, each_saver, found_keys, strange
 from tests.support.clients import Client, MakeSaver, Saver
 from tests.support.growing_lists import EDITS, ITEMS, TEXT, Logs, Thread, get_json, items, same
@@ -108,7 +108,7 @@ def test_many_edits_in_a_row_stay_exact(
 
 
 @each_saver
-@pytest.mark.parametrize(("every", "slices"), [(2, channels.MOST_SLICES), (3, 1)])
+@pytest.mark.parametrize(("every", "slices"), [(2, list_logs.MOST_SLICES), (3, 1)])
 def test_too_many_slices_are_written_as_one(
     saver: Saver,
     thread: Thread,
@@ -117,7 +117,7 @@ def test_too_many_slices_are_written_as_one(
     every: int,
     slices: int,
 ) -> None:
-    size = 2 * channels.MOST_SLICES if every == 2 else 3 * (channels.MOST_SLICES + 1)
+    size = 2 * list_logs.MOST_SLICES if every == 2 else 3 * (list_logs.MOST_SLICES + 1)
     thread.put(saver, items(0, size))
     id_ = thread.put(saver, thread.last[::every])
     [key] = [key for key in found_keys(redis_client, stored_logs.prefix) if key.endswith(id_)]

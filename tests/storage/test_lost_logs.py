@@ -16,7 +16,7 @@ from langgraph_redis_json.errors import (
     DamagedDocumentError,
     MissingDocumentError,
 )
-from langgraph_redis_json.storage import cache, channels, keys
+from langgraph_redis_json.storage import cache, keys, list_logs
 from tests.support.checkpoints import checkpoint, config, each_saver, found_keys, members
 from tests.support.clients import Client, MakeSaver, Saver
 from tests.support.damage import by_id, damages, faults_of_reading, list_and_log
@@ -185,7 +185,7 @@ def test_items_that_left_a_window_are_freed(
         needed |= {part[0] for part in log}
         assert sum(stop - start for _, start, stop in log) == 9
         lengths = [len(get_json(redis_client, name, ".items")) for name in {one[0] for one in log}]
-        assert sum(lengths) <= 4 * 9 + channels.UNUSED
+        assert sum(lengths) <= 4 * 9 + list_logs.UNUSED
     assert set(stored_logs.keys()) == needed
     for tag in ("{thread}", "{other}"):
         contents = f"{key_prefix}contents:{tag}"

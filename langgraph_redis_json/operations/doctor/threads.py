@@ -72,7 +72,7 @@ def check_thread(context: Context, thread_id: str, *, indexed: bool = True) -> P
         (yield from _read_others(thread, [e for e in (*blobs, *logs, *writes) if e in there]))
     )
     if seen.newest in there and seen.newest not in reading.damaged:
-        reading.damaged.update((yield from _decode(thread, thread_id, seen.newest)))
+        reading.damaged.update((yield from _decode(context, thread, thread_id, seen.newest)))
     others = yield from look_at(thread, sorted(reading.needed.keys() - looks.keys()))
     to_name = [e for e, look in others.items() if look.deadline != -2 and not look.is_named]
     there.update(entry for entry, look in others.items() if look.deadline != -2)
@@ -183,12 +183,14 @@ def _read(
     return damaged
 
 
-def _decode(thread: ThreadKeys, thread_id: str, entry: str) -> Plan[dict[str, str]]:
+def _decode(
+    context: Context, thread: ThreadKeys, thread_id: str, entry: str
+) -> Plan[dict[str, str]]:
     """Read everything that a checkpoint needs. Returns what is damaged."""
     reply = yield from send(scripts.read(thread, [entry]))
     for row in loading.rows(thread, thread_id, reply):
         try:
-            loading.decode_checkpoint(row)
+            loading.decode_checkpoint(row, context.serde)
         except DamagedDocumentError as error:
             return {entry: str(error).partition(". Nothing was changed")[0]}
         except CheckpointError:
