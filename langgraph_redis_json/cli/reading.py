@@ -189,7 +189,7 @@ class StoredCheckpoint:
         stored = self._object("channel_values").get(channel)
         if isinstance(stored, dict) and isinstance(stored.get("log"), list):
             try:
-                return int(sum(stop - start for _, start, stop in stored["log"]))
+                return int(sum(stop - start for *_, start, stop in stored["log"]))
             except DAMAGE:
                 return None
         try:
@@ -199,7 +199,8 @@ class StoredCheckpoint:
         return None if members is None else len(members)
 
     def stored(self, channel: str) -> Any:
-        """What is stored for a channel: a stored value, None, or the items of logs as a list.
+        """What is stored for a channel: a stored value, None, or the items of logs as a list. Of an
+        encrypted list that cannot be read it is one stored value.
 
         Raises:
             DamagedValueError: if that is damaged or gone.
@@ -240,7 +241,10 @@ class StoredCheckpoint:
             stored: Any = []
             for part in reference["log"]:
                 with suppress(DamagedValueError):
-                    stored += self._items([part])
+                    items = self._items([part])
+                    if isinstance(items, dict):  # it is encrypted
+                        return []
+                    stored += items
         else:
             stored = self.stored(channel)
         found = []
@@ -269,10 +273,11 @@ class StoredCheckpoint:
         except DAMAGE as error:
             raise self._damaged(str(key), _reason(error)) from error
 
-    def _items(self, slices: Any) -> list[Any]:
+    def _items(self, slices: Any) -> Any:
         items: list[Any] = []
+        opaque: list[Any] = []
         try:
-            for key, start, stop in slices:
+            for key, start, stop, *of_items in slices:
                 entry = self.thread.find_entry(key)
                 log = self.logs.get(entry) if entry else None
                 if log is None:
@@ -282,9 +287,20 @@ class StoredCheckpoint:
                 for number in range(start, stop):
                     if number not in log:
                         raise self._damaged(str(key), f"it has no item {number}")
-                    items.append(log[number])
+                    if not of_items:
+                        items.append(log[number])
+                        continue
+                    first, found = items_of_chunk(log[number], self.reveal)
+                    if found is None:
+                        opaque.append(log[number]["chunk"])
+                    else:
+                        begin, end = (max(edge - first, 0) for edge in of_items)
+                        items += found[begin:end]
         except DAMAGE as error:
             raise self._damaged(self.key, _reason(error)) from error
+        if opaque:
+            # All of it, so that the size is right.
+            return {"type": opaque[0]["type"], "base64": "".join(one["base64"] for one in opaque)}
         return items
 
     def _damaged(self, key: str, why: str) -> DamagedValueError:
@@ -292,6 +308,17 @@ class StoredCheckpoint:
         if damage not in self.damages:
             self.damages.append(damage)
         return DamagedValueError(damage)
+
+
+def items_of_chunk(chunk: Any, reveal: Reveal) -> tuple[int, list[Any] | None]:
+    """The number, in the log, of the first item of a chunk of an encrypted list, and its items;
+    None for the items if they cannot be read."""
+    stored = reveal(chunk["chunk"])
+    if "base64" in stored:
+        return 0, None
+    [form] = stored.keys() - {"type"}
+    items = [{form: item} for item in stored[form]]
+    return chunk["stop"] - len(items), items
 
 
 def is_internal(channel: str) -> bool:
@@ -531,7 +558,7 @@ def last_messages(
             stored = one.fields["channel_values"][channel]
             if isinstance(stored, dict) and isinstance(stored.get("log"), list) and stored["log"]:
                 with suppress(*DAMAGE):
-                    key, _, stop = stored["log"][-1]
+                    key, _, stop, *_ = stored["log"][-1]
                     if one.thread.entry(key):
                         asked.append((number, "item", ("JSON.GET", key, f"$.items[{stop - 1}]")))
             elif isinstance(stored, dict) and "blob" in stored:
@@ -544,7 +571,9 @@ def last_messages(
     for (number, kind, _), reply in zip(asked, replies, strict=True):
         with suppress(*DAMAGE, IndexError):
             if kind == "item":
-                last = plain.message_of(orjson.loads(reply)[0])
+                [item] = orjson.loads(reply)
+                items = items_of_chunk(item, reveal)[1] if "chunk" in item else [item]
+                last = plain.message_of(items[-1]) if items else None
             else:
                 value = plain.messages_of(reveal(loading.parse(reply)["value"]))
                 last = value[-1] if value else None

@@ -173,7 +173,7 @@ def _messages(channels: dict[str, Any]) -> int | None:
         return sum(len(plain.messages_of(v)) for v in channels.values() if _is_inline(v))
     stored = channels["messages"]
     if isinstance(stored, dict) and "log" in stored:
-        return int(sum(stop - start for _, start, stop in stored["log"]))
+        return int(sum(stop - start for *_, start, stop in stored["log"]))
     return len(plain.messages_of(stored)) if _is_inline(stored) else None
 
 
