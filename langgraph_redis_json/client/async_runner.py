@@ -33,6 +33,7 @@ from langgraph_redis_json.client.clients import (
     wrong_database,
 )
 from langgraph_redis_json.client.event_loops import ClientPerLoop  # async only
+from langgraph_redis_json.client.groups import Groups  # async only
 from langgraph_redis_json.client.long_steps import executor, is_large  # async only
 from langgraph_redis_json.client.plan import Command, Listing, Plan, Replies, is_search
 from langgraph_redis_json.client.scripts import in_cluster, with_source
@@ -84,6 +85,7 @@ class AsyncRunner:
         self.clustered = isinstance(client, RedisCluster)
         self._plain = client if isinstance(client, RedisCluster) else with_plain_replies(client)
         # async only: begin
+        self._groups = Groups(_exchange)
         self._clients = ClientPerLoop(self._plain)
         # async only: end
 
@@ -148,6 +150,10 @@ class AsyncRunner:
         """Send a batch of commands. On a cluster, try again while a slot is moved."""
         if not isinstance(client, RedisCluster):
             try:
+                # async only: begin
+                if len(commands) == 1 and commands[0][0] == "EVALSHA":
+                    return _checked([await self._groups.send(client, commands[0])])
+                # async only: end
                 return await _send(client, commands)
             except MovedError as error:
                 raise node_of_cluster() from error
@@ -238,8 +244,21 @@ class AsyncRunner:
 
 async def _send(client: Redis | RedisCluster, commands: Sequence[Command]) -> Replies:
     """One round trip; a second one for scripts that the server does not know yet."""
-    if not commands:
-        return []
+    return _checked(await _exchange(client, commands)) if commands else []
+
+
+def _checked(replies: Replies) -> Replies:
+    """The replies, unless one of them is an error."""
+    for reply in replies:
+        if isinstance(reply, Exception):
+            if refusal := unsuitable(reply):
+                raise refusal from reply
+            raise reply
+    return replies
+
+
+async def _exchange(client: Redis | RedisCluster, commands: Sequence[Command]) -> Replies:
+    """As `_send`; but errors of the server stand among the replies."""
     # redis-py's client-side cache refuses commands that are not in a pipeline, but not scripts.
     if len(commands) == 1 and (commands[0][0] == "EVALSHA" or isinstance(client, RedisCluster)):
         call: Any = client.execute_command
@@ -250,9 +269,7 @@ async def _send(client: Redis | RedisCluster, commands: Sequence[Command]) -> Re
                 logger.debug("The server does not know a script: sends its text.")
                 return [await call(*with_source(commands[0]))]
         except ResponseError as error:
-            if refusal := unsuitable(error):
-                raise refusal from error
-            raise
+            return [error]
     pipeline = client.pipeline(transaction=False)
     for command in commands:
         pipeline.execute_command(*command)
@@ -267,9 +284,6 @@ async def _send(client: Redis | RedisCluster, commands: Sequence[Command]) -> Re
         again = await pipeline.execute(raise_on_error=False)
         for at, reply in zip(unknown, again, strict=True):
             replies[at] = reply
-    for reply in replies:
-        if isinstance(reply, Exception):
-            raise unsuitable(reply) or reply
     return replies
 
 

@@ -153,8 +153,21 @@ class SyncRunner:
 
 def _send(client: Redis | RedisCluster, commands: Sequence[Command]) -> Replies:
     """One round trip; a second one for scripts that the server does not know yet."""
-    if not commands:
-        return []
+    return _checked(_exchange(client, commands)) if commands else []
+
+
+def _checked(replies: Replies) -> Replies:
+    """The replies, unless one of them is an error."""
+    for reply in replies:
+        if isinstance(reply, Exception):
+            if refusal := unsuitable(reply):
+                raise refusal from reply
+            raise reply
+    return replies
+
+
+def _exchange(client: Redis | RedisCluster, commands: Sequence[Command]) -> Replies:
+    """As `_send`; but errors of the server stand among the replies."""
     # redis-py's client-side cache refuses commands that are not in a pipeline, but not scripts.
     if len(commands) == 1 and (commands[0][0] == "EVALSHA" or isinstance(client, RedisCluster)):
         call: Any = client.execute_command
@@ -165,9 +178,7 @@ def _send(client: Redis | RedisCluster, commands: Sequence[Command]) -> Replies:
                 logger.debug("The server does not know a script: sends its text.")
                 return [call(*with_source(commands[0]))]
         except ResponseError as error:
-            if refusal := unsuitable(error):
-                raise refusal from error
-            raise
+            return [error]
     pipeline = client.pipeline(transaction=False)
     for command in commands:
         pipeline.execute_command(*command)
@@ -182,7 +193,4 @@ def _send(client: Redis | RedisCluster, commands: Sequence[Command]) -> Replies:
         again = pipeline.execute(raise_on_error=False)
         for at, reply in zip(unknown, again, strict=True):
             replies[at] = reply
-    for reply in replies:
-        if isinstance(reply, Exception):
-            raise unsuitable(reply) or reply
     return replies
