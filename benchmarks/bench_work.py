@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _SERIALIZER = JsonPlusSerializer()
 SENT = "sent for a superstep at {:,} messages"
+PROCESSOR = "server's processor time for a superstep"
+NEW_SAVER_GET = "get_tuple of one of {:,} threads, new saver"
+FIND_ALL = "list(filter={{source}}), all of {:,} found"
+FIND_NEWEST = "list(filter={{user_id}}, limit=20) of {:,} found"
+ENCRYPTED_AGENT = "encrypted agent of {:,} supersteps"
+AT_ONCE, ONE_BY_ONE = "{:,} aput at once, total", "{:,} aput one by one, total"
 
 
 @dataclass(frozen=True)
@@ -348,7 +354,7 @@ def many_threads(bench: Bench) -> None:
         for entrant, before in used.items():
             after = entrant.processor_seconds()
             if before is not None and after is not None and len(threads[entrant]) == count:
-                key = Key("server's processor time for a superstep", 0, entrant.name)
+                key = Key(PROCESSOR, 0, entrant.name)
                 bench.times[key] = [(after - before) / (4 * count)]
         _read_at_random(bench, entrants, threads)
         _search_many(bench, entrants)
@@ -362,7 +368,7 @@ def _read_at_random(
         savers = {entrant: stack.enter_context(entrant.another_saver()) for entrant in entrants}
         for _, entrant in bench.take_turns("reads at random", entrants, count):
             config = random.choice(threads[entrant]).newest
-            key = Key("get_tuple at random from {:,} threads, new saver", count, entrant.name)
+            key = Key(NEW_SAVER_GET, count, entrant.name)
             bench.timed(key, savers[entrant].get_tuple, config)
 
 
@@ -370,8 +376,8 @@ def _search_many(bench: Bench, entrants: Sequence[Entrant]) -> None:
     count, rounds = bench.sizes.searched, max(1, bench.sizes.rounds // 6)
     work = "searches that find many"
     for label, size, filter, limit in (
-        ("list(filter={{source}}), all of {:,} found", count, {"source": "input"}, None),
-        ("list(filter={{user_id}}, limit=20) of {:,} found", 4 * count, {"user_id": "ada"}, 20),
+        (FIND_ALL, count, {"source": "input"}, None),
+        (FIND_NEWEST, 4 * count, {"user_id": "ada"}, 20),
     ):
         for _, entrant in bench.take_turns(work, entrants, rounds):
             start = perf_counter()
@@ -465,7 +471,7 @@ def encrypted_agent(bench: Bench) -> None:
             key = Key("superstep, encrypted agent of {:,} supersteps", steps, entrant.name)
             bench.record_time(key, start)
             if number + 1 in _sizes_to_record(steps):
-                key = Key("encrypted agent of {:,} supersteps", number + 1, entrant.name)
+                key = Key(ENCRYPTED_AGENT, number + 1, entrant.name)
                 bench.record_bytes(key, entrant.added_bytes())
         entrants = [entrant for entrant in entrants if (work, entrant.name) not in bench.cut]
         for _, entrant in bench.take_turns("encrypted reads", entrants, bench.sizes.rounds // 4):
@@ -578,12 +584,12 @@ async def _bursts(bench: Bench) -> None:
             try:
                 start = perf_counter()
                 await asyncio.gather(*(saver.aput(*put) for put in at_once))
-                burst = Key("{:,} aput at once, total", count, entrant.name)
+                burst = Key(AT_ONCE, count, entrant.name)
                 bench.record_time(burst, start)
                 start = perf_counter()
                 for put in in_turn:
                     await saver.aput(*put)
-                bench.record_time(Key("{:,} aput one by one, total", count, entrant.name), start)
+                bench.record_time(Key(ONE_BY_ONE, count, entrant.name), start)
             except Exception as error:  # noqa: BLE001 - whatever a package raises
                 bench.cut["bursts", entrant.name] = f"{type(error).__name__}: {error}"
 
