@@ -377,10 +377,41 @@ def open_saver() -> Iterator[tuple[RedisSaver, redis.Redis]]:
             yield saver, client
 
 
+def server_rows(saver: RedisSaver, client: redis.Redis) -> Rows:
+    """Shares of the time that the server spends in the scripts of a superstep."""
+    with EmbeddedRedis() as embedded, redis.Redis.from_url(embedded.url) as other:
+        without_indexes = RedisSaver(other)
+        pairs = ((saver, client), (without_indexes, other))
+        for each, _ in pairs:
+            store_thread(each, 4, 60)
+        for _, server in pairs:
+            server.config_resetstat()
+        for _ in track(range(THREADS), "server time", transient=True):
+            for each, _ in pairs:
+                store_thread(each, 4, 60)
+        spent = [
+            {name: one["usec"] for name, one in server.info("commandstats").items()}
+            for _, server in pairs
+        ]
+    whole, bare = (each.pop("cmdstat_evalsha") for each in spent)
+    without = spent[1]
+    documents_ = without.pop("cmdstat_json.set") + without.pop("cmdstat_json.arrappend")
+    others = sum(used for name, used in without.items() if name.startswith("cmdstat_z"))
+
+    def share(part: float) -> str:
+        return f"{part / whole:.0%}"
+
+    yield "server's time in the scripts of put and put_writes, short threads", share(whole)
+    yield "… the indexes", share(whole - bare)
+    yield "… JSON.SET and JSON.ARRAPPEND, without indexes", share(documents_)
+    yield "… the table of contents", share(others)
+    yield "… the script itself: atomic, in one trip", share(bare - documents_ - others)
+
+
 def main() -> None:
     gc.freeze()
     rows: list[tuple[str, str]] = []
-    for measure in (short_rows, long_rows, task_rows, memory_rows):
+    for measure in (short_rows, long_rows, task_rows, server_rows, memory_rows):
         with open_saver() as (saver, client):
             rows += measure(saver, client)
     result = table(["what", "cost"], rows)

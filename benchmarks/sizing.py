@@ -14,6 +14,7 @@ import redis
 from docs_page import DOCS, replace_block, table
 from langchain_core.messages import AIMessage
 from langgraph.checkpoint.base import empty_checkpoint
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from measuring import used_memory
 
 from langgraph_redis_json import RedisSaver
@@ -68,11 +69,19 @@ def main() -> None:
             ("a thread with one checkpoint and one pending write", first),
             ("each further checkpoint with one pending write, without its state", checkpoint),
         ]
-        for characters in (72, 720, 7200):
+        sizes = (72, 720, 7200)
+        for characters in sizes:
             step = (measure(10, 51, characters) - measure(10, 1, characters)) / 50
             rows.append(
                 (f"each message of {characters:,} characters, stored once", step - checkpoint)
             )
+        saver.serde = EncryptedSerializer.from_pycryptodome_aes(key=b"0123456789abcdef")
+        # Long threads, because the items of a list are encrypted again as it grows.
+        step = (measure(2, 401, 0) - measure(2, 1, 0)) / 400
+        rows.append(("encrypted: each further checkpoint with one pending write", step))
+        for characters in sizes:
+            more = (measure(2, 401, characters) - measure(2, 1, characters)) / 400 - step
+            rows.append((f"encrypted: each message of {characters:,} characters, of 400", more))
     result = table(["stored", "bytes"], [[label, f"{size:,.0f}"] for label, size in rows])
     replace_block(DOCS / "deployment.md", "make sizing", result)
     print(result)
