@@ -1,15 +1,19 @@
 """The README's code runs, and the README stays short."""
 
 import asyncio
+import json
 import re
 import runpy
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from langgraph_redis_json import RedisSaver
+from langgraph_redis_json.cli.app import run as command_line
 from langgraph_redis_json.embedded import EmbeddedRedis, EmbeddedRedisError
 from tests.support.project import ROOT
 
@@ -45,6 +49,25 @@ def test_the_first_example_prints_the_steps(run: Any, capsys: pytest.CaptureFixt
     assert [line.split()[0] for line in out] == ["1", "0"]
     assert "HumanMessage(content='Hello'" in out[0]
     assert "AIMessage(content=\"You said 'Hello'\"" in out[0]
+
+
+def test_what_the_readme_says_to_look_at_is_there(
+    run: Any, server: EmbeddedRedis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(BLOCKS[0])
+    text = " ".join(README.read_text(encoding="utf-8").split())
+    [query] = re.findall(r"`(FT\.SEARCH [^`]*)`", text)
+    [command] = re.findall(r"`langgraph-redis-json ([^`]*)`", text)
+    [pattern] = re.findall(r"Filter the keys by `([^`]*)`", text)
+    with redis.Redis.from_url(server.url, protocol=2, decode_responses=True) as client:
+        found: Any = client.execute_command(*shlex.split(query))
+        assert found[0] == 2
+        assert {json.loads(fields[-1])["metadata"]["step"] for fields in found[2::2]} == {0, 1}
+        assert len([*client.scan_iter(pattern)]) == 3
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match="0"):
+        command_line([*command.split(), "--url", server.url])
+    assert "You said 'Hello'" in capsys.readouterr().out
 
 
 def test_the_asynchronous_example_runs(run: Any) -> None:
