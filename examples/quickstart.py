@@ -1,6 +1,7 @@
 """A travel agent whose state is kept in Redis.
 
-It waits for a person, continues in another process, is searched by metadata, and is forked.
+It waits for a person, continues in another process, is searched by metadata, and is forked. At the
+end the command line shows what is stored.
 
     make demo                                      starts a Redis for this run
     REDIS_URL=redis://localhost:6379 make demo     uses your Redis, and deletes the data at the end
@@ -12,8 +13,10 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 from langchain.agents import create_agent
@@ -134,13 +137,24 @@ def main(url: str) -> None:
             newest.setdefault(found.config["configurable"]["thread_id"], found.config)
         show_threads({thread_id: agent.get_state(config) for thread_id, config in newest.items()})
 
-        title("6. A checkpoint in Redis: a JSON document")
+        title("6. Each step is a JSON document in Redis")
         [first] = agent.get_state_history(trip, filter={"source": "loop", "step": 0})
         checkpoint_id = first.config["configurable"]["checkpoint_id"]
+        key = f"{saver.key_prefix}checkpoint:{{trip-1}}::{checkpoint_id}"
         with Redis.from_url(url, decode_responses=True) as client:
-            key = f"{saver.key_prefix}checkpoint:{{trip-1}}::{checkpoint_id}"
-            show_code(f"JSON.GET {key}")
-            console.print_json(client.execute_command("JSON.GET", key))
+            for path in ("$.metadata", "$.channel_values.messages..content"):
+                show_code(f"JSON.GET {key} {path}")
+                console.print_json(client.execute_command("JSON.GET", key, path), indent=None)
+
+    title("7. The command line: the threads, a conversation, who spoke of Porto")
+    run_command(url, "threads")
+    console.print()
+    run_command(url, "messages", "trip-1")
+    run_command(url, "search", "porto", "--role", "human")
+
+    title("8. A page of the thread, to open in a browser or to attach to a ticket")
+    page = Path(tempfile.mkdtemp(prefix="quickstart-"), "trip-1.html")
+    run_command(url, "export", "trip-1", "--html", str(page))
 
 
 def answer(url: str) -> None:
@@ -164,9 +178,19 @@ All keys and indexes of the example begin with "quickstart:"."""
 
 def open_saver(url: str) -> AbstractContextManager[RedisSaver]:
     """A saver. On your server it uses a key prefix, so that it cannot touch your data."""
-    if os.environ.get("REDIS_URL"):
-        return RedisSaver.from_conn_string(url, key_prefix=KEY_PREFIX)
-    return RedisSaver.from_conn_string(url)
+    return RedisSaver.from_conn_string(url, key_prefix=key_prefix(), message_search=True)
+
+
+def key_prefix() -> str:
+    return KEY_PREFIX if os.environ.get("REDIS_URL") else "langgraph:"
+
+
+def run_command(url: str, *arguments: str) -> None:
+    """Run the command line, which people without Python use."""
+    show_code(f"langgraph-redis-json {' '.join(arguments)}")
+    environment = {**os.environ, "REDIS_URL": url, "LANGGRAPH_REDIS_KEY_PREFIX": key_prefix()}
+    command = [sys.executable, "-m", "langgraph_redis_json", *arguments]
+    subprocess.run(command, env=environment, check=True)
 
 
 @contextmanager
@@ -186,6 +210,7 @@ def redis_server() -> Iterator[str]:
             for index in client.execute_command("FT._LIST"):
                 if index.startswith(KEY_PREFIX):
                     client.execute_command("FT.DROPINDEX", index)
+            client.delete(f"{KEY_PREFIX}setup:messages")
 
 
 def delete_trips(saver: RedisSaver) -> None:

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import orjson
 import pytest
@@ -38,7 +39,23 @@ LINES = {
         # the threads of one user
         "trip-1 Done: Lisbon is booked.",
         "trip-3 Book the flight to Bergen? book_flight(Bergen)",
+        # the documents, shortened
         "> JSON.GET",
+        '"user_id": "ada"}]',
+        "> JSON.GET",
+        '["Fly me to Lisbon or Porto, whichever is cheaper."]',
+        # the command line
+        "> langgraph-redis-json threads",
+        "trip-1 idle 6",
+        "trip-3 interrupted 3",
+        "> langgraph-redis-json messages trip-1",
+        "flight_price(city='Porto') → Porto: 210 euros",
+        "book_flight(city='Lisbon') → Lisbon is booked",
+        "> langgraph-redis-json search porto --role human",
+        "human trip-1",
+        "Fly me to Lisbon or Porto, whichever is cheaper.",
+        "> langgraph-redis-json export trip-1 --html",
+        "trip-1.html shows 11 checkpoints. Open it in a browser.",
     ],
 }
 
@@ -72,31 +89,26 @@ def test_every_example_is_tested() -> None:
 
 @pytest.mark.parametrize("example", LINES)
 def test_an_example_runs_on_a_server_of_the_user(
-    example: str, redis_url: str, redis_client: redis.Redis
+    example: str, redis_url: str, redis_client: redis.Redis, tmp_path: Path
 ) -> None:
-    kept = run(example, "--keep", REDIS_URL=redis_url)
+    kept = run(example, "--keep", REDIS_URL=redis_url, TMPDIR=str(tmp_path))
     assert_complete(example, kept)
     assert len(ours(redis_client)) > 10
-    again = run(example, REDIS_URL=redis_url)
+    again = run(example, REDIS_URL=redis_url, TMPDIR=str(tmp_path))
     assert again.split("> JSON.GET")[0] == kept.split("> JSON.GET")[0]
     assert ours(redis_client) == set()
 
 
-def test_the_quickstart_runs_on_its_own_server() -> None:
-    output = run("quickstart.py", REDIS_URL="")
+def test_the_quickstart_runs_on_its_own_server(tmp_path: Path) -> None:
+    output = run("quickstart.py", REDIS_URL="", TMPDIR=str(tmp_path))
     assert_complete("quickstart.py", output)
     threads = output[output.index("5. ") : output.index("6. ")]
     assert "trip-2" not in threads
-    start, end = (
-        output.index("> JSON.GET langgraph:checkpoint:{trip-1}::"),
-        output.index("\n}\n") + 3,
-    )
-    key, document = output[start:end].split("\n", 1)
-    shown = orjson.loads(document)
-    assert key.endswith(f"::{shown['checkpoint_id']}")
-    assert shown["metadata"]["user_id"] == "ada"
-    [message] = shown["channel_values"]["messages"]["tagged"]
-    assert message["fields"]["content"].startswith("Fly me to Lisbon or Porto")
+    [shown] = re.findall(r"JSON.GET \S+ \$\.metadata\n(.*)", output)
+    assert orjson.loads(shown)[0]["user_id"] == "ada"
+    [path] = re.findall(r"(\S+\.html) shows", output)
+    assert Path(path).is_relative_to(tmp_path)
+    assert "Done: Lisbon is booked." in Path(path).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ TALK: list[BaseMessage] = [
     AIMessage("Two parcels are in Lisbon.", id="m2"),
 ]
 for turn in range(9):
-    TALK += [HumanMessage(f"Sure? {turn}", id=f"q{turn}"), AIMessage("Yes.", id=f"a{turn}")]
+    TALK += [HumanMessage(f"Sure? {turn}", id=f"q{turn}"), AIMessage(f"Yes. {turn}", id=f"a{turn}")]
 
 
 @pytest.fixture(scope="module")
