@@ -69,12 +69,7 @@ def choose(
     if thread_ids and is_search:
         fail("Pass the ids of threads, or options that find threads; not both.", 2)
     if thread_ids:
-        missing = [one for one in dict.fromkeys(thread_ids) if not _exists(saver, one)]
-        for one in missing:
-            complain(no_thread(saver, one))
-        if missing:
-            fail("Nothing was changed.")
-        return Chosen([*dict.fromkeys(thread_ids)], None)
+        return Chosen(existing(saver, thread_ids, "Nothing was changed."), None)
     if not is_search:
         fail("Say which threads: their ids, or --filter, --status, --older-than, or --all.", 2)
     soon = now + timedelta(milliseconds=1)
@@ -84,6 +79,26 @@ def choose(
     if not found:
         fail("There are no such threads.")
     return Chosen(found, selection)
+
+
+def existing(saver: RedisSaver, thread_ids: Sequence[str], nothing: str) -> list[str]:
+    """Threads that a person named, each once.
+
+    Args:
+        saver: on the server.
+        thread_ids: the threads.
+        nothing: what the command says at its end if one of them does not exist.
+
+    Raises:
+        typer.Exit: with the code 1 if one of them does not exist; the nearest ids are named.
+    """
+    wanted = [*dict.fromkeys(thread_ids)]
+    missing = [one for one in wanted if not _exists(saver, one)]
+    for one in missing:
+        complain(no_thread(saver, one))
+    if missing:
+        fail(nothing)
+    return wanted
 
 
 def _exists(saver: RedisSaver, thread_id: str) -> bool:

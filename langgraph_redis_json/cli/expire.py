@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from langgraph_redis_json import arguments
+from langgraph_redis_json.arguments import MOST_MINUTES
 from langgraph_redis_json.cli.acting import (
     All,
     DryRun,
@@ -41,10 +41,13 @@ def expire(
     a ttl gives it more time; pin takes the expiry back.
     """
     minutes = read_age(in_, "--in") / timedelta(minutes=1)
-    try:
-        arguments.milliseconds("it", minutes)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--in") from None
+    if not 0 < minutes <= MOST_MINUTES:
+        raise typer.BadParameter(
+            f"{in_!r} is too long: use pin for threads that never expire"
+            if minutes
+            else f"{in_!r} is no time from now: write more than 0, such as 30d",
+            param_hint="--in",
+        )
     with connect(context) as saver:
         chosen = choose(saver, thread_ids, filters, status, older_than, everything)
         count = len(chosen.thread_ids)

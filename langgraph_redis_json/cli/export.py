@@ -15,10 +15,12 @@ import orjson
 import typer
 
 from langgraph_redis_json.cli import reading
+from langgraph_redis_json.cli.acting import checkpoints, existing
+from langgraph_redis_json.cli.acting import threads as count_threads
 from langgraph_redis_json.cli.connection import connect, run, server_time
 from langgraph_redis_json.cli.finding import thread_of
 from langgraph_redis_json.cli.options import Filters, NewerThan, OlderThan, Status, read_selection
-from langgraph_redis_json.cli.output import complain, fail, progress
+from langgraph_redis_json.cli.output import complain, fail, progress, size
 from langgraph_redis_json.cli.serializers import reveal
 from langgraph_redis_json.client.plan import Plan
 from langgraph_redis_json.errors import CheckpointError, ExportFileError, ThreadMissingError
@@ -27,7 +29,13 @@ from langgraph_redis_json.operations.scan import scan
 from langgraph_redis_json.operations.table_of_contents import pages
 from langgraph_redis_json.saver import RedisSaver
 from langgraph_redis_json.storage import export_file
-from langgraph_redis_json.storage.export_file import FileEnd, Header, ThreadEnd, ThreadStart
+from langgraph_redis_json.storage.export_file import (
+    Document,
+    FileEnd,
+    Header,
+    ThreadEnd,
+    ThreadStart,
+)
 from langgraph_redis_json.storage.keys import thread_of_tag
 
 IN_MEMORY = 8_000_000
@@ -93,7 +101,7 @@ def export(
             "options": [*(filters or ()), status, older_than, newer_than],
         }
         if threads:
-            ids = [*dict.fromkeys(threads)]
+            ids = existing(saver, threads, "Nothing was exported.")
         elif everything:
             ids = [*dict.fromkeys(_all_threads(saver))]
         else:
@@ -106,6 +114,10 @@ def export(
                 raise typer.BadParameter("name a file with --output, or write to a pipe")
             failures = _write(saver, ids, _Pipe(sys.stdout.buffer, header), bool(threads))
         else:
+            if output.suffix.lower() in (".html", ".htm"):
+                raise typer.BadParameter(
+                    f"{output} would have no page: write --html {output} for a page of one thread"
+                )
             if output.exists():
                 fail(f"{output} exists already: choose another name, or delete it.")
             file = _File(output, header)
@@ -113,10 +125,14 @@ def export(
                 failures = _write(saver, ids, file, bool(threads))
             except KeyboardInterrupt:
                 fail(
-                    f"Stopped by Ctrl-C. {file.partial} has {file.threads} threads; run the same "
-                    "command again to go on.",
+                    f"Stopped by Ctrl-C. {file.partial} has {count_threads(file.threads)}; run the "
+                    "same command again to go on.",
                     130,
                 )
+            complain(
+                f"{output} has {count_threads(file.threads)} with {file.documents:,} "
+                f"document{'' if file.documents == 1 else 's'}: {size(output.stat().st_size)}."
+            )
     if failures:
         raise typer.Exit(1)
 
@@ -156,7 +172,7 @@ def _write_page(saver: RedisSaver, thread_id: str, path: Path, shows: reading.Re
     with partial.open("w", encoding="utf-8") as out:
         out.writelines(render(page))
     os.replace(partial, path)
-    typer.echo(f"{path} shows {page.number:,} checkpoints. Open it in a browser.")
+    typer.echo(f"{path} shows {checkpoints(page.number)}. Open it in a browser.")
     if page.left_out:
         complain(f"Warning: {page.left_out:,} older checkpoints are not on the page.")
     if page.damages:
@@ -188,7 +204,7 @@ def _write(saver: RedisSaver, ids: list[str], target: "_Pipe | _File", named: bo
                                 spool.truncate()
                             spool.write(line)
                         spool.seek(0)
-                        target.add(thread_id, spool)
+                        target.add(spool, orjson.loads(line)["entries"])
                 except ThreadMissingError as error:
                     if named:  # else it was deleted since it was found
                         complain(str(error))
@@ -218,7 +234,7 @@ class _Pipe:
     def has(self, thread_id: str) -> bool:
         return False
 
-    def add(self, thread_id: str, content: Any) -> None:
+    def add(self, content: Any, documents: int) -> None:
         shutil.copyfileobj(content, self._out, CHUNK)
         self.threads += 1
 
@@ -238,7 +254,7 @@ class _File:
     """
 
     def __init__(self, path: Path, header: Header) -> None:
-        self.threads = 0
+        self.threads = self.documents = 0
         self.partial = path.with_name(f"{path.name}.partial")
         self._path = path
         self._compressed = path.suffix == ".gz"
@@ -272,9 +288,12 @@ class _File:
                             )
                         end = position
                     case ThreadStart(thread_id):
-                        started = thread_id
+                        started, documents = thread_id, 0
+                    case Document():
+                        documents += 1
                     case ThreadEnd():
                         self._found.add(started)
+                        self.documents += documents
                         end = position
         except (ExportFileError, zlib.error):
             pass  # the earlier export was killed here
@@ -290,7 +309,8 @@ class _File:
     def has(self, thread_id: str) -> bool:
         return thread_id in self._found
 
-    def add(self, thread_id: str, content: Any) -> None:
+    def add(self, content: Any, documents: int) -> None:
+        """Append the lines of a thread, which has so many documents."""
         if self._compressed:
             with gzip.GzipFile(fileobj=self._out, mode="wb", mtime=0, filename="") as member:
                 shutil.copyfileobj(content, member, CHUNK)
@@ -298,6 +318,7 @@ class _File:
             shutil.copyfileobj(content, self._out, CHUNK)
         self._out.flush()
         self.threads += 1
+        self.documents += documents
 
     def finish(self) -> None:
         self._append(export_file.line(FileEnd(self.threads)))

@@ -13,6 +13,7 @@ from langgraph_redis_json.cli.finding import Namespace, ThreadId, no_namespace, 
 from langgraph_redis_json.cli.options import Json
 from langgraph_redis_json.cli.output import (
     complain,
+    console,
     fail,
     is_terminal,
     one_line,
@@ -29,6 +30,9 @@ from langgraph_redis_json.storage import keys
 
 SHORTEST = 13
 """Characters of a checkpoint's id on a terminal, at least: the ids of one run begin alike."""
+
+NARROWEST = 24
+"""Characters that the last column needs; where there are fewer, two columns have everything."""
 
 
 class Row(NamedTuple):
@@ -52,7 +56,10 @@ def history(
     thread_id: ThreadId,
     namespace: Namespace = "",
     limit: Annotated[
-        int, typer.Option("--limit", min=0, help="The newest so many checkpoints; 0 for all.")
+        int,
+        typer.Option(
+            "--limit", metavar="NUMBER", min=0, help="The newest so many checkpoints; 0 for all."
+        ),
     ] = 100,
     json: Json = False,
 ) -> None:
@@ -167,6 +174,7 @@ def as_json(row: Row) -> dict[str, Any]:
 def _print(rows: Sequence[Row]) -> None:
     last = max(row.checkpoint.checkpoint_id for row in rows)
     length = _length([row.checkpoint.checkpoint_id for row in rows])
+    lines: list[tuple[Text, str, str, str, Text]] = []
     made = table(
         ("checkpoint", {"no_wrap": True}),
         ("step", {"justify": "right", "no_wrap": True}),
@@ -185,7 +193,16 @@ def _print(rows: Sequence[Row]) -> None:
             what.append(sentence, style=style)
         created = "" if one.created_at is None else when(one.created_at)
         step = "" if one.step is None else f"{one.step}"
-        made.add_row(name, step, one_line(one.source), created, what)
+        lines.append((name, step, one_line(one.source), created, what))
+        made.add_row(*lines[-1])
+    taken = sum(max(len(line[column]) for line in lines) + 2 for column in range(4))
+    if console().width >= taken + NARROWEST:
+        show(made)
+        return
+    made = table(("checkpoint", {"no_wrap": True}), "step (UTC), changes")
+    for name, *facts, what in lines:
+        changed = Text("\n").append_text(what) if what.plain else Text()
+        made.add_row(name, Text("  ".join(filter(None, map(str, facts)))).append_text(changed))
     show(made)
 
 

@@ -6,14 +6,16 @@ import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from shlex import quote
 from tempfile import TemporaryFile
 from typing import IO, Annotated
 
 import typer
 
+from langgraph_redis_json.cli.acting import threads
 from langgraph_redis_json.cli.connection import connect
 from langgraph_redis_json.cli.output import complain, fail, progress, safe
-from langgraph_redis_json.errors import ExportFileError
+from langgraph_redis_json.errors import CheckpointError, ExportFileError, IndexMissingError
 from langgraph_redis_json.operations.import_threads import Thread, compare, import_threads
 from langgraph_redis_json.saver import RedisSaver
 from langgraph_redis_json.storage import export_file
@@ -68,6 +70,7 @@ def import_(
             if not one.is_same and not one.has_expired and not (skip and one.exists)
         }
         done = _import(saver, name, source, wanted, no_expiry)
+        has_indexes = not done or _has_indexes(saver)
     same = sum(one.is_same for one in found)
     expired = [one.thread_id for one in found if one.has_expired and not one.is_same]
     told = [f"Threads imported: {done:,}"]
@@ -76,6 +79,11 @@ def import_(
     if skip and others:
         told.append(f"already there with another content, and left as they are: {len(others):,}")
     typer.echo(f"{'; '.join(told)}.")
+    if not has_indexes:
+        complain(
+            f"Warning: searches need indexes: run langgraph-redis-json --key-prefix "
+            f"{quote(saver.key_prefix)} setup."
+        )
     if expired:
         complain(
             f"Warning: left out, because they have expired since they were exported: "
@@ -96,11 +104,21 @@ def _import(
                 done += 1
     except KeyboardInterrupt:
         fail(
-            f"Stopped by Ctrl-C. {done:,} threads are imported, and no other is half there; run "
-            "the same command again to go on.",
+            f"Stopped by Ctrl-C after {threads(done)}, and no other is half there; run the same "
+            "command again to go on.",
             130,
         )
     return done
+
+
+def _has_indexes(saver: RedisSaver) -> bool:
+    try:
+        next(saver.threads(limit=1), None)
+    except IndexMissingError:
+        return False
+    except CheckpointError:  # a cluster without a search coordinator, for example
+        return True
+    return True
 
 
 def _named(ids: list[str]) -> str:

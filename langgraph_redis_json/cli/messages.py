@@ -61,7 +61,13 @@ def messages(
         ),
     ] = None,
     last: Annotated[
-        int, typer.Option("--last", min=0, help="Only the last so many messages; 0 for all.")
+        int,
+        typer.Option(
+            "--last",
+            metavar="NUMBER",
+            min=0,
+            help="Only the last so many messages; 0 for all.",
+        ),
     ] = 0,
     full: Annotated[bool, typer.Option("--full", help="Do not fold long texts.")] = False,
     follow: Annotated[

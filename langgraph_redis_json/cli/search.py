@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import typer
+from rich.padding import Padding
 from rich.text import Text
 
 from langgraph_redis_json.cli.connection import connect, server_time
@@ -31,7 +32,9 @@ def search(
     newer_than: NewerThan = None,
     newest: Annotated[bool, typer.Option("--newest", help="The newest first.")] = False,
     language: Language = None,
-    limit: Annotated[int, typer.Option(min=0, help="Messages at most; 0 for all.")] = 20,
+    limit: Annotated[
+        int, typer.Option(metavar="NUMBER", min=0, help="Messages at most; 0 for all.")
+    ] = 20,
     json: Json = False,
 ) -> None:
     """Find messages by their words, the best first.
@@ -60,7 +63,7 @@ def search(
         for row in rows:
             count += 1
             if count > limit > 0:
-                complain(f"There are more than {limit} messages: see --limit.")
+                complain("There are more messages: see --limit.")
                 break
             if json:
                 print_json(_record(row))
@@ -92,8 +95,8 @@ def _heading(row: FoundMessage) -> Text:
     return heading
 
 
-def _marked(snippet: str) -> Text:
-    shown = Text("  ")
+def _marked(snippet: str) -> Padding:
+    shown = Text()
     for number, part in enumerate(snippet.replace(MARKS[1], MARKS[0]).split(MARKS[0])):
         shown.append(safe(part), style="bold underline" if number % 2 else "")
-    return shown
+    return Padding(shown, (0, 0, 0, 2), expand=False)

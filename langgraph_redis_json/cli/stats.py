@@ -65,7 +65,10 @@ class Weight:
 def stats(
     context: typer.Context,
     top: Annotated[
-        int, typer.Option("--top", min=0, help="Of the heaviest threads, so many are listed.")
+        int,
+        typer.Option(
+            "--top", metavar="NUMBER", min=0, help="Of the heaviest threads, so many are listed."
+        ),
     ] = 10,
     json: Json = False,
 ) -> None:

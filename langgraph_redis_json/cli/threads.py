@@ -45,7 +45,9 @@ def threads(
     status: Status = None,
     older_than: OlderThan = None,
     newer_than: NewerThan = None,
-    limit: Annotated[int, typer.Option(min=0, help="Rows at most; 0 for all.")] = 20,
+    limit: Annotated[
+        int, typer.Option(metavar="NUMBER", min=0, help="Rows at most; 0 for all.")
+    ] = 20,
     json: Json = False,
 ) -> None:
     """List threads, the last changed first.
@@ -61,7 +63,6 @@ def threads(
         for row, message in _with_messages(saver, rows, reveal):
             count += 1
             if limit and count > limit:
-                complain(f"There are more than {limit} threads: see --limit.")
                 break
             if json:
                 last = None if message is None else message_json(message)
@@ -72,6 +73,8 @@ def threads(
             complain("There are no such threads." if any(selection) else "There are no threads.")
         elif not json:
             _print(shown)
+        if limit and count > limit:
+            complain("There are more threads: see --limit.")
         raise typer.Exit(int(left_out.count > 0))
 
 

@@ -94,6 +94,7 @@ def test_each_command_has_help(cli: Cli, name: str) -> None:
     shown = cli(name, "--help")
     assert shown.out.startswith(f"Usage: langgraph-redis-json {name} ")
     assert all(len(line) <= 80 for line in shown.lines)
+    assert "range" not in shown.out
     for option in ("--url", "--key-prefix", "--load"):
         assert option in shown.out
 
@@ -143,7 +144,9 @@ def test_common_options_stand_before_or_after_the_command(
         (["copy", "order-7"], "Pass SOURCE and TARGET"),
         (["copy", "order-7", "order-7"], "cannot be copied to itself"),
         (["expire", "order-7"], "Missing option '--in'"),
-        (["expire", "order-7", "--in", "0d"], "must be more than 0"),
+        (["expire", "order-7", "--in", "0d"], "'0d' is no time from now: write more than 0"),
+        (["expire", "order-7", "--in", "9999999999w"], "'9999999999w' is too long"),
+        (["expire", "order-7", "--in", "99999999w"], "too long: use pin for threads that never"),
     ],
 )
 def test_wrong_usage_is_one_sentence(cli: Cli, arguments: list[str], said: str) -> None:

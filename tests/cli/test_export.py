@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import threading
@@ -21,6 +22,7 @@ from langgraph.checkpoint.base import CheckpointTuple
 from redis.cluster import RedisCluster
 
 from langgraph_redis_json import RedisSaver
+from langgraph_redis_json.cli.output import size
 from langgraph_redis_json.client.clients import SearchNode
 from langgraph_redis_json.embedded import EmbeddedRedis
 from langgraph_redis_json.errors import ImportInterruptedError, TriesExhaustedError
@@ -119,6 +121,11 @@ def contents(client: redis.Redis, prefix: str) -> dict[str, Any]:
     }
 
 
+def count_documents(client: redis.Redis, prefix: str) -> int:
+    """All keys but the tables of contents."""
+    return len(found_keys(client, prefix)) - len(found_keys(client, prefix, "contents"))
+
+
 # ---- exactness
 
 
@@ -131,7 +138,10 @@ def test_everything_comes_back_exactly(
     saver.expire("thread 1", 60)
     saver.pin("thread 2")
     file = tmp_path / name
-    assert cli("export", "--all", "-o", file) == (0, "", "")
+    done = cli("export", "--all", "-o", file)
+    documents = count_documents(target.client, saver.key_prefix)
+    told = f"{file} has {SMALL} threads with {documents} documents: {size(file.stat().st_size)}.\n"
+    assert done == (0, "", told)
     assert file.read_bytes().startswith(b"\x1f\x8b") == name.endswith(".gz")
     assert os.listdir(tmp_path) == [name]
     done = target.cli("import", file)
@@ -400,10 +410,18 @@ def test_wrong_usage(saver: RedisSaver, cli: CommandLine, tmp_path: Path) -> Non
     fill(saver, "thread")
     assert cli("export", "-o", tmp_path / "x").code == 2
     assert cli("export", "thread", "--all", "-o", tmp_path / "x").code == 2
-    done = cli("export", "nobody", "-o", tmp_path / "x")
-    assert done.code == 1
-    assert 'no thread "nobody"' in done.err
-    assert os.listdir(tmp_path) == ["x"]
+    done = cli("export", "thread", "thraed", "-o", tmp_path / "x")
+    assert done == (
+        1,
+        "",
+        'There is no thread "thraed": did you mean "thread"?\nNothing was exported.\n',
+    )
+    done = cli("export", "thread", "-o", tmp_path / "x.html")
+    assert done.code == 2
+    assert f"write --html {tmp_path / 'x.html'} for a page" in done.err
+    assert os.listdir(tmp_path) == []
+    done = cli("export", "thread", "-o", tmp_path / "x")
+    assert done.err.startswith(f"{tmp_path / 'x'} has 1 thread with ")
     done = cli("export", "thread", "-o", tmp_path / "x")
     assert done.code == 1
     assert "exists already" in done.err
@@ -421,6 +439,25 @@ def test_an_export_of_nothing_is_no_backup(
         assert done.code == 1
         assert "There are no such threads: nothing was exported." in done.err
     assert os.listdir(tmp_path) == []
+
+
+def test_an_import_without_indexes_says_what_searches_need(
+    saver: RedisSaver, cli: CommandLine, target: Target, tmp_path: Path
+) -> None:
+    put(saver, "1", {"a": 1}, thread_id="thread")
+    cli("export", "thread", "-o", tmp_path / "x")
+    for index in target.client.execute_command("FT._LIST"):
+        if index.startswith("test-target:"):
+            target.client.execute_command("FT.DROPINDEX", index)
+    done = target.cli("import", tmp_path / "x")
+    assert done.code == 0
+    assert done.out == "Threads imported: 1.\n"
+    [command] = re.findall(r"run langgraph-redis-json (.*)\.\n", done.err)
+    assert cli(*command.split()).code == 0
+    assert [row["thread_id"] for row in target.cli("threads", "--json").rows] == ["thread"]
+    put(saver, "1", {"a": 1}, thread_id="other")
+    cli("export", "other", "-o", tmp_path / "y")
+    assert target.cli("import", tmp_path / "y") == (0, "Threads imported: 1.\n", "")
 
 
 # ---- writers
@@ -623,7 +660,10 @@ def test_a_killed_export_goes_on(
         assert done.code == 1
         assert "another export" in done.err
         before = partial.stat().st_size
-        assert cli("export", "--all", "-o", file).code == 0
+        done = cli("export", "--all", "-o", file)
+        assert done.code == 0
+        documents = count_documents(target.client, saver.key_prefix)
+        assert f" has 60 threads with {documents:,} documents: " in done.err
         assert file.stat().st_size > before
         assert not partial.exists()
         assert target.cli("import", file).code == 0

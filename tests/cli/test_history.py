@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -75,6 +76,25 @@ def test_ids_on_a_terminal_are_short_and_can_be_typed(talks_url: str, cli: Cli) 
             .rows[0]["checkpoint_id"]
             .startswith(one)
         )
+
+
+@pytest.mark.parametrize("columns", [40, 59, 80])
+def test_a_narrow_terminal_gets_everything(talks_url: str, cli: Cli, columns: int) -> None:
+    terminal = Terminal(["history", "order-7"], environment(talks_url), columns)
+    assert terminal.wait() == 0
+    lines = terminal.text.splitlines()
+    assert all(len(line) <= columns for line in lines)
+    text = " ".join(terminal.text.split())
+    for row in cli("history", "order-7", "--json").rows:
+        assert row["checkpoint_id"][:13] in text
+        for change in row["changes"].values():
+            assert change in text
+    assert text.count("asks: Refund 30 euros?") == 2
+    assert text.endswith("next: refund")
+    assert len(re.findall(r"-?\d (?:input|loop|update) 20\d\d-\d\d-\d\d \d\d:\d\d", text)) == 8
+    # What a checkpoint's name does not begin is indented.
+    begins = {line[:2] for line in lines[1:]}
+    assert begins == {"○ ", "● ", "├─", "│ ", "  "}
 
 
 def checkpoint(number: int, parent: int | None) -> StoredCheckpoint:

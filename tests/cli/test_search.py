@@ -69,7 +69,7 @@ def test_options_choose_messages(
 def test_the_newest_first(said: RedisSaver, own_cli: Cli) -> None:
     shown = own_cli("search", "parcel", "--newest", "--limit", "1", "--json")
     assert [row["message_id"] for row in shown.rows] == ["m2"]
-    assert shown.err == "There are more than 1 messages: see --limit.\n"
+    assert shown.err == "There are more messages: see --limit.\n"
 
 
 @pytest.mark.parametrize(
@@ -108,6 +108,17 @@ def test_the_forms_of_a_language(own: RedisSaver, own_cli: Cli) -> None:
     own_cli("setup", "--messages", "--language", "german")
     [row] = own_cli("search", "Haus", "--language", "german", "--json").rows
     assert row["message_id"] == "m"
+
+
+def test_a_long_snippet_is_indented(own: RedisSaver, redis_url: str, key_prefix: str) -> None:
+    Chat(own, "1").say(human("m", "The parcel has travelled by land and by sea. " * 20))
+    with RedisSaver(redis_url, key_prefix=key_prefix, message_search=True) as searching:
+        searching.setup()
+    terminal = Terminal(["search", "parcel"], environment(redis_url, key_prefix))
+    assert terminal.wait() == 0
+    lines = terminal.text.splitlines()
+    assert len(lines) > 2
+    assert all(line.startswith("  ") and 2 < len(line) <= 80 for line in lines[1:])
 
 
 def test_a_terminal_shows_the_words_in_bold(

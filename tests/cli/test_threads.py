@@ -90,7 +90,7 @@ def test_age_is_by_the_clock_of_the_server(
 def test_a_limit_says_that_there_are_more(cli: Cli) -> None:
     shown = cli("threads", "--limit", "2", "--json")
     assert [row["thread_id"] for row in shown.rows] == ALL[:2]
-    assert shown.err == "There are more than 2 threads: see --limit.\n"
+    assert shown.err == "There are more threads: see --limit.\n"
     assert cli("threads", "--limit", "4").err == ""
     assert len(cli("threads", "--limit", "0", "--json").rows) == 4
 
@@ -116,6 +116,13 @@ def test_a_terminal_of_80_columns_gets_80_columns(talks_url: str) -> None:
     assert "…" in lines[1]
     # Colours are for a terminal.
     assert "\x1b[33minterrupted" in terminal.raw
+
+
+def test_a_terminal_says_after_the_table_that_there_are_more(talks_url: str) -> None:
+    terminal = Terminal(["threads", "--limit", "1"], environment(talks_url))
+    assert terminal.wait() == 0
+    assert terminal.text.splitlines()[1:][0].startswith("order-7 ")
+    assert terminal.text.endswith("\nThere are more threads: see --limit.\n")
 
 
 def test_without_a_terminal_there_are_no_colours(cli: Cli) -> None:
