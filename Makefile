@@ -63,7 +63,7 @@ generate: $(VENV)/dev.stamp  ## Write saver.py from aio.py
 	$(BIN)/python tools/generate_sync.py
 	$(BIN)/ruff format --quiet $(GENERATED)
 
-docs: $(VENV)/dev.stamp  ## Write the examples in docs/documents.md and docs/command-line.md
+docs: $(VENV)/dev.stamp  ## Write the examples in docs/documents.md, command-line.md and walk.md
 	$(BIN)/python docs/generate.py
 	$(BIN)/python docs/command_line.py
 

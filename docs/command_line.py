@@ -1,13 +1,16 @@
-"""Writes what the commands print in docs/command-line.md, from a real run.
+"""Writes what the commands print in docs/command-line.md and docs/walk.md, from real runs.
 
 python docs/command_line.py
 """
 
+import os
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -15,27 +18,37 @@ sys.path.insert(0, str(ROOT))
 from langgraph_redis_json import RedisSaver  # noqa: E402
 from langgraph_redis_json.embedded import EmbeddedRedis  # noqa: E402
 from tests.support.command_line import Terminal, environment  # noqa: E402
+from tests.support.complaint import complain  # noqa: E402
 from tests.support.conversation import fill  # noqa: E402
-
-PAGE = Path(__file__).parent / "command-line.md"
 
 COLUMNS = 100
 
 BLOCK = re.compile(r"```console\n\$ (.*)\n((?:.*\n)*?)```\n")
 """A command and what it prints."""
 
+PYTHON = re.compile(r"```python\n(.*?)```\n", re.DOTALL)
+"""What an application does between the commands."""
+
 ID = re.compile(r"\b1f[0-9a-f]{6}-[0-9a-f]{4}[0-9a-f-]*")
 """A checkpoint's id, or its beginning."""
 
 
-def printed(url: str, page: str) -> Iterator[tuple[str, str]]:
+def printed(url: str, page: str, names: dict[str, Any] | None = None) -> Iterator[tuple[str, str]]:
     """Each command of the page with what it prints now, in order.
+
+    With `names`, the Python blocks of the page run too, where they stand, and have these names.
 
     The ids of checkpoints are new in each run. The page's ids are translated by what ``history``
     prints: its first id to the first one, and so on.
     """
     translated: dict[str, str] = {}
-    for command, before in BLOCK.findall(page):
+    position = 0
+    for found in BLOCK.finditer(page):
+        for code in PYTHON.findall(page, position, found.start()):
+            if names is not None:
+                exec(code, names)
+        position = found.end()
+        command, before = found.groups()
         for old, new in translated.items():
             command = command.replace(old, new)
         terminal = Terminal(shlex.split(command)[1:], environment(url), COLUMNS)
@@ -50,10 +63,31 @@ def printed(url: str, page: str) -> Iterator[tuple[str, str]]:
 
 
 def filled(url: str) -> None:
-    """Fill a server with the conversations of the page."""
+    """Fill a server with the conversations of command-line.md."""
     with RedisSaver(url) as saver:
         saver.setup()
         fill(saver)
+
+
+def printed_of_walk(url: str, page: str) -> Iterator[tuple[str, str]]:
+    """What the commands of walk.md print, on a server that this fills. Files go to the working
+    directory."""
+    with RedisSaver(url, message_search=True) as saver:
+        saver.setup()
+        yield from printed(url, page, {"graph": complain(saver)})
+
+
+def printed_of_page(url: str, page: str) -> Iterator[tuple[str, str]]:
+    """What the commands of command-line.md print, on a server that this fills."""
+    filled(url)
+    yield from printed(url, page)
+
+
+PAGES: dict[str, Callable[[str, str], Iterator[tuple[str, str]]]] = {
+    "command-line.md": printed_of_page,
+    "walk.md": printed_of_walk,
+}
+"""The name of each page -> what its commands print, given a server's URL and the page."""
 
 
 def comparable(text: str) -> str:
@@ -66,17 +100,20 @@ def comparable(text: str) -> str:
 
 
 def main() -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    with EmbeddedRedis() as server:
-        filled(server.url)
-        outputs = printed(server.url, page)
+    for name, printed_of in PAGES.items():
+        path = ROOT / "docs" / name
+        page = path.read_text(encoding="utf-8")
+        with EmbeddedRedis() as server, TemporaryDirectory() as folder:
+            os.chdir(folder)
+            outputs = printed_of(server.url, page)
 
-        def block(_: re.Match[str]) -> str:
-            command, output = next(outputs)
-            return f"```console\n$ {command}\n{output}```\n"
+            def block(_: re.Match[str], outputs: Iterator[tuple[str, str]] = outputs) -> str:
+                command, output = next(outputs)
+                return f"```console\n$ {command}\n{output}```\n"
 
-        page = BLOCK.sub(block, page)
-    PAGE.write_text(page, encoding="utf-8")
+            page = BLOCK.sub(block, page)
+            os.chdir(ROOT)
+        path.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":
