@@ -124,7 +124,8 @@ def entry_of(
         fail(f'{len(begin)} checkpoints begin with "{checkpoint_id}": {some}')
     near = reading.nearest(checkpoint_id, [*ids][-reading.NEAREST :])
     where = f' in the namespace "{checkpoint_ns}"' if checkpoint_ns else ""
-    fail(f'The thread has no checkpoint "{checkpoint_id}"{where}{did_you_mean(near)}')
+    end = did_you_mean(near) if near else f": the newest one is {safe([*ids][-1])}."
+    fail(f'The thread has no checkpoint "{checkpoint_id}"{where}{end}')
 
 
 def no_namespace(saver: RedisSaver, thread: ThreadKeys, checkpoint_ns: str) -> str:
@@ -135,10 +136,10 @@ def no_namespace(saver: RedisSaver, thread: ThreadKeys, checkpoint_ns: str) -> s
             return "The thread has pending writes, and no checkpoint yet."
         some = ", ".join(f'"{safe(one)}"' for one in found[:3])
         return f"The thread has no checkpoint of a root graph; pass --namespace with one of {some}."
-    near = reading.nearest(checkpoint_ns, found[: reading.NEAREST])
-    return (
-        f'The thread has no namespace "{checkpoint_ns}"{did_you_mean([one for one in near if one])}'
-    )
+    near = [one for one in reading.nearest(checkpoint_ns, found[: reading.NEAREST]) if one]
+    others = ", ".join(f'"{safe(one)}"' for one in found[:3] if one)
+    has = f": it has {others}." if others else ": it has only the root graph."
+    return f'The thread has no namespace "{checkpoint_ns}"{did_you_mean(near) if near else has}'
 
 
 def message_channels(found: StoredCheckpoint, channel: str | None = None) -> list[str]:

@@ -143,6 +143,16 @@ def fill(context: Context) -> Listing[float]:
     yield from _write(context, State(state.level, max(state.until, state.filled_until or 0)))
 
 
+def look_at_all(context: Context) -> Plan[None]:
+    """Let the next setup() look at all threads, not only at those that changed since the last one.
+
+    Searches go on meanwhile.
+    """
+    state = yield from _read(context)
+    if state is not None and state.filled_until:
+        yield from _write(context, state._replace(filled_until=0))
+
+
 def _changed_threads(context: Context, since: int | None) -> Plan[tuple[list[str], int]]:
     """The keys of the thread documents that changed since a time, in order, and the time of the
     last change."""

@@ -15,6 +15,7 @@ from langgraph_redis_json.client.plan import Listing, Plan
 from langgraph_redis_json.client.replies import text
 from langgraph_redis_json.client.scripts import Call, Staged, StageReply, send
 from langgraph_redis_json.errors import AlteredDocumentError, ImportInterruptedError
+from langgraph_redis_json.operations import fill_messages
 from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.operations.delete_thread import delete_thread
 from langgraph_redis_json.operations.export import Fingerprint, read_fingerprint
@@ -133,6 +134,8 @@ def import_threads(
             case Items() if current:
                 yield from current.add_items(record)
             case ThreadEnd(thread_id) if current:
+                # The thread may have changed long ago, and have no documents of messages.
+                yield from fill_messages.look_at_all(context)
                 yield from current.publish()
                 current = None
                 yield thread_id

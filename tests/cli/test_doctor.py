@@ -14,11 +14,12 @@ from langgraph.checkpoint.base import CheckpointTuple
 
 from langgraph_redis_json import RedisSaver
 from langgraph_redis_json.embedded import EmbeddedRedis
-from langgraph_redis_json.operations.doctor import server, threads
+from langgraph_redis_json.operations.doctor import indexes, server, threads
 from langgraph_redis_json.operations.doctor.finding import Finding
 from langgraph_redis_json.search.queries import index_name
 from langgraph_redis_json.storage.keys import ThreadKeys, thread_keys
 from tests.support.accounting import account
+from tests.support.altering import Altering
 from tests.support.checkpoints import BIG, config, found_keys, put
 from tests.support.cli_on_servers import CommandLine
 from tests.support.clients import ACL_USER
@@ -519,6 +520,25 @@ def test_an_index_that_is_gone_is_built_again(
     assert cli("doctor", "--repair", "--yes").code == 0
     assert findings(cli) == (0, {})
     assert [one.thread_id for one in saver.threads()] == ["thread"]
+
+
+def test_an_index_that_the_server_still_fills(
+    saver: RedisSaver, cli: CommandLine, redis_url: str
+) -> None:
+    for number in range(500):
+        put(saver, f"{number:04}", {"n": number})
+    with RedisSaver(redis_url.replace(ACL_USER, ""), key_prefix=saver.key_prefix) as other:
+        runner = Altering(other._runner.client, owned=False)
+        # The server does not index between the commands of one pipeline.
+        field = ("$.n", "AS", "n", "NUMERIC")
+        alias = index_name(saver.key_prefix, "checkpoints")
+        runner.before = ("FT.ALTER", alias, "SCHEMA", "ADD", *field)
+        found = runner.run(indexes.check_indexes(other._context))
+    [filling] = [one for one in found if one.code == "index-filling"]
+    assert filling.severity == "warning"
+    assert filling.subject == alias
+    assert "% done" in filling.what
+    wait_until(lambda: "index-filling" not in findings(cli)[1])
 
 
 def test_an_index_of_another_shape(

@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 import pytest
 import redis
+from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.base import CheckpointTuple
 from redis.cluster import RedisCluster
 
@@ -179,6 +180,74 @@ def test_export_to_import_through_a_pipe_into_another_server(
             assert contents(its, key_prefix) == contents(here, key_prefix)
             account(its, key_prefix)
         assert read(there) == read(saver)
+
+
+@pytest.fixture
+def talks(saver: RedisSaver) -> Iterator[RedisSaver]:
+    """The saver with search in messages, and a thread that has said something."""
+    with RedisSaver(saver._runner.client, key_prefix=saver.key_prefix, message_search=True) as made:
+        made.setup()
+        said = [HumanMessage("a late parcel", id="1"), AIMessage("to Lisbon", id="2")]
+        put(made, "1", {"messages": said}, thread_id="order-7", metadata={"user": "ada"})
+        yield made
+
+
+def test_documents_of_messages_are_imported(
+    talks: RedisSaver, cli: CommandLine, target: Target, tmp_path: Path
+) -> None:
+    assert cli("export", "order-7", "-o", tmp_path / "x").code == 0
+    assert target.cli("import", tmp_path / "x").code == 0
+    imported = found_keys(target.client, "test-target:", "message")
+    assert len(imported) == 2
+    account(target.client, "test-target:")
+    with RedisSaver(target.client, key_prefix="test-target:", message_search=True) as there:
+        there.setup()
+        # The fields of the rows are the same: ids, roles, times, the first checkpoint.
+        for words in ("parcel", "lisbon"):
+            rows = [*there.search_messages(words, filter={"user": "ada"})]
+            assert len(rows) == 1
+            assert rows == [*talks.search_messages(words)]
+        # They belong to the thread.
+        there.expire("order-7", 60)
+        deadlines = {target.client.pexpiretime(key) for key in imported}
+        assert len(deadlines) == 1
+        assert min(deadlines) > server_time(target.client)
+        there.delete_thread("order-7")
+        assert found_keys(target.client, "test-target:", "message") == []
+    assert [row.message_id for row in talks.search_messages("parcel")] == ["1"]
+
+
+def test_an_imported_message_replaces_the_documents_of_the_old_ones(
+    talks: RedisSaver, cli: CommandLine, target: Target, tmp_path: Path
+) -> None:
+    assert cli("export", "order-7", "-o", tmp_path / "x").code == 0
+    with RedisSaver(target.client, key_prefix="test-target:", message_search=True) as there:
+        there.setup()
+        old = {"messages": [HumanMessage("an old letter", id="9")]}
+        put(there, "1", old, thread_id="order-7")
+        assert target.cli("import", tmp_path / "x").code == 1
+        assert [row.message_id for row in there.search_messages("letter")] == ["9"]
+        assert target.cli("import", tmp_path / "x", "--replace").code == 0
+        assert [*there.search_messages("letter")] == []
+        assert [row.message_id for row in there.search_messages("parcel")] == ["1"]
+    account(target.client, "test-target:")
+
+
+def test_setup_writes_the_documents_of_messages_that_were_exported_without_them(
+    saver: RedisSaver, cli: CommandLine, target: Target, tmp_path: Path
+) -> None:
+    said = {"messages": [HumanMessage("a late parcel", id="1")]}
+    put(saver, "1", said, thread_id="order-7")
+    assert cli("export", "order-7", "-o", tmp_path / "x").code == 0
+    with RedisSaver(target.client, key_prefix="test-target:", message_search=True) as there:
+        there.setup()
+        # As if the last setup() were of a year later: the thread has not changed since.
+        path = ("test-target:setup:messages", "$.filled_until")
+        target.client.execute_command("JSON.SET", *path, server_time(target.client) + 10**10)
+        assert target.cli("import", tmp_path / "x").code == 0
+        assert [*there.search_messages("parcel")] == []
+        there.setup()
+        assert [row.message_id for row in there.search_messages("parcel")] == ["1"]
 
 
 def test_strange_ids(saver: RedisSaver, cli: CommandLine, target: Target, tmp_path: Path) -> None:

@@ -127,12 +127,15 @@ def test_messages_of_other_kinds(own: RedisSaver, own_cli: Cli) -> None:
 
 
 def test_what_is_unknown_has_a_neighbour(cli: Cli) -> None:
+    newest = cli("show", "order-7", "--json").rows[0]["checkpoint_id"]
     unknown = {
         ("order-77",): 'There is no thread "order-77": did you mean "order-7"',
         ("ORDER-7",): 'There is no thread "ORDER-7": did you mean "order-7"',
         ("no such thing",): 'There is no thread "no such thing".\n',
         ("order-8", "--namespace", "depo"): 'no namespace "depo": did you mean "depot"?',
-        ("order-7", "--checkpoint", "zzz"): 'The thread has no checkpoint "zzz".\n',
+        ("order-7", "--checkpoint", "zzz"): f'no checkpoint "zzz": the newest one is {newest}.\n',
+        ("order-8", "--namespace", "x"): 'The thread has no namespace "x": it has "depot".\n',
+        ("order-7", "--namespace", "x"): 'no namespace "x": it has only the root graph.\n',
     }
     for arguments, said in unknown.items():
         shown = cli("messages", *arguments, code=1)

@@ -28,6 +28,7 @@ from langgraph_redis_json.operations.list import search_sort_keys
 from langgraph_redis_json.search import filters, indexes, queries
 from langgraph_redis_json.search.fields import SCHEMAS
 from langgraph_redis_json.search.queries import index_name
+from tests.support.altering import Altering
 from tests.support.checkpoints import each_saver, found_keys, ids, indexed, own_indexes, put
 from tests.support.clients import ACL_USER, Client, MakeSaver, Saver
 from tests.support.plans import proceed
@@ -232,18 +233,6 @@ def test_a_document_that_cannot_be_indexed_raises(
     redis_client.delete(bad)
     make_saver(client)
     assert ids(saver.list(None)) == ["1"]
-
-
-class Altering(SyncRunner):
-    """Sends a command before the next ones, in the same pipeline."""
-
-    before: Command | None = None
-
-    def execute(self, client: Any, commands: Sequence[Command], searches: SearchNode) -> Replies:
-        if self.before is None:
-            return super().execute(client, commands, searches)
-        before, self.before = self.before, None
-        return super().execute(client, [before, *commands], searches)[1:]
 
 
 def test_a_search_raises_while_the_server_fills_its_index(
