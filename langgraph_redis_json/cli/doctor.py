@@ -65,13 +65,17 @@ def doctor(
                 complain("Nothing was changed.")
             else:
                 left = [finding for finding in found if not finding.repair]
-                for finding in to_mend:
-                    assert finding.repair
-                    did = run(saver, finding.repair.plan())
-                    if json:
-                        print_json({"mended": finding.code, "subject": finding.subject, "did": did})
-                    else:
-                        console().print(f"Mended {safe(finding.subject)}: {safe(did)}.")
+                done = 0
+                try:
+                    for finding in to_mend:
+                        _mend(saver, finding, json)
+                        done += 1
+                except KeyboardInterrupt:
+                    fail(
+                        f"Stopped by Ctrl-C after {done:,} of {count(len(to_mend), 'finding')}. "
+                        "Nothing is lost; run the same command again to go on.",
+                        130,
+                    )
         elif repair and not json:
             console().print("There is nothing to mend.")
         elif to_mend and not json:
@@ -80,6 +84,15 @@ def doctor(
             )
     if any(finding.severity == "error" for finding in left):
         raise typer.Exit(1)
+
+
+def _mend(saver: RedisSaver, finding: Finding, json: bool) -> None:
+    assert finding.repair
+    did = run(saver, finding.repair.plan())
+    if json:
+        print_json({"mended": finding.code, "subject": finding.subject, "did": did})
+    else:
+        console().print(f"Mended {safe(finding.subject)}: {safe(did)}.")
 
 
 def _agreed(to_mend: list[Finding]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from tests.support.altering import Altering
 from tests.support.checkpoints import BIG, config, found_keys, put
 from tests.support.cli_on_servers import CommandLine
 from tests.support.clients import ACL_USER
+from tests.support.command_line import Terminal, environment
 from tests.support.servers import cluster
 from tests.support.waiting import server_time, wait_until
 
@@ -407,6 +409,31 @@ class _Input:
 
     def isatty(self) -> bool:
         return False
+
+
+def test_ctrl_c_stops_repairs_and_the_next_ones_go_on(
+    saver: RedisSaver, redis_client: redis.Redis, redis_url: str, key_prefix: str
+) -> None:
+    for number in range(300):
+        put(saver, "1", {"a": number}, thread_id=f"{number}")
+        key = thread_keys(key_prefix, f"{number}").key("t")
+        redis_client.execute_command("JSON.SET", key, "$.status", '"error"')
+    terminal = Terminal(["doctor", "--all", "--repair"], environment(redis_url, key_prefix))
+    terminal.wait_for("Do this?")
+    terminal.type("y\r")
+    terminal.wait_for("Mended 1")
+    terminal.type("\x03")
+    assert terminal.wait() == 130
+    words = " ".join(terminal.text.split())
+    [(done, of)] = re.findall(r"Stopped by Ctrl-C after (\d+) of (\d+) findings", words)
+    assert "run the same command again to go on" in words
+    assert 0 < int(done) < int(of)
+    again = CommandLine(redis_url, key_prefix).start("doctor", "--all", "--repair", "--yes")
+    out, _ = again.communicate()
+    assert again.returncode == 0
+    assert out.count(b"Mended") >= int(of) - int(done) - 1
+    with RedisSaver(redis_url, key_prefix=key_prefix) as fresh:
+        assert {row.status for row in fresh.threads()} == {"idle"}
 
 
 def test_a_healthy_server_in_words(saver: RedisSaver, thread: ThreadKeys, cli: CommandLine) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 import redis
@@ -39,6 +40,32 @@ def test_a_terminal_gets_a_bar(redis_client: redis.Redis, redis_url: str, key_pr
     assert terminal.text.endswith(
         "The server is suitable, and its search indexes are up to date.\n"
     )
+
+
+def test_ctrl_c_says_that_the_server_goes_on(
+    redis_client: redis.Redis, redis_url: str, key_prefix: str
+) -> None:
+    with RedisSaver(redis_url, key_prefix=key_prefix) as saver:
+        put(saver, "1")
+    key = f"{key_prefix}checkpoint:{{thread}}::1"
+    document = redis_client.execute_command("JSON.GET", key, ".")
+    pipeline = redis_client.pipeline(transaction=False)
+    for number in range(20_000):
+        pipeline.execute_command("JSON.SET", f"{key}-{number}", "$", document)
+    pipeline.execute()
+    terminal = Terminal(["setup"], environment(redis_url, key_prefix))
+    terminal.wait_for("%")
+    terminal.type("\x03")
+    assert terminal.wait() == 130
+    words = " ".join(terminal.text.split())
+    assert "Stopped by Ctrl-C. The server goes on building the indexes; run setup again" in words
+    done = run_process(["setup"], environment(redis_url, key_prefix))
+    assert (done.returncode, done.stderr) == (0, "")
+    with redis.Redis.from_url(redis_url, protocol=2) as client:
+        found: Any = client.execute_command(
+            "FT.SEARCH", f"{key_prefix}checkpoints", "*", "LIMIT", 0, 0
+        )
+    assert found == [20_001]
 
 
 def test_stats_counts_everything(cli: Cli, talks: redis.Redis) -> None:
