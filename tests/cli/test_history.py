@@ -225,5 +225,5 @@ def test_values_that_differ_inside(own: RedisSaver, own_cli: Cli) -> None:
     assert own_cli("diff", "thread", "2", "3").lines[2:] == ["", "No channel differs."]
     assert own_cli("diff", "thread", "2", "2", code=1).err == ("2 and 2 are the same checkpoint.\n")
     assert own_cli("diff", "thread", "1", "4", code=1).err == (
-        'The thread has no checkpoint "4".\n'
+        'The thread has no checkpoint "4": the newest one is 3.\n'
     )
