@@ -1,8 +1,9 @@
 """migrate: copy threads from another saver, or from another server or prefix of ours."""
 
 import sqlite3
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -19,7 +20,7 @@ from langgraph_redis_json.cli.connection import connect
 from langgraph_redis_json.cli.options import Json, Settings
 from langgraph_redis_json.cli.output import complain, fail, one_line, print_json, size
 from langgraph_redis_json.cli.serializers import serializer
-from langgraph_redis_json.migration import Progress, Report
+from langgraph_redis_json.migration import Progress, Report, SameSaverError
 from langgraph_redis_json.saver import RedisSaver
 
 REDIS = ("redis://", "rediss://", "unix://", "redis+sentinel://")
@@ -64,16 +65,17 @@ def migrate(
     it again: it copies only what is new. It deletes nothing in the source.
     """
     settings: Settings = context.obj
-    if from_prefix == settings.key_prefix and source == settings.url:
-        fail("The source and the target are the same: change --key-prefix or --from-prefix.", 2)
     with connect(context) as target, _open(source, from_prefix) as saver:
         if settings.load:
             saver.serde = target.serde = serializer(settings.load)
         try:
-            with _bar() as bar:
+            bar, shown = _bar()
+            with shown:
                 report = migration.migrate(
                     saver, target, threads, verify=verify, on_progress=_advance(bar)
                 )
+        except SameSaverError:
+            fail("The source and the target are the same: change --key-prefix or --from-prefix.", 2)
         except KeyboardInterrupt:
             fail("Stopped by Ctrl-C. Run the command again: it goes on where it stopped.", 130)
     if json:
@@ -102,7 +104,7 @@ def _open(source: str, from_prefix: str | None) -> Iterator[Any]:
         error_of_psycopg = import_module("psycopg").Error
         try:
             with peer.PostgresSaver.from_conn_string(source) as saver:
-                yield saver
+                yield _shallow_postgres(saver) or saver
         except error_of_psycopg as error:
             fail(f"PostgreSQL replied with an error: {one_line(str(error))}")
     elif source.startswith(SQLITE):
@@ -123,6 +125,22 @@ def _open(source: str, from_prefix: str | None) -> Iterator[Any]:
         )
 
 
+def _shallow_postgres(saver: Any) -> Any:
+    """The saver of a database that was made by a shallow one, whose table has other columns; None
+    for another database."""
+    with saver._cursor() as cursor:
+        cursor.execute(
+            "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass('checkpoints')"
+        )
+        columns = {row["attname"] for row in cursor.fetchall()}
+    if not columns or "checkpoint_id" in columns:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of shallow savers
+        peer = _import("postgres", "langgraph.checkpoint.postgres.shallow")
+        return peer.ShallowPostgresSaver(saver.conn)
+
+
 def _import(kind: str, module: str) -> Any:
     try:
         return import_module(module)
@@ -134,17 +152,18 @@ def _import(kind: str, module: str) -> Any:
         )
 
 
-def _bar() -> Bar:
-    """A progress bar on stderr, on a terminal only."""
+def _bar() -> tuple[Bar, AbstractContextManager[Any]]:
+    """A progress bar on stderr, and what shows it, on a terminal only."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn())
-    return Bar(
+    bar = Bar(
         *columns,
         TextColumn("{task.fields[shown]}"),
         console=console,
         transient=True,
         disable=not console.is_terminal,
     )
+    return bar, bar if console.is_terminal else nullcontext()
 
 
 def _advance(bar: Bar) -> Any:
@@ -204,6 +223,11 @@ def _show(report: Report, verify: bool) -> None:
         complain(f"The source has no thread {named}.")
     if report.unreadable:
         complain(f"The old saver cannot read {report.unreadable:,} checkpoints: not copied.")
+    if report.gone:
+        complain(
+            f"{report.gone:,} checkpoints were deleted or replaced in the source while this "
+            "command ran. Run it again, to copy what took their place."
+        )
     if report.different:
         complain(f"{report.different:,} checkpoints differ.")
     for told in report.told[:NAMED]:

@@ -23,6 +23,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from redis.exceptions import RedisError
 
 from langgraph_redis_json.aio import AsyncRedisSaver
+from langgraph_redis_json.client import scripts
 from langgraph_redis_json.client.plan import Plan
 from langgraph_redis_json.errors import CheckpointError
 from langgraph_redis_json.migration.comparing import (
@@ -31,13 +32,21 @@ from langgraph_redis_json.migration.comparing import (
     plain_checkpoint,
 )
 from langgraph_redis_json.migration.names import Name, Names
-from langgraph_redis_json.migration.sources import Read, Source, config_of, run_now, source_of
+from langgraph_redis_json.migration.sources import (
+    OwnSource,
+    Read,
+    Source,
+    config_of,
+    run_now,
+    source_of,
+)
 from langgraph_redis_json.operations import get_tuple, ping, put, put_writes, table_of_contents
 from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.saver import RedisSaver
+from langgraph_redis_json.search.queries import SETUP_THREAD
 from langgraph_redis_json.storage import keys
 
-__all__ = ["Difference", "Progress", "Report", "amigrate", "migrate"]
+__all__ = ["Difference", "Progress", "Report", "SameSaverError", "amigrate", "migrate"]
 
 T = TypeVar("T")
 
@@ -50,6 +59,13 @@ servers' errors are not among these: they end the migration."""
 
 PARENTS = 32
 """Checkpoints of a thread whose channel versions are remembered."""
+
+
+class SameSaverError(ValueError):
+    """The source and the target are one server with one key_prefix: give one of them another."""
+
+    def __init__(self) -> None:
+        super().__init__(self.__doc__)
 
 
 @dataclass(frozen=True)
@@ -102,10 +118,12 @@ class Report:
         bytes: bytes that were sent to the target.
         seconds: how long it took.
         continued: threads that were left alone, because the target has gone on with them: it has
-            checkpoints that the source has not.
+            checkpoints that the source never had.
         missing: ids that were asked for, and of which the source has no checkpoint.
         unreadable: number of checkpoints that the source itself could not read, so that they are
             not in the target.
+        gone: number of checkpoints that the source deleted, or a shallow saver replaced by a newer
+            one, after it had told their names. The next run copies what took their place.
         verified: number of checkpoints that were compared; 0 without ``verify``.
         different: number of those that differ.
         told: the first of the unreadable and different ones.
@@ -125,6 +143,7 @@ class Report:
     continued: list[Any] = field(default_factory=list)
     missing: list[Any] = field(default_factory=list)
     unreadable: int = 0
+    gone: int = 0
     verified: int = 0
     different: int = 0
     told: list[Difference] = field(default_factory=list)
@@ -135,7 +154,9 @@ class Report:
     @property
     def is_complete(self) -> bool:
         """Whether the target has everything that the source has, as far as was looked."""
-        return not (self.unreadable or self.different or self.continued or self.missing)
+        return not (
+            self.unreadable or self.gone or self.different or self.continued or self.missing
+        )
 
 
 def migrate(
@@ -165,6 +186,7 @@ def migrate(
 
     Raises:
         TypeError: for an asynchronous source, which `amigrate` copies, and for anything but savers.
+        SameSaverError: if source and target are the same, by whatever URLs.
         IndexMissingError: if the target's `setup` was not called.
         Exception: of Redis and of the source's server; run the migration again after one.
     """
@@ -239,6 +261,13 @@ class _Migration:
     ) -> Report:
         await self._run_plan(ping.ping(self._context))
         source = await source_of(saver, on_loop=on_loop)
+        prefix = self._context.key_prefix
+        if isinstance(source, OwnSource) and source.saver.key_prefix == prefix:
+            asked = scripts.server_info(keys.thread_keys(prefix, SETUP_THREAD), ["server"])
+            theirs = await source.run(scripts.send(asked))
+            ours = await self._run_plan(scripts.send(asked))
+            if _run_id(theirs) == _run_id(ours) != "":
+                raise SameSaverError
         names = Names()
         try:
             self._tell()
@@ -280,14 +309,20 @@ class _Migration:
         thread = keys.thread_keys(self._context.key_prefix, str(thread_id))
         [entries] = await self._run_plan(table_of_contents.entries(thread, "c:"))
         there = {*entries}
+        failed: set[str] = set()  # what was reported already
         new_parents: set[str] = set()  # checkpoints that the source has gone on from
         parents_there: set[str] = set()  # checkpoints that the target has gone on from
         unknown = {*there}
+        newest = ""  # of the checkpoints that both have
+        shared: set[str] = set()  # their namespaces
         for name in names.checkpoints(thread_id):
             entry, parent = _entries(name)
             unknown.discard(entry)
+            if entry in there:
+                newest = name.checkpoint_id
+                shared.add(name.checkpoint_ns)
             (parents_there if entry in there else new_parents).add(parent)
-        if unknown:
+        if await self._went_on(thread, str(thread_id), unknown, newest, shared):
             # Pending writes and checkpoints of the source could undo what the target has done.
             self._report.continued.append(thread_id)
             self._checkpoints += sum(1 for _ in names.checkpoints(thread_id))
@@ -296,20 +331,54 @@ class _Migration:
         for name in names.checkpoints(thread_id):
             entry, _ = _entries(name)
             if entry not in there:
-                await self._copy(source, names, name, versions)
+                await self._copy(source, names, name, versions, failed)
             elif entry in new_parents or entry not in parents_there:
                 # The old application may have written here since the last migration.
-                await self._update(source, names, name)
+                await self._update(source, names, name, failed)
             self._checkpoints += 1
             self._tell()
         if self._verify:
             for name in names.checkpoints(thread_id):
-                await self._compare(source, names, name)
+                await self._compare(source, names, name, failed)
+
+    async def _went_on(
+        self,
+        thread: keys.ThreadKeys,
+        thread_id: str,
+        unknown: set[str],
+        newest: str,
+        shared: set[str],
+    ) -> bool:
+        """Whether the target itself has stored checkpoints that the source does not have.
+
+        The source may have had them and lost them since. Then they are older than one that was
+        copied later. Or they are of a shallow saver, which replaces a namespace's only checkpoint,
+        and stores no parents.
+        """
+        later = []
+        for entry in unknown:
+            _, checkpoint_ns, checkpoint_id = keys.identity_of_entry(thread_id, entry)
+            if checkpoint_id > newest:
+                if checkpoint_ns in shared:
+                    return True
+                later.append(entry)
+        for page in table_of_contents.pages(later, table_of_contents.PAGE):
+            found = await self._run_plan(
+                table_of_contents.read_paths(thread, page, ["$.parent_checkpoint_id"])
+            )
+            if any(parent for [parent] in found.values()):
+                return True
+        return False
 
     async def _copy(
-        self, source: Source, names: Names, name: Name, versions: OrderedDict[str, Any]
+        self,
+        source: Source,
+        names: Names,
+        name: Name,
+        versions: OrderedDict[str, Any],
+        failed: set[str],
     ) -> None:
-        read = await self._read(source, names, name)
+        read = await self._read(source, names, name, failed)
         if read is None:
             return
         found = read.found
@@ -356,8 +425,8 @@ class _Migration:
             plan = put_writes.put_writes(self._context, config_of(name), writes, task_id, path)
             await self._send(plan)
 
-    async def _update(self, source: Source, names: Names, name: Name) -> None:
-        read = await self._read(source, names, name)
+    async def _update(self, source: Source, names: Names, name: Name, failed: set[str]) -> None:
+        read = await self._read(source, names, name, failed)
         target = await self._get(name)
         if read is None or target is None:
             return
@@ -366,8 +435,8 @@ class _Migration:
             await self._put_writes(name, read)
             self._report.updated += 1
 
-    async def _compare(self, source: Source, names: Names, name: Name) -> None:
-        read = await self._read(source, names, name, report=False)
+    async def _compare(self, source: Source, names: Names, name: Name, failed: set[str]) -> None:
+        read = await self._read(source, names, name, failed)
         if read is None:
             return
         target = await self._get(name)
@@ -380,17 +449,25 @@ class _Migration:
             self._describe(name, ", ".join(parts))
 
     async def _read(
-        self, source: Source, names: Names, name: Name, *, report: bool = True
+        self, source: Source, names: Names, name: Name, failed: set[str]
     ) -> Read | None:
-        """A checkpoint of the source; None if it was deleted meanwhile, or cannot be read."""
+        """A checkpoint of the source; None if it is gone, or cannot be read, which is reported
+        once."""
+        entry, _ = _entries(name)
         try:
             read = await source.read(name, names)
         except UNREADABLE as error:
-            if report:
+            if entry not in failed:
                 self._report.unreadable += 1
                 self._describe(name, f"{type(error).__name__}: {error}")
+            failed.add(entry)
             return None
-        return None if read is None else read._replace(found=plain_checkpoint(read.found))
+        # A shallow saver gives the newest checkpoint, whichever was asked for.
+        if read is None or read.found.checkpoint["id"] != name.checkpoint_id:
+            self._report.gone += entry not in failed
+            failed.add(entry)
+            return None
+        return read._replace(found=plain_checkpoint(read.found))
 
     async def _get(self, name: Name) -> CheckpointTuple | None:
         found: CheckpointTuple | None = await self._run_plan(
@@ -425,6 +502,16 @@ class _Migration:
         except StopIteration as done:
             result: T = done.value
             return result
+
+
+def _run_id(info: scripts.ServerInfoReply) -> str:
+    """What a server calls itself since its start; "" if it may not be asked. On a cluster this is
+    the node of one thread, which is the same on both sides."""
+    for line in info.sections[0].splitlines():
+        name, _, value = line.partition(":")
+        if name == "run_id":
+            return value
+    return ""
 
 
 def _entries(name: Name) -> tuple[str, str]:

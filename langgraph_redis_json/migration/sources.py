@@ -11,6 +11,7 @@ waits: see `run_now`.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -20,6 +21,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple, PendingWrite
 
 from langgraph_redis_json.aio import AsyncRedisSaver
+from langgraph_redis_json.client.plan import Plan
 from langgraph_redis_json.migration.names import Name, Names, WriteName
 from langgraph_redis_json.saver import RedisSaver
 from langgraph_redis_json.storage import keys
@@ -133,6 +135,13 @@ class OwnSource(Source):
 
     package = "langgraph-redis-json"
 
+    async def run(self, plan: Plan[T]) -> T:
+        """The result of a plan on the source."""
+        if self.asynchronous:
+            result: T = await self.saver._runner.run(plan)
+            return result
+        return await self.call(self.saver._runner.run, plan)
+
     async def _task_paths(self, name: Name, found: CheckpointTuple) -> dict[str, str] | None:
         if not found.pending_writes:
             return {}
@@ -144,10 +153,7 @@ class OwnSource(Source):
             [reply] = yield [command]
             return reply
 
-        if self.asynchronous:
-            reply = await self.saver._runner.run(plan())
-        else:
-            reply = await self.call(self.saver._runner.run, plan())
+        reply = await self.run(plan())
         if reply is None:
             return None  # they were written since
         [writes] = orjson.loads(reply)
@@ -221,6 +227,26 @@ class PostgresSource(SqlSource):
         return await self.call(fetch)
 
 
+class ShallowPostgresSource(PostgresSource):
+    """The shallow savers of ``langgraph-checkpoint-postgres``: one row for each namespace."""
+
+    async def _tell(self, names: Names, condition: str, arguments: Sequence[Any]) -> None:
+        after: Sequence[Any] = ("", "")
+        follows = ">="
+        while True:
+            page = await self.rows(
+                "SELECT thread_id, checkpoint_ns, checkpoint->>'id' FROM checkpoints WHERE "
+                f"{condition}(thread_id, checkpoint_ns) {follows} (%s, %s) "
+                f"ORDER BY thread_id, checkpoint_ns LIMIT {PAGE}",
+                (*arguments, *after),
+            )
+            for thread_id, checkpoint_ns, checkpoint_id in page:
+                names.add(Name(thread_id, checkpoint_ns, checkpoint_id, None))
+            if len(page) < PAGE:
+                return
+            after, follows = page[-1][:2], ">"
+
+
 class SqliteSource(SqlSource):
     """``langgraph-checkpoint-sqlite``."""
 
@@ -249,20 +275,25 @@ class RedisSource(Source):
     """``langgraph-checkpoint-redis``.
 
     Its documents are read for the names and the pending writes: its `list` ends at 10,000, and its
-    savers hide the writes that came before their checkpoint.
+    savers hide the writes that came before their checkpoint. Its shallow savers have keys without
+    the checkpoint's id, and no parents; this reads both kinds, as a URL does not say which saver
+    an application has.
     """
 
     package = "langgraph-checkpoint-redis"
     loses_types = True
+    is_shallow = False
+    """Whether the saver itself is a shallow one, which sees no other checkpoints."""
 
     async def tell(self, names: Names, thread_ids: Sequence[Any] | None) -> None:
         wanted = None if thread_ids is None else {str(thread_id) for thread_id in thread_ids}
-        prefix = getattr(self.saver, "_checkpoint_prefix", "checkpoint")
+        prefix = _literally(getattr(self.saver, "_checkpoint_prefix", "checkpoint"))
         async for _, found in self._documents(f"{prefix}:*", "parent_checkpoint_id"):
             if wanted is None or found[0] in wanted:
                 thread_id, checkpoint_ns, checkpoint_id, parent = found
-                names.add(Name(thread_id, checkpoint_ns, checkpoint_id, _plain(parent) or None))
-        prefix = getattr(self.saver, "_checkpoint_write_prefix", "checkpoint_write")
+                if parent is None or not self.is_shallow:
+                    names.add(Name(thread_id, checkpoint_ns, checkpoint_id, _plain(parent) or None))
+        prefix = _literally(getattr(self.saver, "_checkpoint_write_prefix", "checkpoint_write"))
         async for key, found in self._documents(f"{prefix}:*", "task_path", "task_id", "idx"):
             if wanted is None or found[0] in wanted:
                 thread_id, checkpoint_ns, checkpoint_id, path, task_id, idx = found
@@ -270,7 +301,8 @@ class RedisSource(Source):
                 names.add_writes([WriteName(*checkpoint, path or "", task_id, int(idx), key)])
 
     async def read(self, name: Name, names: Names) -> Read | None:
-        found = await self.get_tuple(config_of(name))
+        full = None if self.is_shallow else await self.get_tuple(config_of(name))
+        found = full or await self._shallow(name)
         if found is None:
             return None
         writes: list[PendingWrite] = []
@@ -286,8 +318,27 @@ class RedisSource(Source):
             value = self.saver.serde.loads_typed((kind, self.saver._decode_blob(blob)))
             writes.append((task_id, channel, value))
             paths[task_id] = path
-        hidden = len(writes) - len(found.pending_writes or [])
+        hidden = len(writes) - len(full.pending_writes or []) if full else 0
         return Read(found._replace(pending_writes=writes), paths, max(0, hidden))
+
+    async def _shallow(self, name: Name) -> CheckpointTuple | None:
+        """The checkpoint of a shallow saver: the newest of its namespace. Its own `get_tuple` needs
+        indexes, and adds the pending writes of older checkpoints."""
+        prefix = getattr(self.saver, "_checkpoint_prefix", "checkpoint")
+        key = f"{prefix}:{name.thread_id}:{name.checkpoint_ns}"
+        [reply] = await self._send([("JSON.GET", key)])
+        if reply is None:
+            return None
+        document = reply if isinstance(reply, dict) else orjson.loads(reply)
+        checkpoint, metadata = document["checkpoint"], document["metadata"]
+        if isinstance(checkpoint, str):
+            checkpoint = orjson.loads(checkpoint)
+        if isinstance(metadata, str):
+            metadata = orjson.loads(metadata)
+        values: Any = self.saver._deserialize_channel_values(checkpoint.get("channel_values", {}))
+        config = config_of(name._replace(checkpoint_id=checkpoint["id"]))
+        checkpoint["channel_values"] = values
+        return CheckpointTuple(config, checkpoint, metadata, None, [])
 
     async def _documents(self, pattern: str, *more: str) -> AsyncIterator[tuple[str, list[Any]]]:
         """The keys that match a pattern, and of each document the names of its checkpoint and other
@@ -332,13 +383,22 @@ class RedisSource(Source):
         return await self.call(pipeline.execute)
 
 
+class ShallowRedisSource(RedisSource):
+    """The shallow savers of ``langgraph-checkpoint-redis``."""
+
+    is_shallow = True
+
+
 _NOTHING = {"__empty__": "", "00000000-0000-0000-0000-000000000000": "", "None": ""}
 """How ``langgraph-checkpoint-redis`` spells an empty id or namespace."""
 
 _SOURCES: dict[str, type[Source]] = {
     "langgraph.checkpoint.memory": MemorySource,
+    "langgraph.checkpoint.postgres.shallow": ShallowPostgresSource,
     "langgraph.checkpoint.postgres": PostgresSource,
     "langgraph.checkpoint.sqlite": SqliteSource,
+    "langgraph.checkpoint.redis.shallow": ShallowRedisSource,
+    "langgraph.checkpoint.redis.ashallow": ShallowRedisSource,
     "langgraph.checkpoint.redis": RedisSource,
     "langgraph_redis_json": OwnSource,
 }
@@ -402,6 +462,11 @@ def _name_of(found: CheckpointTuple) -> Name:
 
 def _plain(value: Any) -> Any:
     return _NOTHING.get(value, value)
+
+
+def _literally(text: str) -> str:
+    """A pattern of SCAN that matches only this text."""
+    return re.sub(r"([*?\[\]\\])", r"\\\1", text)
 
 
 def _parsed(reply: Any) -> dict[str, list[Any]]:

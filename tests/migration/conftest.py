@@ -6,15 +6,18 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 from uuid import uuid4
 
 import psycopg
 import pytest
 import redis
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from langgraph_redis_json import RedisSaver
 from langgraph_redis_json.embedded import EmbeddedRedis
+from tests.cli.conftest import _runner
+from tests.support.command_line import Cli
 from tests.support.sources import Stores
 
 
@@ -60,3 +63,24 @@ def target(redis_url: str, key_prefix: str) -> Iterator[RedisSaver]:
     with RedisSaver(redis_url, key_prefix=key_prefix) as saver:
         saver.setup()
         yield saver
+
+
+@pytest.fixture
+def postgres_source(stores: Stores, postgres_url: str) -> str:
+    """The URL of the test's schema."""
+    found = conninfo_to_dict(stores.postgres)
+    separator = "&" if "?" in postgres_url else "?"
+    return f"{postgres_url}{separator}options={quote(str(found['options']))}"
+
+
+@pytest.fixture
+def cli(
+    target: RedisSaver,
+    redis_url: str,
+    key_prefix: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Cli:
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    monkeypatch.setenv("LANGGRAPH_REDIS_KEY_PREFIX", key_prefix)
+    return _runner(capsys)

@@ -12,27 +12,13 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.types import Command
 
 from langgraph_redis_json import RedisSaver
-from tests.cli.conftest import _runner
-from tests.migration.test_migration import fill
+from tests.migration.test_migration import fill, spellings
 from tests.support.checkpoints import config, get_tuple, put
 from tests.support.command_line import Cli, Terminal, environment
 from tests.support.graphs import THREAD, nested
 from tests.support.sources import OWN_PREFIX, Stores
 
 KINDS = ["sqlite", "postgres", "redis", "own"]
-
-
-@pytest.fixture
-def cli(
-    target: RedisSaver,
-    redis_url: str,
-    key_prefix: str,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Cli:
-    monkeypatch.setenv("REDIS_URL", redis_url)
-    monkeypatch.setenv("LANGGRAPH_REDIS_KEY_PREFIX", key_prefix)
-    return _runner(capsys)
 
 
 def options(stores: Stores, kind: str, url: Any = None) -> list[str]:
@@ -45,18 +31,6 @@ def options(stores: Stores, kind: str, url: Any = None) -> list[str]:
         "redis": stores.redis,
     }
     return ["migrate", "--from", sources[kind]]
-
-
-@pytest.fixture
-def postgres_source(stores: Stores, postgres_url: str) -> str:
-    """The URL of the test's schema."""
-    from urllib.parse import quote
-
-    from psycopg.conninfo import conninfo_to_dict
-
-    found = conninfo_to_dict(stores.postgres)
-    separator = "&" if "?" in postgres_url else "?"
-    return f"{postgres_url}{separator}options={quote(str(found['options']))}"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -168,8 +142,9 @@ def test_a_source_that_cannot_be_used_is_refused(
 
 
 def test_the_target_is_no_source(cli: Cli, redis_url: str, key_prefix: str) -> None:
-    shown = cli("migrate", "--from", redis_url, "--from-prefix", key_prefix, code=2)
-    assert "The source and the target are the same" in shown.err
+    for url in spellings(redis_url):
+        shown = cli("migrate", "--from", url, "--from-prefix", key_prefix, code=2)
+        assert "The source and the target are the same" in shown.err
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres", "redis"])

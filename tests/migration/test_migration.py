@@ -23,7 +23,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.types import Command, Send
 
 from langgraph_redis_json import AsyncRedisSaver, IndexMissingError, RedisSaver
-from langgraph_redis_json.migration import Progress, amigrate, migrate
+from langgraph_redis_json.migration import Progress, SameSaverError, amigrate, migrate
 from tests.support.accounting import account
 from tests.support.checkpoints import (
     STRANGE,
@@ -488,3 +488,85 @@ def test_ten_thousand_checkpoints_take_the_memory_of_a_thousand(
     peak(stores, target, 100)
     few, many = peak(stores, target, 1_000), peak(stores, target, 10_000)
     assert many < few + 1_500_000, (few, many)
+
+
+# ---- the same saver
+
+
+def spellings(url: str) -> list[str]:
+    return [url, f"{url}/0", url.replace("127.0.0.1", "localhost"), f"{url}?protocol=2"]
+
+
+def test_a_saver_is_not_copied_to_itself_however_its_url_is_spelled(
+    target: RedisSaver, redis_url: str, key_prefix: str
+) -> None:
+    put(target, "1")
+    for url in spellings(redis_url):
+        with (
+            RedisSaver(url, key_prefix=key_prefix) as source,
+            pytest.raises(SameSaverError, match="are one server with one key_prefix"),
+        ):
+            migrate(source, target)
+
+
+async def test_an_asynchronous_saver_is_not_copied_to_itself(
+    target: RedisSaver, redis_url: str, key_prefix: str
+) -> None:
+    async with AsyncRedisSaver(redis_url, key_prefix=key_prefix) as source:
+        with pytest.raises(SameSaverError):
+            await amigrate(source, target)
+
+
+def test_another_server_with_the_same_prefix_is_copied(
+    target: RedisSaver, source_redis: str, key_prefix: str
+) -> None:
+    with RedisSaver(source_redis, key_prefix=key_prefix) as source:
+        source.setup()
+        put(source, "1")
+        assert migrate(source, target, verify=True).copied == 1
+
+
+# ---- what the source deletes
+
+
+def test_what_the_source_has_deleted_since_does_not_stop_a_migration(target: RedisSaver) -> None:
+    source = InMemorySaver()
+    fill(source, 1, 3)
+    migrate(source, target)
+    copied = [*names(target.list(None))]
+    # The old application goes on, and deletes its oldest checkpoints.
+    kept = InMemorySaver()
+    for number, parent in (("00002", "00001"), ("00003", "00002")):
+        for checkpoint_ns in ("", "sub"):
+            put(kept, number, thread_id="thread-0", checkpoint_ns=checkpoint_ns, parent=parent)
+    report = migrate(kept, target)
+    assert report.continued == []
+    assert report.is_complete, report
+    assert report.copied == 2
+    assert len(names(target.list(None))) == len(copied) + 2
+
+
+def test_what_the_source_deletes_meanwhile_is_told(target: RedisSaver) -> None:
+    source = InMemorySaver()
+    fill(source, 2, 1)
+
+    def delete(told: Progress) -> None:
+        if told.checkpoints == 1:
+            source.delete_thread("thread-1")
+
+    report = migrate(source, target, verify=True, on_progress=delete)
+    assert (report.copied, report.verified, report.gone) == (2, 2, 2)
+    assert not report.is_complete
+    assert migrate(source, target, verify=True).is_complete
+
+
+def test_a_checkpoint_that_cannot_be_read_any_more_is_told_by_verify(
+    stores: Stores, target: RedisSaver
+) -> None:
+    with stores.saver("sqlite") as source:
+        fill(source, 1, 3)
+        assert migrate(source, target, verify=True).is_complete
+        with source.cursor() as cursor:
+            cursor.execute("UPDATE checkpoints SET metadata = 'x' WHERE checkpoint_id = '00001'")
+        report = migrate(source, target, verify=True)
+    assert (report.unreadable, len(report.told), report.verified) == (2, 2, 4)

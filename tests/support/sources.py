@@ -10,14 +10,20 @@ from typing import Any, NamedTuple
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.checkpoint.postgres.shallow import AsyncShallowPostgresSaver, ShallowPostgresSaver
 from langgraph.checkpoint.redis import AsyncRedisSaver as PeerAsyncRedisSaver
 from langgraph.checkpoint.redis import RedisSaver as PeerRedisSaver
+from langgraph.checkpoint.redis.ashallow import AsyncShallowRedisSaver
+from langgraph.checkpoint.redis.shallow import ShallowRedisSaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
 
 KINDS = ["memory", "sqlite", "postgres", "redis", "own"]
+
+SHALLOW = ["shallow postgres", "shallow redis"]
+"""Savers that keep only the newest checkpoint of each namespace."""
 
 OWN_PREFIX = "source:"
 
@@ -45,6 +51,10 @@ class Stores(NamedTuple):
             opened = SqliteSaver.from_conn_string(self.sqlite)
         elif kind == "postgres":
             opened = PostgresSaver.from_conn_string(self.postgres)
+        elif kind == "shallow postgres":
+            opened = ShallowPostgresSaver.from_conn_string(self.postgres)
+        elif kind == "shallow redis":
+            opened = ShallowRedisSaver.from_conn_string(self.redis)
         else:
             opened = PeerRedisSaver.from_conn_string(self.redis)
         with opened as saver:
@@ -63,6 +73,10 @@ class Stores(NamedTuple):
             opened = AsyncSqliteSaver.from_conn_string(self.sqlite)
         elif kind == "postgres":
             opened = AsyncPostgresSaver.from_conn_string(self.postgres)
+        elif kind == "shallow postgres":
+            opened = AsyncShallowPostgresSaver.from_conn_string(self.postgres)
+        elif kind == "shallow redis":
+            opened = AsyncShallowRedisSaver.from_conn_string(self.redis)
         else:
             opened = PeerAsyncRedisSaver.from_conn_string(self.redis)
         async with opened as saver:
