@@ -147,9 +147,9 @@ clean:  ## Remove the environments, caches, dist/ and site/
 	$*/bin/python -m pip install --quiet --group release
 	touch $@
 
-# The tools of the documentation come in their newest versions: users do not install them.
+# The tools for documentation and style come in their newest versions: users do not install them.
 %/lowest.stamp: %/venv.stamp pyproject.toml
-	$*/bin/python -m pip install --quiet uv --group docs
+	$*/bin/python -m pip install --quiet uv --group docs --group lint
 	$*/bin/uv pip install --python $*/bin/python --quiet --resolution lowest-direct \
 		--editable . --group test
 	touch $@

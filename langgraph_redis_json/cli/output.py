@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timezone
 from typing import Any, NoReturn
 
@@ -135,18 +135,20 @@ def progress(
     Returns:
         A context manager that shows the bar, and a function that takes how much is done.
     """
+    shown = not hidden and sys.stderr.isatty()
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
         console=Console(stderr=True),
         transient=True,
-        disable=hidden or not sys.stderr.isatty(),
+        disable=not shown,
         redirect_stdout=False,
         redirect_stderr=False,
     )
     task = bar.add_task(what, total=total)
-    return bar, Advance(bar, task)
+    # Before rich 15, the end of a bar that is not shown is an empty line.
+    return bar if shown else nullcontext(), Advance(bar, task)
 
 
 class Advance:
