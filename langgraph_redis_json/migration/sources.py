@@ -301,7 +301,7 @@ class RedisSource(Source):
                 names.add_writes([WriteName(*checkpoint, path or "", task_id, int(idx), key)])
 
     async def read(self, name: Name, names: Names) -> Read | None:
-        full = None if self.is_shallow else await self.get_tuple(config_of(name))
+        full = await self.get_tuple(config_of(name))
         found = full or await self._shallow(name)
         if found is None:
             return None
@@ -322,8 +322,7 @@ class RedisSource(Source):
         return Read(found._replace(pending_writes=writes), paths, max(0, hidden))
 
     async def _shallow(self, name: Name) -> CheckpointTuple | None:
-        """The checkpoint of a shallow saver: the newest of its namespace. Its own `get_tuple` needs
-        indexes, and adds the pending writes of older checkpoints."""
+        """The newest checkpoint of a namespace that a shallow saver has stored on this server."""
         prefix = getattr(self.saver, "_checkpoint_prefix", "checkpoint")
         key = f"{prefix}:{name.thread_id}:{name.checkpoint_ns}"
         [reply] = await self._send([("JSON.GET", key)])

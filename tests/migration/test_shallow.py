@@ -11,7 +11,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
 from langgraph_redis_json import AsyncRedisSaver, RedisSaver
-from langgraph_redis_json.migration import amigrate, migrate
+from langgraph_redis_json.migration import amigrate, migrate, sources
 from tests.migration.test_command import options
 from tests.support.checkpoints import config, get_tuple, ids, put
 from tests.support.command_line import Cli
@@ -139,6 +139,19 @@ def test_both_savers_of_redis_on_one_server_are_copied(
     cli(*options(stores, "redis"), "--verify")
     assert ids(target.list(config("whole"))) == ["2", "1"]
     assert ids(target.list(config("shallow"))) == ["2"]
+
+
+@each_kind
+def test_many_namespaces_are_copied(
+    stores: Stores, target: RedisSaver, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "PAGE", 2)
+    with stores.saver(kind) as source:
+        for number in range(5):
+            put(source, "1", {"a": 1}, checkpoint_ns=f"n{number}")
+        put(source, "1", {"a": 1}, thread_id="")
+        report = migrate(source, target)
+    assert (report.checkpoints, report.copied) == (6, 6)
 
 
 @each_kind

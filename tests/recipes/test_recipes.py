@@ -210,7 +210,39 @@ def test_processes_that_fork(app: Path, env: dict[str, str], server: EmbeddedRed
         assert sum(1 for _ in saver.threads()) == 6
 
 
-FLASK = """
+CELERY = """
+from celery import group
+from tasks import saver, turn
+
+saver.setup()
+print(group(turn.s(f"{number}", "hello") for number in range(20)).apply_async().get(timeout=60))
+"""
+
+
+def test_celery(app: Path, env: dict[str, str], server: EmbeddedRedis) -> None:
+    command = [sys.executable, "-m", "celery", "--app", "tasks", "worker", "--concurrency", "4"]
+    with (app / "log").open("w") as log:
+        worker = subprocess.Popen(command, cwd=app, env=env, stdout=log, stderr=log)
+    try:
+        assert python(app, env, "-c", CELERY).count("Are you sure?") == 20
+    finally:
+        worker.terminate()
+        worker.wait()
+    with RedisSaver(server.url) as saver:
+        assert sum(1 for _ in saver.threads(status="interrupted")) == 20
+
+
+# The application has closed all connections of its own.
+ONLY_CONNECTION = """
+import os
+from redis import Redis
+
+with Redis.from_url(os.environ["REDIS_URL"]) as client:
+    print(len(client.client_list()))
+"""
+
+FLASK = (
+    """
 from concurrent.futures import ThreadPoolExecutor
 from flask_site import app
 
@@ -220,17 +252,41 @@ def post(number):
 with ThreadPoolExecutor(4) as pool:
     print({*pool.map(post, range(20))})
 """
+    + ONLY_CONNECTION
+)
 
 
 @needs_python_311
-def test_flask(app: Path, env: dict[str, str], server: EmbeddedRedis) -> None:
-    assert python(app, env, "-W", "error", "-c", FLASK).strip() == "{'Are you sure?'}"
-    with redis.Redis.from_url(server.url) as client:
+def test_flask(app: Path, env: dict[str, str]) -> None:
+    lines = python(app, env, "-W", "error", "-c", FLASK).splitlines()
+    assert lines == ["{'Are you sure?'}", "1"]
 
-        def is_alone() -> bool:
-            return len(client.client_list()) == 1
 
-        wait_until(is_alone)  # all connections were closed
+STREAMLIT = (
+    """
+from streamlit.testing.v1 import AppTest
+
+def shown(page):
+    assert not page.exception, page.exception
+    return [one.value for one in [*page.text, *page.warning]]
+
+for number in range(3):
+    page = AppTest.from_file("chat.py")
+    page.query_params["thread"] = f"thread {number}"
+    print(shown(page.run()), shown(page.chat_input[0].set_value("hello").run()))
+    again = AppTest.from_file("chat.py")
+    again.query_params["thread"] = f"thread {number}"
+    print(shown(again.run()), shown(again.chat_input[0].set_value("yes").run()))
+"""
+    + ONLY_CONNECTION
+)
+
+
+@needs_python_311
+def test_streamlit(app: Path, env: dict[str, str]) -> None:
+    asked = ["hello", "Are you sure?"]
+    lines = [f"{[]} {asked}", f"{asked} {['hello', 'you answered yes']}"]
+    assert python(app, env, "-c", STREAMLIT).splitlines() == [*lines * 3, "1"]
 
 
 # ---- Jupyter
