@@ -28,31 +28,53 @@ CONNECT_SECONDS = 10
 
 @contextmanager
 def connect(context: typer.Context) -> Iterator[RedisSaver]:
-    """A saver on the server that the options name. It has the plain serializer of LangGraph, and
-    commands read documents, not objects.
+    """A saver on the server that the options name: see `open_saver`."""
+    settings: Settings = context.obj
+    with open_saver(settings.url, settings.key_prefix) as saver:
+        yield saver
+
+
+@contextmanager
+def open_saver(
+    url: str, key_prefix: str, *, named: tuple[str, str] = ("--url", "--key-prefix")
+) -> Iterator[RedisSaver]:
+    """A saver on a server or a cluster. It has the plain serializer of LangGraph, and commands read
+    documents, not objects.
+
+    Args:
+        url: its URL.
+        key_prefix: its key prefix.
+        named: the options that gave both.
 
     Raises:
         typer.BadParameter: for a URL or a key prefix that cannot be used.
         redis.exceptions.RedisError: if the server does not answer.
     """
-    settings: Settings = context.obj
     try:
-        arguments.key_prefix(settings.key_prefix)
+        arguments.key_prefix(key_prefix)
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--key-prefix") from None
+        raise typer.BadParameter(str(error), param_hint=named[1]) from None
+    if url.startswith(arguments.SENTINEL_SCHEME):
+        try:
+            saver = RedisSaver(url, key_prefix=key_prefix)
+        except (ValueError, TypeError) as error:
+            raise typer.BadParameter(str(error), param_hint=named[0]) from None
+        with saver:
+            yield saver
+        return
     try:
         options: dict[str, Any] = {
             "socket_connect_timeout": CONNECT_SECONDS,
             "retry": Retry(NoBackoff(), 1),
         }
-        single = Redis.from_url(arguments.url(settings.url), **options)
+        single = Redis.from_url(arguments.url(url), **options)
         single.connection_pool.make_connection()  # raises for options that there are not
     except (ValueError, TypeError) as error:
-        raise typer.BadParameter(str(error), param_hint="--url") from None
+        raise typer.BadParameter(str(error), param_hint=named[0]) from None
     client: Redis | RedisCluster = single
     try:
-        saver = RedisSaver(client, key_prefix=settings.key_prefix)
-        thread = keys.thread_keys(settings.key_prefix, SETUP_THREAD)
+        saver = RedisSaver(client, key_prefix=key_prefix)
+        thread = keys.thread_keys(key_prefix, SETUP_THREAD)
         try:
             is_cluster = run(saver, send(scripts.server_facts(thread))).mode == "cluster"
         except NoPermissionError:  # the command itself says what it may not do
@@ -63,8 +85,8 @@ def connect(context: typer.Context) -> Iterator[RedisSaver]:
             is_cluster = True  # the thread's slot is on another node
         if is_cluster:
             client.close()
-            client = RedisCluster.from_url(settings.url)
-            saver = RedisSaver(client, key_prefix=settings.key_prefix)
+            client = RedisCluster.from_url(url)
+            saver = RedisSaver(client, key_prefix=key_prefix)
         yield saver
     finally:
         client.close()

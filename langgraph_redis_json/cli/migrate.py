@@ -16,12 +16,11 @@ from rich.progress import Progress as Bar
 
 from langgraph_redis_json import migration
 from langgraph_redis_json.cli import acting
-from langgraph_redis_json.cli.connection import connect
+from langgraph_redis_json.cli.connection import connect, open_saver
 from langgraph_redis_json.cli.options import Json, Settings
 from langgraph_redis_json.cli.output import complain, fail, one_line, print_json, size
 from langgraph_redis_json.cli.serializers import serializer
 from langgraph_redis_json.migration import Progress, Report, SameSaverError
-from langgraph_redis_json.saver import RedisSaver
 
 REDIS = ("redis://", "rediss://", "unix://", "redis+sentinel://")
 POSTGRES = ("postgresql://", "postgres://")
@@ -92,7 +91,7 @@ def _open(source: str, from_prefix: str | None) -> Iterator[Any]:
     if from_prefix is not None:
         if not source.startswith(REDIS):
             fail("--from-prefix is for a source that is a Redis: --from redis://…", 2)
-        with RedisSaver(source, key_prefix=from_prefix) as own:
+        with open_saver(source, from_prefix, named=("--from", "--from-prefix")) as own:
             yield own
     elif source.startswith(REDIS):
         peer = _import("redis", "langgraph.checkpoint.redis")

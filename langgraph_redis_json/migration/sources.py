@@ -22,7 +22,9 @@ from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple, Pend
 
 from langgraph_redis_json.aio import AsyncRedisSaver
 from langgraph_redis_json.client.plan import Plan
+from langgraph_redis_json.errors import CheckpointError
 from langgraph_redis_json.migration.names import Name, Names, WriteName
+from langgraph_redis_json.operations import scan, table_of_contents
 from langgraph_redis_json.saver import RedisSaver
 from langgraph_redis_json.storage import keys
 
@@ -141,6 +143,41 @@ class OwnSource(Source):
             result: T = await self.saver._runner.run(plan)
             return result
         return await self.call(self.saver._runner.run, plan)
+
+    async def tell(self, names: Names, thread_ids: Sequence[Any] | None) -> None:
+        """Tables of contents are read for the names: they need no index, and no values are read."""
+        if thread_ids is not None:
+            for thread_id in thread_ids:
+                await self._tell_thread(names, str(thread_id))
+            return
+        async for page in self._scan():
+            for key in page:
+                # A key may come twice, and so may its names.
+                await self._tell_thread(names, keys.thread_of_key(key))
+
+    async def _scan(self) -> AsyncIterator[tuple[str, ...]]:
+        pages = self.saver._runner.iterate(scan.scan(self.saver._context, "contents:"))
+        if self.asynchronous:
+            async for page in pages:
+                yield page
+            return
+        while (page := await self.call(next, pages, None)) is not None:
+            yield page
+
+    async def _tell_thread(self, names: Names, thread_id: str) -> None:
+        thread = keys.thread_keys(self.saver.key_prefix, thread_id)
+        [entries] = await self.run(table_of_contents.entries(thread, "c:"))
+        for page in table_of_contents.pages(entries, table_of_contents.PAGE):
+            try:
+                parents = await self.run(
+                    table_of_contents.read_paths(thread, page, ["$.parent_checkpoint_id"])
+                )
+            except CheckpointError:
+                parents = {}  # one of them is damaged: the migration finds out which
+            for entry in page:
+                _, checkpoint_ns, checkpoint_id = keys.identity_of_entry(thread_id, entry)
+                [parent] = parents.get(entry, [[]])
+                names.add(Name(thread_id, checkpoint_ns, checkpoint_id, next(iter(parent), None)))
 
     async def _task_paths(self, name: Name, found: CheckpointTuple) -> dict[str, str] | None:
         if not found.pending_writes:
