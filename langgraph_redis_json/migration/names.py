@@ -76,9 +76,14 @@ class Names:
         return counts[0], counts[1]
 
     def threads(self) -> Iterator[Any]:
-        """The threads, in order."""
+        """The threads, the one that changed last at the end: so the target, where all of them
+        change now, lists them in the order that they have."""
         self._write()
-        for (thread_id,) in self._file.execute("SELECT DISTINCT thread_id FROM checkpoints"):
+        query = (
+            "SELECT thread_id FROM checkpoints GROUP BY thread_id "
+            "ORDER BY max(checkpoint_id), thread_id"
+        )
+        for (thread_id,) in self._file.execute(query):
             yield thread_id
 
     def checkpoints(self, thread_id: Any) -> Iterator[Name]:

@@ -170,7 +170,34 @@ def test_keep_last_deletes_nothing_meanwhile(
         assert ids(target.list(config("thread-0"))) == ["9"]
 
 
+@each_kind
+def test_threads_are_listed_in_the_order_of_their_last_change(
+    stores: Stores, target: RedisSaver, kind: str
+) -> None:
+    with stores.saver(kind) as source:
+        for number, thread_id in enumerate("bcadbec"):
+            put(source, f"{number}", thread_id=thread_id)
+        migrate(source, target)
+    assert [row.thread_id for row in target.threads()] == [*"cebda"]
+
+
 # ---- again, and after a kill
+
+
+def test_a_second_run_reads_only_the_newest_checkpoints(
+    target: RedisSaver, source_redis: str
+) -> None:
+    with RedisSaver(source_redis, key_prefix=f"{uuid4().hex}:") as source:
+        source.setup()
+        fill(source, 1, 40)
+        migrate(source, target)
+        client: Any = source._runner.client
+        client.config_resetstat()
+        assert migrate(source, target).checkpoints == 80
+        commands = client.info("commandstats")
+        # Of each namespace: to read the newest checkpoint, and the paths of its pending writes.
+        assert commands["cmdstat_evalsha"]["calls"] <= 3
+        assert commands["cmdstat_json.get"]["calls"] < 20
 
 
 @each_kind
@@ -488,6 +515,33 @@ def test_ten_thousand_checkpoints_take_the_memory_of_a_thousand(
     peak(stores, target, 100)
     few, many = peak(stores, target, 1_000), peak(stores, target, 10_000)
     assert many < few + 1_500_000, (few, many)
+
+
+NAMES = """
+import re, sys
+from pathlib import Path
+from langgraph_redis_json.migration.names import Name, Names
+
+names = Names()
+for number in range(int(sys.argv[1])):
+    made = f"1ef4f797-8335-6428-8001-{number:012}"
+    names.add(Name(f"thread-{number % 1000}", "", made, made))
+print(*names.count(), sum(1 for _ in names.threads()))
+print(sum(1 for _ in names.checkpoints("thread-1")))
+print(re.search(r"VmHWM: +([0-9]+) kB", Path("/proc/self/status").read_text().expandtabs(1))[1])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the memory of a process")
+def test_the_names_of_many_checkpoints_are_not_in_memory() -> None:
+    most = []
+    for count in (20_000, 400_000):
+        command = [sys.executable, "-c", NAMES, f"{count}"]
+        done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+        *counts, kilobytes = map(int, done.stdout.split())
+        assert counts == [1_000, count, 1_000, count // 1_000]
+        most.append(kilobytes)
+    assert most[1] < most[0] + 10_000, most
 
 
 # ---- the same saver
