@@ -13,16 +13,19 @@ from typing import Any
 
 import psycopg
 import pytest
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.redis import RedisSaver as PeerRedisSaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.store.base import BaseStore
 from langgraph.store.postgres import PostgresStore
 from langgraph.store.redis import RedisStore
+from langgraph.types import Command
 
-from langgraph_redis_json import RedisSaver
+from langgraph_redis_json import RedisSaver, migration
 from langgraph_redis_json.embedded import EmbeddedRedis
-from tests.support.checkpoints import config, get_tuple
+from tests.support.checkpoints import config, get_tuple, put
 from tests.support.command_line import COMMAND, environment
+from tests.support.graphs import THREAD, nested
 from tests.support.project import ROOT
 from tests.support.sources import Stores
 
@@ -88,7 +91,7 @@ def test_the_example_of_the_other_redis_saver_runs_after_one_import_and_one_comm
 def test_the_python_example_runs(
     server: EmbeddedRedis, stores: Stores, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    [code] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    code, _ = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     from tests.migration.test_migration import fill
 
     with stores.saver("sqlite") as source:
@@ -115,6 +118,53 @@ def test_the_old_application_goes_on_after_a_migration(server: EmbeddedRedis) ->
         graph.invoke(given_state, given)
         migrate(server.url, server.url)
         assert len(graph.invoke(given_state, given)["messages"]) == 4
+
+
+@pytest.mark.parametrize("kind", ["redis", "postgres", "sqlite"])
+def test_the_old_application_goes_on_with_what_it_had(
+    stores: Stores, target: RedisSaver, kind: str
+) -> None:
+    memory = InMemorySaver()
+    with stores.saver(kind) as source:
+        for saver in (source, memory):
+            nested(saver).invoke({"ask": True}, THREAD)
+        assert migration.migrate(source, target, verify=True).is_complete
+        for saver in (target, memory):  # the new application has written
+            nested(saver).invoke(Command(resume="new"), THREAD)
+            nested(saver).invoke({"ask": True}, THREAD)
+        assert nested(source).get_state(THREAD).interrupts
+        [code] = re.findall(r"```python\n# back.py\n(.*?)```", PAGE, re.DOTALL)
+        names: dict[str, Any] = {}
+        exec(code, names)
+        source.delete_thread("thread")
+        names["copy_back"]("thread", target, source)
+        found, expected = (
+            nested(saver).invoke(Command(resume="old"), THREAD) for saver in (source, memory)
+        )
+        assert found == expected
+        if kind == "redis":
+            return  # it lists the checkpoints of subgraphs too
+        history = [[*nested(saver).get_state_history(THREAD)] for saver in (source, memory)]
+        assert [one.values for one in history[0]] == [one.values for one in history[1]]
+
+
+def test_another_prefix_of_the_other_redis_saver_is_migrated_in_python(
+    stores: Stores, target: RedisSaver
+) -> None:
+    for prefix in ("app[1]", "app1"):
+        with PeerRedisSaver.from_conn_string(
+            stores.redis, checkpoint_prefix=prefix, checkpoint_write_prefix=f"{prefix}_write"
+        ) as source:
+            source.setup()
+            source.put_writes(put(source, "1", thread_id=prefix), [("a", 1)], "task")
+    with PeerRedisSaver.from_conn_string(
+        stores.redis, checkpoint_prefix="app[1]", checkpoint_write_prefix="app[1]_write"
+    ) as source:
+        source.setup()
+        report = migration.migrate(source, target, verify=True)
+    assert report.is_complete, report
+    assert [row.thread_id for row in target.threads()] == ["app[1]"]
+    assert get_tuple(target, config("app[1]")).pending_writes == [("task", "a", 1)]
 
 
 @pytest.mark.parametrize("kind", ["redis", "postgres"])
