@@ -270,6 +270,11 @@ _NAMES_HERE = {
     "checkpoint_write_prefix": "all its keys and indexes begin with key_prefix=",
     "conn_string": "the URL is the first argument, or redis_url=",
     "cluster_mode": "pass a RedisCluster of redis-py as redis_client=",
+    "key_cache_max_size": "leave it out, its cache has a limit of its own",
+    "channel_cache_max_size": "leave it out, its cache has a limit of its own",
+    "conn": "a client or a pool is the first argument, or redis_client=",
+    "pipe": "leave it out, each call is one round trip",
+    "pipeline": "leave it out, each call is one round trip",
 }
 """Options of other savers -> what they are called here."""
 

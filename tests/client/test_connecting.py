@@ -101,6 +101,10 @@ def test_connection_args_are_refused_beside_a_client(kind: Any) -> None:
         ("checkpoint_write_prefix", "key_prefix="),
         ("conn_string", "redis_url="),
         ("cluster_mode", "RedisCluster"),
+        ("key_cache_max_size", "leave it out"),
+        ("channel_cache_max_size", "leave it out"),
+        ("conn", "redis_client="),
+        ("pipe", "leave it out"),
         ("keep_lasst", "help"),
     ],
 )

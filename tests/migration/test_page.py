@@ -138,6 +138,8 @@ def test_the_old_application_goes_on_with_what_it_had(
         exec(code, names)
         source.delete_thread("thread")
         names["copy_back"]("thread", target, source)
+        asked = [nested(saver).get_state(THREAD).interrupts for saver in (source, memory)]
+        assert [one.value for one in asked[0]] == [one.value for one in asked[1]] == ["leaf?"]
         found, expected = (
             nested(saver).invoke(Command(resume="old"), THREAD) for saver in (source, memory)
         )
