@@ -253,6 +253,9 @@ class _Migration:
         self._losses = Losses()
         self._began = monotonic()
         self._threads = self._checkpoints = 0
+        # When it began, and the checkpoints that were done then. What the last run has copied is
+        # passed over so fast that it says nothing of the time that is left.
+        self._first_copy: tuple[float, int] | None = None
         # An EncryptedSerializer gives other bytes each time.
         self._serde = getattr(target.serde, "serde", target.serde)
 
@@ -291,8 +294,10 @@ class _Migration:
             return
         seconds = monotonic() - self._began
         left = None
-        if self._checkpoints:
-            left = seconds / self._checkpoints * (self._report.checkpoints - self._checkpoints)
+        began, before = self._first_copy or (0.0, 0)
+        if self._checkpoints > before:
+            pace = (seconds - began) / (self._checkpoints - before)
+            left = pace * (self._report.checkpoints - self._checkpoints)
         self._on_progress(
             Progress(
                 self._threads,
@@ -331,6 +336,10 @@ class _Migration:
         for name in names.checkpoints(thread_id):
             entry, _ = _entries(name)
             if entry not in there:
+                self._first_copy = self._first_copy or (
+                    monotonic() - self._began,
+                    self._checkpoints,
+                )
                 await self._copy(source, names, name, versions, failed)
             elif entry in new_parents or entry not in parents_there:
                 # The old application may have written here since the last migration.

@@ -323,6 +323,23 @@ def test_progress_is_told(stores: Stores, target: RedisSaver, kind: str) -> None
     assert all((one.seconds_left or 0) > 0 for one in told[1:-2])
 
 
+def test_the_time_that_is_left_is_that_of_copying(target: RedisSaver) -> None:
+    """Not that of passing over what the last run has copied."""
+    source = InMemorySaver()
+    fill(source, 2, 20)
+    migrate(source, target, ["thread-0"])
+    told: list[Progress] = []
+    assert migrate(source, target, on_progress=told.append).copied == 40
+    passed = [one for one in told if one.checkpoints == 40][-1]
+    copying = [one for one in told if 40 < one.checkpoints < 80]
+    begins = [
+        one.seconds - (one.seconds_left or 0) * (one.checkpoints - 40) / (80 - one.checkpoints)
+        for one in copying
+    ]
+    assert max(begins) - min(begins) < 1e-6
+    assert passed.seconds <= begins[0] <= copying[0].seconds
+
+
 @pytest.mark.parametrize("part", ["channel a", "metadata", "parent", "pending writes", "missing"])
 def test_verify_tells_what_differs(
     target: RedisSaver, redis_client: redis.Redis, part: str
