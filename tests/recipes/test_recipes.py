@@ -271,10 +271,10 @@ def shown(page):
     return [one.value for one in [*page.text, *page.warning]]
 
 for number in range(3):
-    page = AppTest.from_file("chat.py")
+    page = AppTest.from_file("chat.py", default_timeout=60)
     page.query_params["thread"] = f"thread {number}"
     print(shown(page.run()), shown(page.chat_input[0].set_value("hello").run()))
-    again = AppTest.from_file("chat.py")
+    again = AppTest.from_file("chat.py", default_timeout=60)
     again.query_params["thread"] = f"thread {number}"
     print(shown(again.run()), shown(again.chat_input[0].set_value("yes").run()))
 """
