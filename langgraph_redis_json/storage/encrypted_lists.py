@@ -160,36 +160,29 @@ def lay_out(
         last: how the channel's last value is stored.
         checkpoint_ns, channel: whose list it is.
     """
-    count = len(found)
     if last is not None and last.chunks:
-        old = len(last.item_hashes)
-        layout = ChunkLayout(last, checkpoint_ns, channel)
-        if found[:old] == last.item_hashes:
-            layout.add(range(old, count))
-        else:
-            layout = _changed(found, last, layout)
+        layout = _continued(found, last, ChunkLayout(last, checkpoint_ns, channel))
         is_short = 0 < len(layout.slices) <= MOST_SLICES
-        if is_short and layout.items_to_read() <= 4 * count + UNUSED:
+        if is_short and layout.items_to_read() <= 4 * len(found) + UNUSED:
             return layout
     layout = ChunkLayout(None, checkpoint_ns, channel)
-    layout.add(range(count))
+    layout.add(range(len(found)))
     return layout
 
 
-def _changed(found: "array[int]", last: StoredChannel, layout: ChunkLayout) -> ChunkLayout:
-    """The layout of a list that does not begin with the last one, because it was trimmed, say."""
-    runs = runs_of(found, last, continued=False)
-    if not any(runs):
-        layout.slices = []
-        return layout
+def _continued(found: "array[int]", last: StoredChannel, layout: ChunkLayout) -> ChunkLayout:
+    """The layout of a list that has items of the last one."""
+    old, count = len(last.item_hashes), len(found)
+    runs = runs_of(found, last, continued=found[:old] == last.item_hashes)
     layout.slices = [run for run in runs if run is not None]
-    log = layout.open_log()
-    if None in runs and log is None:
-        log = layout.new_log()
-    filled = fill(runs, log or "", layout.stop_of(log) if log else 0)
+    new = len(runs) - len(layout.slices)
+    if None not in runs[: len(layout.slices)]:  # all new items are at the end
+        layout.add(range(count - new, count))
+        return layout
+    log = layout.open_log() or layout.new_log()
+    filled = fill(runs, log, layout.stop_of(log))
+    layout.add_chunk(log, filled.new)
     layout.slices = filled.slices
-    if log is not None and filled.new:
-        layout.add_chunk(log, filled.new)
     return layout
 
 
