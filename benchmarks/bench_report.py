@@ -453,6 +453,10 @@ PLOTS: Mapping[str, tuple[str, Panel] | tuple[str, Panel, Panel]] = {
         Panel("an agent", AGENT, "supersteps", True),
         Panel("short threads", SHORT_THREADS, "threads", True),
     ),
+    "encrypted": (
+        "Stored bytes of an encrypted agent",
+        Panel("an encrypted agent", ENCRYPTED_AGENT, "supersteps", True),
+    ),
     "search": (
         "Cross-thread search against stored checkpoints",
         Panel(
