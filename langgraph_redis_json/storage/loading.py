@@ -77,9 +77,10 @@ class Log:
     def items(self, start: int, stop: int) -> list[bytes]:
         """The serializer's bytes of the items from `start` up to, not with, `stop`."""
         try:
+            self._check_length(stop)
             wanted = range(start, stop)
             new = [number for number in wanted if number not in self._decoded]
-            items = json_codec.decode_items(self._take(new, stop))
+            items = json_codec.decode_items(self._take(new))
             self._decoded.update(zip(new, items, strict=True))
             return [self._decoded[number] for number in wanted]
         except DAMAGE as error:
@@ -96,8 +97,9 @@ class Log:
             serde: the saver's serializer.
         """
         try:
+            self._check_length(chunks.stop)
             new = [number for number in chunks if number not in self._opened]
-            for number, stored in zip(new, self._take(new, chunks.stop), strict=True):
+            for number, stored in zip(new, self._take(new), strict=True):
                 first, items = encrypted_lists.open_chunk(stored, serde)
                 self._opened[number] = Span(number, first, first + len(items)), items
             found: list[bytes] = []
@@ -117,7 +119,11 @@ class Log:
         """The chunks that were decrypted."""
         return [span for _, (span, _) in sorted(self._opened.items())]
 
-    def _take(self, numbers: Sequence[int], stop: int) -> list[Any]:
+    def _check_length(self, stop: int) -> None:
+        if stop > self.length:
+            raise ValueError(f"it has no item {stop - 1}")
+
+    def _take(self, numbers: Sequence[int]) -> list[Any]:
         """What the server sent for items, or chunks, with these numbers."""
         while self._texts:
             first, text = self._texts.pop()
@@ -125,8 +131,6 @@ class Log:
             check_format(*parts.pop("$.format"))
             [found] = parts.values()
             self._items.update(enumerate(found, first))
-        if stop > self.length:
-            raise ValueError(f"it has no item {stop - 1}")
         if not self._items.keys() >= {*numbers}:
             raise ValueError(f"it has no item {min({*numbers} - self._items.keys())}")
         return [self._items.pop(number) for number in numbers]

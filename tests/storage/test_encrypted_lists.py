@@ -305,6 +305,21 @@ def test_a_damaged_chunk_is_reported(
         make_saver(client, setup=False, serde=serde).get_tuple(thread.config())
 
 
+@pytest.mark.parametrize("member", [2, 4])
+def test_numbers_beyond_the_end_of_a_log_raise(
+    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str, member: int
+) -> None:
+    """The reader allocates no memory for what is missing."""
+    serde, client = serializer(), Client(RedisSaver, 3, False)
+    thread = Thread()
+    thread.put(make_saver(client, serde=serde), items(0, 20))
+    [key] = found_keys(redis_client, key_prefix, "checkpoint")
+    path = f'$.channel_values["list"].log[0][{member}]'
+    redis_client.execute_command("JSON.SET", key, path, "1" * 15)
+    with pytest.raises(DamagedDocumentError, match=r"has no item|have not the items"):
+        make_saver(client, setup=False, serde=serde).get_tuple(thread.config())
+
+
 @each_saver
 def test_forks_trims_copies_and_prunes_stay_exact(
     make_saver: MakeSaver, client: Client, stored_logs: Logs
