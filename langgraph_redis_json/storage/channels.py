@@ -206,6 +206,12 @@ def _read_list(data: bytes, cached: StoredChannel | None = None) -> List | None:
     return List(before + hashes_of(new), new, len(data) - start)
 
 
+def _all_items(data: bytes) -> list[bytes]:
+    """The items of a list of any length. (A new log is one document, and a chunk one item, so
+    `MOST_NEW` does not limit them.)"""
+    return json_codec.split(data) or []
+
+
 def _store_list(
     storage: Storage,
     thread: ThreadKeys,
@@ -229,10 +235,10 @@ def _store_list(
         used = {log for log, _, _ in layout.slices}
         lengths = {log: length for log, length in last.log_lengths.items() if log in used}
     if layout.log is not None:
-        first = len(items.hashes) - len(items.new)
+        known, first = items.new, len(items.hashes) - len(items.new)
         if layout.new[0] < first:  # all items are stored again
-            items, first = _read_list(data) or items, 0
-        new = [json_codec.encode_item(items.new[number - first]) for number in layout.new]
+            known, first = _all_items(data), 0
+        new = [json_codec.encode_item(known[number - first]) for number in layout.new]
         if layout.length:
             storage.appended[layout.log] = layout.length, new
         else:
@@ -271,11 +277,11 @@ def _store_encrypted_list(
     cipher: EncryptedSerializer,
 ) -> StoredChannel:
     layout = encrypted_lists.lay_out(items.hashes, last, identity.checkpoint_ns, channel)
-    first = len(items.hashes) - len(items.new)
+    known, first = items.new, len(items.hashes) - len(items.new)
     if any(number < first for chunk in layout.new for number in chunk.items):
-        items, first = _read_list(data) or items, 0
+        known, first = _all_items(data), 0
     for log, number, numbers, stop in layout.new:
-        texts = [items.new[item - first] for item in numbers]
+        texts = [known[item - first] for item in numbers]
         chunk = encrypted_lists.chunk_text(cipher, texts, stop)
         if number:
             storage.appended[log] = number, [chunk]

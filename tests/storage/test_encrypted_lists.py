@@ -21,7 +21,7 @@ from langgraph_redis_json import (
     RedisSaver,
     UnreadableValueError,
 )
-from langgraph_redis_json.storage import list_logs
+from langgraph_redis_json.storage import channels, list_logs
 from langgraph_redis_json.storage.cache import Span, StoredChannel
 from langgraph_redis_json.storage.encrypted_lists import MOST_CHUNKS, ChunkLayout, lay_out
 from tests.storage.test_list_log_layout import LISTS
@@ -359,3 +359,22 @@ def test_keep_last_frees_the_logs_of_old_chunks(
     saver = make_saver(client, serde=serializer(), keep_last=2)
     Conversation().grow(saver, 300)
     assert stored_logs.items() <= 5 * MOST_CHUNKS
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_a_list_that_outgrew_one_command_is_stored_again(
+    make_saver: MakeSaver, monkeypatch: pytest.MonkeyPatch, encrypted: bool
+) -> None:
+    """Its items came in several puts; one put stores many of them again."""
+    monkeypatch.setattr(channels, "MOST_NEW", 50)
+    client, serde = Client(RedisSaver, 3, False), serializer() if encrypted else None
+    saver, thread = make_saver(client, serde=serde), Thread()
+    thread.put(saver, items(0, 40))
+    thread.put(saver, thread.last[:30:2])
+    old = thread.put(saver, [*thread.last, *items(40, 80)])
+    for number in range(2):  # the second branch needs another log, and has too many slices then
+        saver.get_tuple(thread.config(old))
+        thread.put(saver, [*thread.expected[old], *items(900 + number, 901 + number)], parent=old)
+    for number in range(MOST_CHUNKS):
+        thread.put(saver, [*thread.last, *items(80 + number, 81 + number)])
+    thread.check(make_saver(client, setup=False, serde=serde))
