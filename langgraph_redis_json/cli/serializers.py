@@ -25,8 +25,8 @@ KEY = "LANGGRAPH_AES_KEY"
 """LangGraph's environment variable for the key of an EncryptedSerializer."""
 
 _UNREADABLE = (
-    *(ArithmeticError, AttributeError, EOFError, ImportError, LookupError, NotImplementedError),
-    *(OSError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError),
+    *json_codec.UNREADABLE,
+    *(ArithmeticError, EOFError, ImportError, OSError, RuntimeError, pickle.UnpicklingError),
 )
 """What a serializer, or the class of a value, raises for a value that it cannot load."""
 

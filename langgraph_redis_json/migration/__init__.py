@@ -44,7 +44,7 @@ from langgraph_redis_json.operations import get_tuple, ping, put, put_writes, ta
 from langgraph_redis_json.operations.context import Context
 from langgraph_redis_json.saver import RedisSaver
 from langgraph_redis_json.search.queries import SETUP_THREAD
-from langgraph_redis_json.storage import keys
+from langgraph_redis_json.storage import json_codec, keys
 
 __all__ = ["Difference", "Progress", "Report", "SameSaverError", "amigrate", "migrate"]
 
@@ -53,7 +53,7 @@ T = TypeVar("T")
 MOST_TOLD = 100
 """Differences and unreadable checkpoints that a report describes. It counts all."""
 
-UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, CheckpointError)
+UNREADABLE = (*json_codec.UNREADABLE, CheckpointError)
 """What savers raise for a checkpoint that was altered, or whose types they do not know. Their
 servers' errors are not among these: they end the migration."""
 

@@ -215,7 +215,7 @@ def open_chunk(stored: Any, serde: SerializerProtocol) -> tuple[int, list[bytes]
         raise CannotDecryptError(f"Unknown serialization type: {type_}")
     try:
         decrypted = cipher.cipher.decrypt(name, data)
-    except (ValueError, NotImplementedError) as error:
+    except json_codec.UNREADABLE as error:
         raise CannotDecryptError from error
     items = json_codec.split(decrypted)
     if items is None or type(stop) is not int or stop < len(items):

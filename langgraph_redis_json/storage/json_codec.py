@@ -114,6 +114,15 @@ def plain(type_: str, data: bytes) -> Any:
     return None if tagged else tree
 
 
+UNREADABLE = (
+    *(ValueError, TypeError, AttributeError, LookupError),
+    *(AssertionError, NotImplementedError),
+)
+"""What a serializer raises for a value that it cannot decrypt, or whose type it does not know.
+LangGraph's cipher asserts that the name of the value's cipher is its own; other ciphers look up a
+key by that name."""
+
+
 def opaque(type_: str, data: bytes) -> Encoded:
     """A stored value in the form ``base64``."""
     return Encoded(type_, "base64", b64encode(data))

@@ -35,7 +35,7 @@ from langgraph_redis_json.storage.cache import (
     StoredChannel,
 )
 from langgraph_redis_json.storage.documents import FORMAT
-from langgraph_redis_json.storage.json_codec import Dumped
+from langgraph_redis_json.storage.json_codec import UNREADABLE, Dumped
 from langgraph_redis_json.storage.keys import CheckpointIdentity, ThreadKeys
 from langgraph_redis_json.storage.list_logs import hashes_of
 
@@ -47,10 +47,6 @@ def damaged(key: str, error: Exception) -> DamagedDocumentError:
     """The error for the document at a key that cannot be read."""
     why = str(error) if isinstance(error, ValueError) else f"{type(error).__name__} {error}"
     return DamagedDocumentError(key=key, why=why)
-
-
-UNREADABLE = (ValueError, NotImplementedError)
-"""What a serializer raises for a value that it cannot decrypt, or whose type it does not know."""
 
 
 def _unreadable(key: str, error: BaseException) -> UnreadableValueError:

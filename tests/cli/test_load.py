@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
+from langgraph.checkpoint.serde.base import CipherProtocol
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.types import Interrupt
@@ -18,6 +19,16 @@ from tests.support.checkpoints import put
 from tests.support.command_line import Cli, environment, run_process
 
 KEY = b"0123456789abcdef"
+
+
+class Backwards(CipherProtocol):
+    """A cipher that is not LangGraph's."""
+
+    def encrypt(self, plaintext: bytes) -> tuple[str, bytes]:
+        return "backwards", plaintext[::-1]
+
+    def decrypt(self, ciphername: str, ciphertext: bytes) -> bytes:
+        return ciphertext[::-1]
 
 
 @pytest.fixture
@@ -72,6 +83,19 @@ def test_the_key_in_the_environment(
         "LANGGRAPH_AES_KEY cannot be used"
         in own_cli("show", "thread", "--load", "json", code=2).err
     )
+
+
+def test_the_key_of_another_cipher(
+    redis_url: str, key_prefix: str, own_cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serde = EncryptedSerializer(Backwards())
+    with RedisSaver(redis_url, key_prefix=key_prefix, serde=serde) as saver:
+        saver.setup()
+        put(saver, "1", {"messages": [HumanMessage("Secret " * 100, id="m")], "code": 7})
+    monkeypatch.setenv("LANGGRAPH_AES_KEY", KEY.decode())
+    shown = own_cli("messages", "thread", "--load", "json")
+    why = "A value of type msgpack+backwards cannot be loaded: Unsupported cipher: backwards"
+    assert why in shown.err
 
 
 def test_a_long_encrypted_conversation(

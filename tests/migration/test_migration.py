@@ -18,6 +18,8 @@ import redis
 from langchain_core.messages import AIMessage
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.serde.base import CipherProtocol
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.types import INTERRUPT, TASKS
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.types import Command, Send
@@ -632,6 +634,25 @@ def test_what_the_source_deletes_meanwhile_is_told(target: RedisSaver) -> None:
     assert (report.copied, report.verified, report.gone) == (2, 2, 2)
     assert not report.is_complete
     assert migrate(source, target, verify=True).is_complete
+
+
+def test_a_checkpoint_of_another_cipher_is_told(stores: Stores, target: RedisSaver) -> None:
+    """LangGraph's cipher asserts that the name of the value's cipher is its own."""
+
+    class Backwards(CipherProtocol):
+        def encrypt(self, plaintext: bytes) -> tuple[str, bytes]:
+            return "backwards", plaintext[::-1]
+
+        def decrypt(self, ciphername: str, ciphertext: bytes) -> bytes:
+            return ciphertext[::-1]
+
+    with stores.saver("sqlite") as source:
+        source.serde = EncryptedSerializer(Backwards())
+        fill(source, 1, 1)
+        source.serde = EncryptedSerializer.from_pycryptodome_aes(key=b"k" * 16)
+        report = migrate(source, target)
+    assert (report.copied, report.unreadable) == (0, 2)
+    assert "AssertionError: Unsupported cipher: backwards" in report.told[0].what
 
 
 def test_a_checkpoint_that_cannot_be_read_any_more_is_told_by_verify(

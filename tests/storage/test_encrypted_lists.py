@@ -21,13 +21,13 @@ from langgraph_redis_json import (
     RedisSaver,
     UnreadableValueError,
 )
-from langgraph_redis_json.storage import channels, list_logs
+from langgraph_redis_json.storage import channels, json_codec, list_logs
 from langgraph_redis_json.storage.cache import Span, StoredChannel
 from langgraph_redis_json.storage.encrypted_lists import MOST_CHUNKS, ChunkLayout, lay_out
 from tests.storage.test_list_log_layout import LISTS
 from tests.support.checkpoints import config, each_saver, found_keys
 from tests.support.clients import Client, MakeSaver
-from tests.support.growing_lists import EDITS, Conversation, Logs, Thread, get_json, items
+from tests.support.growing_lists import EDITS, TEXT, Conversation, Logs, Thread, get_json, items
 from tests.support.strategies import examples
 
 
@@ -378,3 +378,48 @@ def test_a_list_that_outgrew_one_command_is_stored_again(
     for number in range(MOST_CHUNKS):
         thread.put(saver, [*thread.last, *items(80 + number, 81 + number)])
     thread.check(make_saver(client, setup=False, serde=serde))
+
+
+class Failing(CipherProtocol):
+    """A cipher that fails to decrypt."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def encrypt(self, plaintext: bytes) -> tuple[str, bytes]:
+        return "other", plaintext[::-1]
+
+    def decrypt(self, ciphername: str, ciphertext: bytes) -> bytes:
+        raise self._error
+
+
+@pytest.mark.parametrize("value", [items(0, 20), TEXT * 20, "small"], ids=["list", "blob", "small"])
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        *((kind("why"), UnreadableValueError) for kind in json_codec.UNREADABLE),
+        (KeyError("why"), UnreadableValueError),
+        (OSError("why"), OSError),  # its key service cannot be reached, say
+    ],
+    ids=repr,
+)
+def test_any_value_that_a_cipher_cannot_decrypt_raises_the_same_error(
+    make_saver: MakeSaver, error: Exception, raised: type[Exception], value: Any
+) -> None:
+    client, serde, thread = Client(RedisSaver, 3, False), serializer(Failing(error)), Thread()
+    thread.put(make_saver(client, serde=serde), value)
+    reader = make_saver(client, setup=False, serde=serde)
+    with pytest.raises(raised, match="why"):
+        reader.get_tuple(thread.config())
+    with pytest.raises(raised, match="why"):
+        list(reader.list(thread.config()))
+
+
+@pytest.mark.parametrize("value", [items(0, 20), TEXT * 20], ids=["list", "blob"])
+def test_a_value_of_another_cipher_is_named(make_saver: MakeSaver, value: Any) -> None:
+    """LangGraph's own cipher asserts that the name is its own."""
+    client, thread = Client(RedisSaver, 3, False), Thread()
+    thread.put(make_saver(client, serde=serializer(Failing(ValueError()))), value)
+    reader = make_saver(client, setup=False, serde=serializer())
+    with pytest.raises(UnreadableValueError, match=r"key .* Unsupported cipher: other"):
+        reader.get_tuple(thread.config())
