@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 from redis.asyncio import Redis
 
@@ -41,9 +40,7 @@ class Groups:
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _GroupsOfLoop] = (
-            WeakKeyDictionary()
-        )
+        self._loops: dict[asyncio.AbstractEventLoop, _GroupsOfLoop] = {}
 
     async def send(self, client: Redis, command: Command) -> Any:
         """The reply to a command, which may be an exception.
@@ -55,6 +52,9 @@ class Groups:
         loop = asyncio.get_running_loop()
         groups = self._loops.get(loop)
         if groups is None:
+            # A group that was on its way there holds its loop, so a weak reference would not do.
+            for closed in [other for other in [*self._loops] if other.is_closed()]:
+                self._loops.pop(closed, None)
             groups = self._loops[loop] = _GroupsOfLoop(self._exchange)
         return await groups.send(client, command)
 

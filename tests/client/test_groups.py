@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Sequence
 from contextvars import ContextVar
 from typing import Any
+from weakref import ReferenceType, ref
 
 import pytest
 import pytest_asyncio
@@ -180,6 +182,30 @@ async def test_a_group_has_no_context_of_a_caller(
     await crowd(Groups(exchange), client, [push(key_prefix, n) for n in range(50)])
     assert {name for size, name in seen if size == 1} == {"somebody"}
     assert {name for size, name in seen if size > 1} == {"nobody"}
+
+
+def test_a_closed_loop_is_forgotten() -> None:
+    """A group was on its way there, and never comes back."""
+
+    async def exchange(client: Redis, commands: Sequence[Command]) -> Replies:
+        await asyncio.sleep(0 if len(commands) == 1 else 1_000)
+        return ["reply"] * len(commands)
+
+    groups, client = Groups(exchange), Redis()
+
+    def leave() -> ReferenceType[asyncio.AbstractEventLoop]:
+        loop = asyncio.new_event_loop()
+        calls = [groups.send(client, push("key", number)) for number in range(MOST_AT_ONCE + 2)]
+        waiting = asyncio.wait([loop.create_task(call) for call in calls], timeout=0.01)
+        done, pending = loop.run_until_complete(waiting)
+        assert (len(done), len(pending)) == (MOST_AT_ONCE, 2)
+        loop.close()
+        return ref(loop)
+
+    left = leave()
+    assert asyncio.run(groups.send(client, push("key", "next"))) == "reply"
+    gc.collect()
+    assert left() is None
 
 
 def test_loops_that_end_early_leave_nothing_behind(redis_url: str, key_prefix: str) -> None:
