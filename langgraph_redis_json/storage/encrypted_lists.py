@@ -199,7 +199,7 @@ def chunk_text(serde: EncryptedSerializer, items: Sequence[bytes], stop: int) ->
 
 
 class CannotDecryptError(Exception):
-    """The serializer cannot decrypt a chunk."""
+    """The serializer cannot decrypt a chunk. The cause is what it raises for any such value."""
 
 
 def open_chunk(stored: Any, serde: SerializerProtocol) -> tuple[int, list[bytes]]:
@@ -212,7 +212,7 @@ def open_chunk(stored: Any, serde: SerializerProtocol) -> tuple[int, list[bytes]
     stop, (type_, data) = stored["stop"], json_codec.decode(stored["chunk"])
     cipher, name = cipher_of(serde), type_.removeprefix("msgpack+")
     if cipher is None or name == type_:
-        raise CannotDecryptError(f"Unknown serialization type: {type_}")
+        raise CannotDecryptError from NotImplementedError(f"Unknown serialization type: {type_}")
     try:
         decrypted = cipher.cipher.decrypt(name, data)
     except json_codec.UNREADABLE as error:

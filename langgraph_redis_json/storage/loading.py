@@ -106,7 +106,8 @@ class Log:
                 raise ValueError(f"its chunks have not the items {start} to {stop - 1}")
             return found
         except encrypted_lists.CannotDecryptError as error:
-            raise _unreadable(self.key, error.__cause__ or error) from error
+            cause = error.__cause__ or error
+            raise _unreadable(self.key, cause) from cause
         except DAMAGE as error:
             raise damaged(self.key, error) from error
 

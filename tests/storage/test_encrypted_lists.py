@@ -272,14 +272,21 @@ def test_a_cipher_may_be_added_and_removed(
 
 @each_saver
 def test_another_key_or_none_cannot_read(make_saver: MakeSaver, client: Client) -> None:
-    thread = Thread()
-    thread.put(make_saver(client, serde=serializer()), items(0, 20))
-    for serde, why in (
-        (serializer(Cipher(b"x" * 16)), "MAC check failed"),
-        (JsonPlusSerializer(), "Unknown serialization type: msgpack\\+aes"),
-    ):
-        with pytest.raises(UnreadableValueError, match=why):
-            make_saver(client, setup=False, serde=serde).get_tuple(thread.config())
+    """The error is that of a value that is encrypted as a whole."""
+    for value in (items(0, 20), TEXT * 20):
+        thread = Thread()
+        thread.put(make_saver(client, serde=serializer()), value)
+        for serde, cause, why in (
+            (serializer(Cipher(b"x" * 16)), ValueError, "ValueError: MAC check failed"),
+            (
+                JsonPlusSerializer(),
+                NotImplementedError,
+                "NotImplementedError: Unknown serialization type: msgpack\\+aes",
+            ),
+        ):
+            with pytest.raises(UnreadableValueError, match=why) as raised:
+                make_saver(client, setup=False, serde=serde).get_tuple(thread.config())
+            assert type(raised.value.__cause__) is cause
 
 
 @pytest.mark.parametrize(
