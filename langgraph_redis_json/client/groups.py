@@ -4,8 +4,8 @@ A call goes out at once while few calls are on their way. Further calls wait unt
 returns, and then go in one pipeline: one round trip for many calls, and far less work for redis-py.
 Each call gets its own reply or error.
 
-Threads have no groups: there it saved a tenth of the time, because Python runs one thread at a
-time. Nor have clusters, where the calls of a group would go to several nodes.
+Threads have no groups: these saved them only a tenth of the time, because Python runs one thread at
+a time. Clusters have none either, because the calls of a group would go to several nodes.
 """
 
 import asyncio
