@@ -77,7 +77,8 @@ class _GroupsOfLoop:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def send(self, client: Redis, command: Command) -> Any:
-        if self._on_their_way < MOST_AT_ONCE:
+        # A small pool of the caller's own would refuse to open more connections.
+        if self._on_their_way < min(MOST_AT_ONCE, client.connection_pool.max_connections):
             self._on_their_way += 1
             try:
                 [reply] = await self._exchange(client, [command])

@@ -65,8 +65,8 @@ class StoredChannel(NamedTuple):
         slices: the slices of logs that the text refers to.
         item_hashes: one number for each item of the slices.
         chunks: entry of a log -> its chunks, as far as they are known, of an encrypted list.
-        log_lengths: entry -> number of items, or of chunks, for each log that only this saver has
-            added to.
+        log_lengths: entry -> number of items, or of chunks, for each log that new items may be
+            added to: as far as the saver knows, nobody else has added to it.
         dumped: the serializer's result for a blob or list; None where it takes too much memory.
         items_size: how many bytes at the end of that result are the items of a list.
         items_hash: of these bytes, where `dumped` is None.

@@ -11,9 +11,9 @@ MOST_SLICES = 16
 """A list in more slices is stored again as one slice."""
 
 UNUSED = 32
-"""Items in the logs of a list that it need not use. A list that uses less than half of the others
-gets a new log for its new items; one that uses less than a quarter is stored again. So the logs of
-a list that is trimmed stay small, and old ones are deleted with the checkpoints that use them."""
+"""So many items in the logs of a list are not counted. If the list uses less than half of the
+others, its new items go to a new log; if less than a quarter, it is stored again. So the logs of a
+list that is trimmed stay small, and old ones are deleted with the checkpoints that use them."""
 
 
 class Layout(NamedTuple):

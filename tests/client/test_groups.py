@@ -137,6 +137,15 @@ async def test_a_lost_server_fails_every_call(sent: Recorder) -> None:
             await groups.send(client, push("key", "last"))
 
 
+async def test_a_crowd_fits_into_a_small_pool(redis_url: str, key_prefix: str) -> None:
+    """A client's own pool may refuse to open more connections than it allows."""
+    async with Redis.from_url(redis_url, max_connections=3, decode_responses=True) as client:
+        groups = Groups(Recorder())
+        replies = await crowd(groups, client, [push(key_prefix, n) for n in range(200)])
+        assert sorted(replies) == [*range(1, 201)]
+        await client.delete(key_prefix)
+
+
 async def test_a_cancelled_call_harms_no_other(
     client: Redis, sent: Recorder, key_prefix: str
 ) -> None:
