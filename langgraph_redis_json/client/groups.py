@@ -21,7 +21,7 @@ from langgraph_redis_json.client.plan import Command, Replies
 MOST_AT_ONCE = 8
 """Calls and groups on their way at the same time. A call that finds fewer of them does not wait."""
 
-MOST_IN_GROUP = 50
+MOST_IN_GROUP = 100
 """Calls in a group. Each gets its reply when the server has carried out all of them."""
 
 MOST_BYTES = 256 * 1024
@@ -56,7 +56,7 @@ class Groups:
             for closed in [other for other in [*self._loops] if other.is_closed()]:
                 self._loops.pop(closed, None)
             groups = self._loops[loop] = _GroupsOfLoop(self._exchange)
-        return await groups.send(client, command)
+        return await groups.send(client, command, loop)
 
 
 class _Waiting(NamedTuple):
@@ -76,7 +76,7 @@ class _GroupsOfLoop:
         self._waiting: deque[_Waiting] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def send(self, client: Redis, command: Command) -> Any:
+    async def send(self, client: Redis, command: Command, loop: asyncio.AbstractEventLoop) -> Any:
         # A small pool of the caller's own would refuse to open more connections.
         if self._on_their_way < min(MOST_AT_ONCE, client.connection_pool.max_connections):
             self._on_their_way += 1
@@ -86,7 +86,7 @@ class _GroupsOfLoop:
             finally:
                 self._on_their_way -= 1
                 self._send_waiting()
-        waiting = _Waiting(client, command, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(client, command, loop.create_future())
         self._waiting.append(waiting)
         return await waiting.reply
 

@@ -106,9 +106,13 @@ def store(
         # The tasks of a superstep are not those of the last one: that list does not grow.
         if type_ == "msgpack" and len(data) > INLINE and channel != TASKS:
             items = _read_list(data, last) if json_codec.writes_msgpack(inner) else None
+        is_null = type_ == "null" and not data
         if cipher is not None and items is None:
-            type_, data = encrypted_lists.encrypt(cipher, type_, data)
-        if type_ == "null" and not data:
+            # An edge to a node has no value: there is nothing to hide.
+            is_null = is_null and channel.startswith("branch:to:")
+            if not is_null:
+                type_, data = encrypted_lists.encrypt(cipher, type_, data)
+        if is_null:
             # A stored value of its own would take a tenth of a small checkpoint.
             stored = StoredChannel(version, b"null")
         elif items is not None and cipher is not None:

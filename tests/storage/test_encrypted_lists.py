@@ -25,7 +25,7 @@ from langgraph_redis_json.storage import channels, json_codec, list_logs
 from langgraph_redis_json.storage.cache import Span, StoredChannel
 from langgraph_redis_json.storage.encrypted_lists import MOST_CHUNKS, ChunkLayout, lay_out
 from tests.storage.test_list_log_layout import LISTS
-from tests.support.checkpoints import config, each_saver, found_keys
+from tests.support.checkpoints import config, each_saver, found_keys, get, put
 from tests.support.clients import Client, MakeSaver
 from tests.support.growing_lists import EDITS, TEXT, Conversation, Logs, Thread, get_json, items
 from tests.support.strategies import examples
@@ -268,6 +268,20 @@ def test_a_cipher_may_be_added_and_removed(
             thread.put(saver, value)
         assert stored_logs.items() - before == (2 if serde is encrypted else len(value))
     thread.check(make_saver(client, setup=False, serde=encrypted))
+
+
+@each_saver
+def test_only_edges_without_a_value_are_not_encrypted(
+    make_saver: MakeSaver, client: Client, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    saver = make_saver(client, serde=serializer())
+    values = {"branch:to:node": None, "branch:to:other": "told", "answer": None}
+    found = put(saver, "1", values)
+    assert get(saver, found)["channel_values"] == values
+    [key] = found_keys(redis_client, key_prefix, "checkpoint")
+    stored = get_json(redis_client, key)["channel_values"]
+    assert stored.pop("branch:to:node") is None
+    assert [one["type"] for one in stored.values()] == ["msgpack+aes", "null+aes"]
 
 
 @each_saver
