@@ -454,8 +454,8 @@ PLOTS: Mapping[str, tuple[str, Panel] | tuple[str, Panel, Panel]] = {
         Panel("short threads", SHORT_THREADS, "threads", True),
     ),
     "encrypted": (
-        "Stored bytes of an encrypted agent",
-        Panel("an encrypted agent", ENCRYPTED_AGENT, "supersteps", True),
+        "Stored bytes of an agent",
+        Panel("with EncryptedSerializer", ENCRYPTED_AGENT, "supersteps", True),
     ),
     "search": (
         "Cross-thread search against stored checkpoints",
