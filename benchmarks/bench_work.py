@@ -576,7 +576,7 @@ async def _bursts(bench: Bench) -> None:
             Entrant(store, await stack.enter_async_context(store.async_saver()))
             for store in bench.stores
         ]
-        for _, entrant in bench.take_turns("bursts", entrants, 3):
+        for _, entrant in bench.take_turns("bursts", entrants, 5):
             saver = entrant.saver
             at_once, in_turn = (
                 [Thread(saver).put_arguments([message]) for _ in range(count)] for _ in range(2)

@@ -13,6 +13,9 @@ some milliseconds, to hand them to a thread a tenth of one."""
 NODE = 100
 """Bytes of text that take as long to encode as one small value does."""
 
+SMALL = {int, float, bool, type(None)}
+"""Types of which every value is small."""
+
 THREADS = min(32, (os.cpu_count() or 1) + 4)
 """Threads of this library in a process. The event loop's own executor would not do: the nodes of a
 graph may hold all its threads while they wait for a call of the saver."""
@@ -40,6 +43,8 @@ def are_long(values: Iterable[Any]) -> bool:
             kind = type(value)
             if kind is str or kind is bytes:
                 left -= len(value)
+            elif kind in SMALL:
+                pass
             elif kind is dict:
                 unread.append(value.values())
             elif isinstance(value, (list, tuple, set, frozenset, deque)):
