@@ -81,7 +81,7 @@ def main() -> None:
         rows.append(("encrypted: each further checkpoint with one pending write", step))
         for characters in sizes:
             more = (measure(2, 401, characters) - measure(2, 1, characters)) / 400 - step
-            rows.append((f"encrypted: each message of {characters:,} characters, of 400", more))
+            rows.append((f"encrypted: each of 400 messages of {characters:,} characters", more))
     result = table(["stored", "bytes"], [[label, f"{size:,.0f}"] for label, size in rows])
     replace_block(DOCS / "deployment.md", "make sizing", result)
     print(result)

@@ -116,7 +116,8 @@ def export(
         else:
             if output.suffix.lower() in (".html", ".htm"):
                 raise typer.BadParameter(
-                    f"{output} would have no page: write --html {output} for a page of one thread"
+                    "--output writes a file for import: for a page of one thread pass "
+                    f"--html {output}"
                 )
             if output.exists():
                 fail(f"{output} exists already: choose another name, or delete it.")

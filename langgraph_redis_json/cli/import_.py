@@ -104,7 +104,7 @@ def _import(
                 done += 1
     except KeyboardInterrupt:
         fail(
-            f"Stopped by Ctrl-C after {threads(done)}, and no other is half there; run the same "
+            f"Stopped by Ctrl-C after {threads(done)}. No thread is half imported; run the same "
             "command again to go on.",
             130,
         )

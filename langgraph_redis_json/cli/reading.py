@@ -314,11 +314,11 @@ def items_of_chunk(chunk: Any, reveal: Reveal) -> tuple[int, list[Any] | None]:
     """The number, in the log, of the first item of a chunk of an encrypted list, and its items;
     None for the items if they cannot be read."""
     stored = reveal(chunk["chunk"])
-    if "base64" in stored:
+    form = "tagged" if "tagged" in stored else "json"
+    items = stored.get(form)
+    if not isinstance(items, list):  # it is encrypted, or only the text of the list can be shown
         return 0, None
-    [form] = stored.keys() - {"type"}
-    items = [{form: item} for item in stored[form]]
-    return chunk["stop"] - len(items), items
+    return chunk["stop"] - len(items), [{form: item} for item in items]
 
 
 def is_internal(channel: str) -> bool:

@@ -8,12 +8,17 @@ import orjson
 from langgraph_redis_json.client.plan import Plan
 from langgraph_redis_json.operations import table_of_contents
 from langgraph_redis_json.storage import messages
+from langgraph_redis_json.storage.channels import ITEM
 from langgraph_redis_json.storage.keys import ThreadKeys
 from langgraph_redis_json.storage.loading import DAMAGE, damaged
 from langgraph_redis_json.storage.ranges import Ranges
 
 ITEMS = 100
 """Items of a log that one command reads."""
+
+MOST_ITEMS = 2**29 // ITEM
+"""No log has more items: all of them would be larger than a reply of Redis may be, 512 MB. A number
+beyond was altered by somebody, and must not make a list of places that takes all memory."""
 
 PAGE = 10
 """Places that one trip reads."""
@@ -69,8 +74,10 @@ def find(thread: ThreadKeys, checkpoints: Iterable[str]) -> Plan[list[Place]]:
                     if "blob" in stored and stored["blob"] not in blobs:
                         blobs.add(stored["blob"])
                         places.append(Place(entry, created_at, stored["blob"], "$.value.tagged"))
-                    for key, *ends in stored.get("log", ()):
-                        for start, stop in logs.setdefault(key, Ranges()).add(*ends[:2]):
+                    for key, begin, end, *_ in stored.get("log", ()):
+                        if end > MOST_ITEMS:
+                            raise ValueError(f"it refers to item {end - 1} of a log")
+                        for start, stop in logs.setdefault(key, Ranges()).add(begin, end):
                             places += _of_log(entry, created_at, key, start, stop)
             except DAMAGE as error:
                 raise damaged(thread.key(entry), error) from error

@@ -47,6 +47,15 @@ more than 127 levels, and the document around a value needs a few of them."""
 _PACKING = ormsgpack.OPT_NON_STR_KEYS
 
 
+UNREADABLE = (
+    *(ValueError, TypeError, AttributeError, LookupError),
+    *(AssertionError, NotImplementedError),
+)
+"""What a serializer raises for a value that it cannot decrypt, or whose type it does not know.
+LangGraph's cipher asserts that the name of the value's cipher is its own; other ciphers look up a
+key by that name."""
+
+
 class Dumped(NamedTuple):
     """The result of ``serde.dumps_typed``, and the argument of ``serde.loads_typed``."""
 
@@ -112,15 +121,6 @@ def plain(type_: str, data: bytes) -> Any:
     except _NoExactJson:
         return None
     return None if tagged else tree
-
-
-UNREADABLE = (
-    *(ValueError, TypeError, AttributeError, LookupError),
-    *(AssertionError, NotImplementedError),
-)
-"""What a serializer raises for a value that it cannot decrypt, or whose type it does not know.
-LangGraph's cipher asserts that the name of the value's cipher is its own; other ciphers look up a
-key by that name."""
 
 
 def opaque(type_: str, data: bytes) -> Encoded:

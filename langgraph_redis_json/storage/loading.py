@@ -103,7 +103,7 @@ class Log:
                 span, items = self._opened[number]
                 found += items[max(start - span.start, 0) : max(stop - span.start, 0)]
             if len(found) != stop - start:
-                raise ValueError(f"its chunks have not the items {start} to {stop - 1}")
+                raise ValueError(f"its chunks lack some of the items {start} to {stop - 1}")
             return found
         except encrypted_lists.CannotDecryptError as error:
             cause = error.__cause__ or error

@@ -487,7 +487,7 @@ def test_wrong_usage(saver: RedisSaver, cli: CommandLine, tmp_path: Path) -> Non
     )
     done = cli("export", "thread", "-o", tmp_path / "x.html")
     assert done.code == 2
-    assert f"write --html {tmp_path / 'x.html'} for a page" in done.err
+    assert f"pass --html {tmp_path / 'x.html'}" in done.err
     assert os.listdir(tmp_path) == []
     done = cli("export", "thread", "-o", tmp_path / "x")
     assert done.err.startswith(f"{tmp_path / 'x'} has 1 thread with ")

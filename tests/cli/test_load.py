@@ -15,6 +15,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.types import Interrupt
 
 from langgraph_redis_json import RedisSaver
+from langgraph_redis_json.cli.reading import items_of_chunk
 from tests.support.checkpoints import put
 from tests.support.command_line import Cli, environment, run_process
 
@@ -170,3 +171,12 @@ def test_no_class_of_the_application_is_needed(talks_url: str) -> None:
     assert done.returncode == 0
     assert '"$class": "shop.Customer", "name": "Ada"' in done.stdout
     assert done.stderr == ""
+
+
+def test_a_chunk_that_only_its_text_can_show_is_no_list() -> None:
+    """A value that no serializer of JSON can store again is shown as its text."""
+    chunk = {"stop": 1, "chunk": {"type": "msgpack+aes", "base64": ""}}
+    text = {"type": "msgpack", "tagged": {"$class": "builtins.list", "arg": "[Basket()]"}}
+    assert items_of_chunk(chunk, lambda stored: text) == (0, None)
+    read = {"type": "msgpack", "json": ["hello"]}
+    assert items_of_chunk(chunk, lambda stored: read) == (0, [{"json": "hello"}])

@@ -23,16 +23,21 @@ def test_setup(redis_client: redis.Redis, redis_url: str, key_prefix: str) -> No
     assert len([name for name in found if name.startswith(key_prefix)]) == len(SCHEMAS)
 
 
-def test_a_terminal_gets_a_bar(redis_client: redis.Redis, redis_url: str, key_prefix: str) -> None:
+def _setup_of_many(client: redis.Redis, redis_url: str, key_prefix: str) -> Terminal:
+    """Run setup on a terminal, where the server has 20,001 checkpoints to index."""
     with RedisSaver(redis_url, key_prefix=key_prefix) as saver:
         put(saver, "1")
     key = f"{key_prefix}checkpoint:{{thread}}::1"
-    document = redis_client.execute_command("JSON.GET", key, ".")
-    pipeline = redis_client.pipeline(transaction=False)
+    document = client.execute_command("JSON.GET", key, ".")
+    pipeline = client.pipeline(transaction=False)
     for number in range(20_000):
         pipeline.execute_command("JSON.SET", f"{key}-{number}", "$", document)
     pipeline.execute()
-    terminal = Terminal(["setup"], environment(redis_url, key_prefix))
+    return Terminal(["setup"], environment(redis_url, key_prefix))
+
+
+def test_a_terminal_gets_a_bar(redis_client: redis.Redis, redis_url: str, key_prefix: str) -> None:
+    terminal = _setup_of_many(redis_client, redis_url, key_prefix)
     assert terminal.wait() == 0
     assert "Building the search indexes" in terminal.text
     shares = {*re.findall(r"(\d+)%", terminal.text)}
@@ -45,15 +50,7 @@ def test_a_terminal_gets_a_bar(redis_client: redis.Redis, redis_url: str, key_pr
 def test_ctrl_c_says_that_the_server_goes_on(
     redis_client: redis.Redis, redis_url: str, key_prefix: str
 ) -> None:
-    with RedisSaver(redis_url, key_prefix=key_prefix) as saver:
-        put(saver, "1")
-    key = f"{key_prefix}checkpoint:{{thread}}::1"
-    document = redis_client.execute_command("JSON.GET", key, ".")
-    pipeline = redis_client.pipeline(transaction=False)
-    for number in range(20_000):
-        pipeline.execute_command("JSON.SET", f"{key}-{number}", "$", document)
-    pipeline.execute()
-    terminal = Terminal(["setup"], environment(redis_url, key_prefix))
+    terminal = _setup_of_many(redis_client, redis_url, key_prefix)
     terminal.wait_for("%")
     terminal.type("\x03")
     assert terminal.wait() == 130

@@ -265,6 +265,19 @@ def test_a_damaged_thread_does_not_stop_the_others(
     assert f"{key_prefix}checkpoint:{{2}}::00001" in caplog.text
 
 
+def test_a_number_that_no_log_has_takes_no_memory(
+    make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str, caplog: Any
+) -> None:
+    """Somebody has altered it. All items up to there would be looked for."""
+    off = make_saver(SYNC)
+    put(off, "1", {"messages": [human(f"{number}", f"parcel {LONG}") for number in range(20)]})
+    [key] = found_keys(redis_client, key_prefix, "checkpoint")
+    path = '$.channel_values["messages"].log[0][2]'
+    redis_client.execute_command("JSON.SET", key, path, "1" * 15)
+    make_saver(SYNC, message_search=True)
+    assert f"it refers to item {int('1' * 15) - 1} of a log" in caplog.text
+
+
 def test_a_thread_that_always_changes_ends_setup_with_an_error(
     make_saver: MakeSaver, redis_client: redis.Redis, key_prefix: str
 ) -> None:
