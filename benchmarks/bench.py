@@ -66,7 +66,7 @@ def _description(store: Store) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="do less, in two minutes")
+    parser.add_argument("--quick", action="store_true", help="do less, in a minute")
     parser.add_argument("--docs", type=Path, help="write performance.md in this folder")
     names = [work.__name__ for work in WORKLOADS]
     parser.add_argument("work", nargs="*", help=f"run only these workloads: {', '.join(names)}")

@@ -431,54 +431,45 @@ def listing(bench: Bench) -> None:
 
 def agent(bench: Bench) -> None:
     """A long conversation with tools, stored superstep by superstep."""
-    steps = bench.sizes.agent
-    messages = conversation(steps + 1)
     with bench.entrants() as entrants:
-        threads = {entrant: Thread(entrant.saver) for entrant in entrants}
-        for thread in threads.values():
-            thread.put(messages[:1])
-        for number, entrant in bench.take_turns("agent", entrants, steps):
-            saver, thread, message = entrant.saver, threads[entrant], messages[number + 1]
-            write, put = thread.write_arguments(message), thread.put_arguments([message])
-            start = perf_counter()
-            saver.put_writes(*write)
-            thread.config = saver.put(*put)
-            key = Key("superstep (put_writes + put), agent of {:,} supersteps", steps, entrant.name)
-            bench.record_time(key, start)
-            if number + 1 in _sizes_to_record(steps):
-                key = Key("agent of {:,} supersteps", number + 1, entrant.name)
-                bench.record_bytes(key, entrant.added_bytes())
+        _grow(bench, "agent", entrants)
 
 
 def encrypted_agent(bench: Bench) -> None:
-    """The same conversation as in `agent`, encrypted by LangGraph's EncryptedSerializer."""
+    """The same conversation, encrypted by LangGraph's EncryptedSerializer."""
     work, steps = "encrypted agent", bench.sizes.agent
-    messages = conversation(steps + 1)
     with bench.entrants() as entrants:
-        threads = {entrant: Thread(entrant.saver) for entrant in entrants}
-        for entrant, thread in threads.items():
+        for entrant in entrants:
             entrant.saver.serde = EncryptedSerializer.from_pycryptodome_aes(key=b"0123456789abcdef")
-            try:
-                thread.put(messages[:1])
-            except UnicodeDecodeError as error:  # langgraph-checkpoint-redis expects text
-                bench.cut[work, entrant.name] = f"{type(error).__name__}: {error}"
-        for number, entrant in bench.take_turns(work, entrants, steps):
-            saver, thread, message = entrant.saver, threads[entrant], messages[number + 1]
-            write, put = thread.write_arguments(message), thread.put_arguments([message])
-            start = perf_counter()
-            saver.put_writes(*write)
-            thread.config = saver.put(*put)
-            key = Key("superstep, encrypted agent of {:,} supersteps", steps, entrant.name)
-            bench.record_time(key, start)
-            if number + 1 in _sizes_to_record(steps):
-                key = Key(ENCRYPTED_AGENT, number + 1, entrant.name)
-                bench.record_bytes(key, entrant.added_bytes())
-        entrants = [entrant for entrant in entrants if (work, entrant.name) not in bench.cut]
-        for _, entrant in bench.take_turns("encrypted reads", entrants, bench.sizes.rounds // 4):
+        threads = _grow(bench, work, entrants)
+        for _, entrant in bench.take_turns("encrypted reads", [*threads], bench.sizes.rounds // 4):
             with entrant.another_saver() as saver:
                 saver.serde = entrant.saver.serde
-                key = Key("get_tuple, encrypted agent of {:,} supersteps", steps, entrant.name)
+                key = Key(f"get_tuple, {work} of {{:,}} supersteps", steps, entrant.name)
                 bench.timed(key, saver.get_tuple, threads[entrant].newest)
+
+
+def _grow(bench: Bench, work: str, entrants: Sequence[Entrant]) -> dict[Entrant, Thread]:
+    """Let an agent's thread of each saver grow. Returns those that reached the end."""
+    steps = bench.sizes.agent
+    messages = conversation(steps + 1)
+    threads = {entrant: Thread(entrant.saver) for entrant in entrants}
+    for entrant, thread in threads.items():
+        try:
+            thread.put(messages[:1])
+        except UnicodeDecodeError as error:  # langgraph-checkpoint-redis cannot store ciphertext
+            bench.cut[work, entrant.name] = f"{type(error).__name__}: {error}"
+    label = f"{work} of {{:,}} supersteps"
+    for number, entrant in bench.take_turns(work, entrants, steps):
+        saver, thread, message = entrant.saver, threads[entrant], messages[number + 1]
+        write, put = thread.write_arguments(message), thread.put_arguments([message])
+        start = perf_counter()
+        saver.put_writes(*write)
+        thread.config = saver.put(*put)
+        bench.record_time(Key(f"superstep (put_writes + put), {label}", steps, entrant.name), start)
+        if number + 1 in _sizes_to_record(steps):
+            bench.record_bytes(Key(label, number + 1, entrant.name), entrant.added_bytes())
+    return {one: thread for one, thread in threads.items() if (work, one.name) not in bench.cut}
 
 
 def fan_out(bench: Bench) -> None:
